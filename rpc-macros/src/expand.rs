@@ -1,0 +1,116 @@
+//! From the model to code: the trait, its description, a client and a server.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{Attribute, Ident, Item, ItemTrait};
+
+use crate::ast::Service;
+use crate::attr::ServiceKeys;
+use crate::check;
+use crate::errors::Errors;
+
+mod arguments;
+mod client;
+mod description;
+mod server;
+mod trait_;
+
+/// The whole macro: what takes the place of `item` under `#[rpc_service(keys)]`.
+pub(crate) fn rpc_service(keys: TokenStream, item: &TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let definition = match syn::parse2(item.clone()) {
+        Ok(Item::Trait(definition)) => definition,
+        Ok(other) => {
+            errors.at(keyword(&other), "`#[rpc_service]` goes on a trait: write the methods there");
+            let errors = errors.into_compile_errors();
+            return quote!(#item #errors);
+        }
+        Err(error) => {
+            let error = error.into_compile_error();
+            return quote!(#item #error);
+        }
+    };
+    let keys = ServiceKeys::read(keys, &mut errors);
+    match check::check(&keys, &definition, &mut errors) {
+        Some(service) if errors.is_empty() => expand(&service),
+        // The trait stays, so that a mistake in it is not followed by others wherever it is used.
+        _ => {
+            let definition = trait_::expand_unsound(definition);
+            let errors = errors.into_compile_errors();
+            quote!(#definition #errors)
+        }
+    }
+}
+
+fn expand(service: &Service) -> TokenStream {
+    let definition = trait_::expand(service.definition.clone());
+    let description = description::expand(service);
+    let client = client::expand(service);
+    let server = server::expand(service);
+    let shared = shared_attributes(&service.definition);
+    let arguments = arguments::expand(service);
+    let calls = client::expand_calls(service);
+    let handle = server::expand_handle(service);
+    quote! {
+        #definition
+        #description
+        #client
+        #server
+
+        // Apart, so that the names of the arguments' structs are nobody else's.
+        #shared
+        const _: () = {
+            #arguments
+            #calls
+            #handle
+        };
+    }
+}
+
+/// The attributes that every item of an expansion shares: conditions and lint levels.
+fn shared_attributes(definition: &ItemTrait) -> TokenStream {
+    let is_shared = |attribute: &&Attribute| {
+        ["cfg", "allow", "warn", "deny"].iter().any(|name| attribute.path().is_ident(name))
+    };
+    let shared = definition.attrs.iter().filter(is_shared);
+    let deprecated = is_deprecated(definition).then(|| quote!(#[allow(deprecated)]));
+    quote!(#(#shared)* #deprecated)
+}
+
+/// For what a program may leave alone: it may be only a client, or only a server.
+fn may_be_unused() -> TokenStream {
+    quote!(#[allow(dead_code)])
+}
+
+fn is_deprecated(definition: &ItemTrait) -> bool {
+    let methods = definition.items.iter().filter_map(|item| match item {
+        syn::TraitItem::Fn(method) => Some(&method.attrs),
+        _ => None,
+    });
+    std::iter::once(&definition.attrs)
+        .chain(methods)
+        .flatten()
+        .any(|attribute| attribute.path().is_ident("deprecated"))
+}
+
+/// `Table` → `TableClient`
+fn client_name(definition: &ItemTrait) -> Ident {
+    quote::format_ident!("{}Client", definition.ident)
+}
+
+/// `Table` → `TableServer`
+fn server_name(definition: &ItemTrait) -> Ident {
+    quote::format_ident!("{}Server", definition.ident)
+}
+
+/// The word that begins an item: where a reader looks to see that it is no trait.
+fn keyword(item: &Item) -> TokenStream {
+    match item {
+        Item::Struct(item) => item.struct_token.to_token_stream(),
+        Item::Enum(item) => item.enum_token.to_token_stream(),
+        Item::Impl(item) => item.impl_token.to_token_stream(),
+        Item::Fn(item) => item.sig.fn_token.to_token_stream(),
+        Item::Mod(item) => item.mod_token.to_token_stream(),
+        other => other.to_token_stream(),
+    }
+}

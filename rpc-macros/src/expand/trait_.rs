@@ -1,0 +1,57 @@
+//! The trait as written, with `Send` futures.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::{FnArg, ItemTrait, Pat, ReturnType, TraitItem, TraitItemFn, Type, parse_quote};
+
+use crate::attr::is_rpc;
+
+/// The trait of a sound service.
+pub(super) fn expand(mut definition: ItemTrait) -> TokenStream {
+    definition.colon_token = Some(definition.colon_token.unwrap_or_default());
+    definition.supertraits.push(parse_quote!(::core::marker::Send));
+    definition.supertraits.push(parse_quote!(::core::marker::Sync));
+    definition.supertraits.push(parse_quote!('static));
+    for item in &mut definition.items {
+        if let TraitItem::Fn(method) = item {
+            method.attrs.retain(|attribute| !is_rpc(attribute));
+            return_send_future(method);
+        }
+    }
+    definition.into_token_stream()
+}
+
+/// The trait of a service with mistakes, without those of which the compiler would say again what
+/// we have said.
+pub(super) fn expand_unsound(mut definition: ItemTrait) -> TokenStream {
+    definition.modifiers.auto_token = None;
+    for item in &mut definition.items {
+        let TraitItem::Fn(method) = item else { continue };
+        method.sig.constness = None;
+        for input in &mut method.sig.inputs {
+            if let FnArg::Typed(input) = input
+                && !matches!(*input.pat, Pat::Ident(_))
+            {
+                *input.pat = parse_quote!(_);
+            }
+        }
+    }
+    let definition = expand(definition);
+    quote!(#[allow(async_fn_in_trait)] #definition)
+}
+
+/// `async fn … -> T` → `fn … -> impl Future<Output = T> + Send`
+fn return_send_future(method: &mut TraitItemFn) {
+    if method.default.is_some() {
+        return; // a mistake that has been reported; its body is `async` as it stands
+    }
+    if method.sig.asyncness.take().is_some() {
+        let output: Type = match &method.sig.output {
+            ReturnType::Type(_, ty) => (**ty).clone(),
+            ReturnType::Default => parse_quote!(()),
+        };
+        method.sig.output = parse_quote! {
+            -> impl ::core::future::Future<Output = #output> + ::core::marker::Send
+        };
+    }
+}
