@@ -1,0 +1,284 @@
+//! Runs every system on every workload in turn, again and again, and keeps what each run showed.
+//!
+//! Systems alternate within a repetition, and each repetition starts with another one, so that a
+//! machine that slows down for a while slows all of them.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{
+    idle,
+    load::Sample,
+    machine::Machine,
+    peer::System,
+    process::{ProcessError, Server, this_binary},
+    stats::Spread,
+};
+
+/// How much to measure.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Extent {
+    /// Interleaved repetitions of every workload.
+    pub(crate) repetitions: u32,
+    /// Repetitions of the idle-connection measurement.
+    pub(crate) idle_repetitions: u32,
+    /// Connections that idle in each of them.
+    pub(crate) idle_connections: u32,
+    /// Seconds before each window whose calls do not count.
+    pub(crate) warm_up_seconds: f64,
+    /// Seconds of each window.
+    pub(crate) window_seconds: f64,
+}
+
+impl Extent {
+    /// About a minute.
+    pub(crate) const QUICK: Self = Self {
+        repetitions: 5,
+        idle_repetitions: 1,
+        idle_connections: 1_000,
+        warm_up_seconds: 0.15,
+        window_seconds: 0.4,
+    };
+
+    /// About five minutes.
+    pub(crate) const FULL: Self = Self {
+        repetitions: 9,
+        idle_repetitions: 5,
+        idle_connections: 1_000,
+        warm_up_seconds: 0.5,
+        window_seconds: 2.0,
+    };
+}
+
+/// How many calls are outstanding on the one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Workload {
+    /// One: the next call waits for the last reply.
+    Lone,
+    /// Sixty-four.
+    Outstanding64,
+    /// Two hundred and fifty-six.
+    Outstanding256,
+}
+
+impl Workload {
+    /// Every workload, in the order of the tables.
+    pub(crate) const ALL: [Self; 3] = [Self::Lone, Self::Outstanding64, Self::Outstanding256];
+
+    /// Calls in flight.
+    pub(crate) fn outstanding(self) -> u32 {
+        match self {
+            Self::Lone => 1,
+            Self::Outstanding64 => 64,
+            Self::Outstanding256 => 256,
+        }
+    }
+}
+
+/// One window of one system.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Record {
+    /// Which system.
+    pub(crate) system: System,
+    /// Which workload.
+    pub(crate) workload: Workload,
+    /// Which repetition, from 0.
+    pub(crate) repetition: u32,
+    /// What was seen.
+    pub(crate) sample: Sample,
+}
+
+/// Server memory for one idle connection of one system.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct IdleRecord {
+    /// Which system.
+    pub(crate) system: System,
+    /// Growth of the server's resident memory by connection, in bytes.
+    pub(crate) bytes_per_connection: f64,
+}
+
+/// Everything one run measured.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Comparison {
+    /// Where.
+    pub(crate) machine: Machine,
+    /// How much.
+    pub(crate) extent: Extent,
+    /// Every window, in the order in which they were run.
+    pub(crate) records: Vec<Record>,
+    /// Every idle measurement.
+    pub(crate) idle: Vec<IdleRecord>,
+}
+
+/// Why a comparison stopped.
+#[derive(Debug, Error)]
+pub(crate) enum CompareError {
+    /// A process of the comparison failed; its own message is on stderr.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The folder for keys and audit files could not be made.
+    #[error("no temporary folder")]
+    Site(#[source] std::io::Error),
+    /// A child printed something else than its result.
+    #[error("the result of a child cannot be read")]
+    Result(#[from] serde_json::Error),
+}
+
+/// Measures every system; says on stderr how far it is.
+///
+/// # Errors
+///
+/// Whatever failed first: figures with a hole in them would be worse than none.
+pub(crate) fn run(extent: Extent) -> Result<Comparison, CompareError> {
+    let mut comparison =
+        Comparison { machine: Machine::here(), extent, records: Vec::new(), idle: Vec::new() };
+    for repetition in 0..extent.repetitions {
+        eprintln!("repetition {} of {}", repetition + 1, extent.repetitions);
+        comparison.records.extend(one_repetition(extent, repetition)?);
+    }
+    for repetition in 0..extent.idle_repetitions {
+        eprintln!("idle connections, {} of {}", repetition + 1, extent.idle_repetitions);
+        for system in System::ALL {
+            let bytes_per_connection = idle::measure(system, extent.idle_connections)?;
+            comparison.idle.push(IdleRecord { system, bytes_per_connection });
+        }
+    }
+    Ok(comparison)
+}
+
+impl Comparison {
+    /// `measure` of each window of `system` on `workload`, in order of repetition.
+    pub(crate) fn each(
+        &self,
+        system: System,
+        workload: Workload,
+        measure: impl Fn(&Sample) -> f64,
+    ) -> Vec<f64> {
+        self.records
+            .iter()
+            .filter(|record| record.system == system && record.workload == workload)
+            .map(|record| measure(&record.sample))
+            .collect()
+    }
+
+    /// As [`each`](Self::each), summed up.
+    pub(crate) fn spread(
+        &self,
+        system: System,
+        workload: Workload,
+        measure: impl Fn(&Sample) -> f64,
+    ) -> Option<Spread> {
+        Spread::of(self.each(system, workload, measure))
+    }
+
+    /// `measure` of one system as a multiple of another's, repetition by repetition.
+    ///
+    /// The two ran within seconds of each other, so what disturbs the machine cancels out.
+    pub(crate) fn ratio(
+        &self,
+        system: System,
+        base: System,
+        workload: Workload,
+        measure: impl Fn(&Sample) -> f64,
+    ) -> Option<Spread> {
+        let of = self.each(system, workload, &measure);
+        let to = self.each(base, workload, &measure);
+        Spread::of(of.into_iter().zip(to).map(|(of, to)| of / to))
+    }
+
+    /// The floor with the shorter lone call, or with more calls a second.
+    pub(crate) fn faster_floor(&self, workload: Workload) -> System {
+        let [first, second] = System::FLOORS.map(|floor| match workload {
+            Workload::Lone => self.spread(floor, workload, lone_p50).map(|p50| -p50.median),
+            Workload::Outstanding64 | Workload::Outstanding256 => {
+                self.spread(floor, workload, Sample::calls_per_second).map(|rate| rate.median)
+            }
+        });
+        System::FLOORS[usize::from(second > first)]
+    }
+
+    /// Server memory for an idle connection of `system`, in bytes.
+    pub(crate) fn idle_bytes(&self, system: System) -> Option<Spread> {
+        let of_system = self.idle.iter().filter(|record| record.system == system);
+        Spread::of(of_system.map(|record| record.bytes_per_connection))
+    }
+}
+
+/// The median lone call, in microseconds; not a number if the window had more callers.
+pub(crate) fn lone_p50(sample: &Sample) -> f64 {
+    sample.latency.map_or(f64::NAN, |latency| latency.p50)
+}
+
+/// The slowest lone call in a hundred, in microseconds; else as [`lone_p50`].
+pub(crate) fn lone_p99(sample: &Sample) -> f64 {
+    sample.latency.map_or(f64::NAN, |latency| latency.p99)
+}
+
+/// Runs one client process against `server` and returns what it measured.
+///
+/// # Errors
+///
+/// [`ProcessError::Ended`] if it failed; its message is on stderr.
+pub(crate) fn load_once(
+    system: System,
+    site: &Path,
+    server: &Server,
+    workload: Workload,
+    extent: Extent,
+) -> Result<Sample, CompareError> {
+    let what = format!("the client of {}", system.name());
+    let output = Command::new(this_binary()?)
+        .args(["load", system.name(), "--site"])
+        .arg(site)
+        .args(["--address", &server.address.to_string()])
+        .args(["--server-pid", &server.pid.to_string()])
+        .args(["--outstanding", &workload.outstanding().to_string()])
+        .args(["--warm-up", &extent.warm_up_seconds.to_string()])
+        .args(["--window", &extent.window_seconds.to_string()])
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| ProcessError::Child { what: what.clone(), source })?;
+    if !output.status.success() {
+        return Err(ProcessError::Ended { what }.into());
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Seconds from the command line, refusing what is no duration.
+///
+/// # Errors
+///
+/// A message for the command line.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.parse().map_err(|_| "a number of seconds is expected".to_owned())?;
+    Duration::try_from_secs_f64(number).map_err(|error| error.to_string())
+}
+
+fn one_repetition(extent: Extent, repetition: u32) -> Result<Vec<Record>, CompareError> {
+    let mut order = System::ALL;
+    order.rotate_left(repetition as usize % System::ALL.len());
+    let mut servers = Vec::new();
+    for system in order {
+        let site = tempfile::tempdir().map_err(CompareError::Site)?;
+        let server = Server::start(system, site.path())?;
+        servers.push((system, server, site));
+    }
+    let mut records = Vec::new();
+    for workload in Workload::ALL {
+        for (system, server, site) in &servers {
+            let sample = load_once(*system, site.path(), server, workload, extent)?;
+            records.push(Record { system: *system, workload, repetition, sample });
+        }
+    }
+    for (_, server, _) in servers {
+        server.stop()?;
+    }
+    Ok(records)
+}

@@ -1,0 +1,219 @@
+//! The calling side of the floor: callers share one outgoing buffer and wait in numbered slots.
+
+use std::{
+    future::poll_fn,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    task,
+};
+
+use super::{Flush, make_room, next_frame, put_frame};
+use crate::peer::{Caller, PeerError};
+
+/// A connection that any number of callers share. It closes when the last handle is dropped.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    shared: Arc<Shared>,
+    /// Dropped with the last caller, never by the reader and writer tasks.
+    _closes: Arc<CloseOnDrop>,
+}
+
+impl Connection {
+    /// Starts the tasks that read and write `stream`.
+    pub(super) fn start(stream: TcpStream, flush: Flush) -> Self {
+        let (read_half, write_half) = stream.into_split();
+        let shared = Arc::new(Shared::default());
+        tokio::spawn(read(read_half, Arc::clone(&shared)));
+        tokio::spawn(write(write_half, Arc::clone(&shared), flush));
+        let closes = Arc::new(CloseOnDrop(Arc::clone(&shared)));
+        Self { shared, _closes: closes }
+    }
+}
+
+impl Caller for Connection {
+    async fn echo(&self, payload: &Bytes) -> Result<Bytes, PeerError> {
+        let slot = self.shared.send(payload)?;
+        poll_fn(|cx| self.shared.poll_reply(slot, cx)).await
+    }
+}
+
+#[derive(Default)]
+struct Shared(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    outgoing: BytesMut,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    writer: Option<Waker>,
+    closed: bool,
+}
+
+/// Where one call waits. A slot's index is the call's number on the wire.
+#[derive(Default)]
+enum Slot {
+    #[default]
+    Free,
+    Waiting(Option<Waker>),
+    Answered(Bytes),
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, payload: &[u8]) -> Result<usize, PeerError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(PeerError::Closed);
+        }
+        let slot = state.free.pop().unwrap_or(state.slots.len());
+        if slot == state.slots.len() {
+            state.slots.push(Slot::Free);
+        }
+        state.slots[slot] = Slot::Waiting(None);
+        put_frame(&mut state.outgoing, slot as u64, payload);
+        let writer = state.writer.take();
+        drop(state);
+        wake(writer);
+        Ok(slot)
+    }
+
+    fn poll_reply(&self, slot: usize, cx: &mut Context<'_>) -> Poll<Result<Bytes, PeerError>> {
+        let mut state = self.lock();
+        let closed = state.closed;
+        match mem::take(&mut state.slots[slot]) {
+            Slot::Answered(reply) => {
+                state.free.push(slot);
+                Poll::Ready(Ok(reply))
+            }
+            Slot::Free | Slot::Waiting(_) if closed => Poll::Ready(Err(PeerError::Closed)),
+            Slot::Free | Slot::Waiting(_) => {
+                state.slots[slot] = Slot::Waiting(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Moves waiting frames into `batch`; `None` when the connection is closed.
+    fn poll_batch(&self, batch: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Option<()>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        if state.outgoing.is_empty() {
+            state.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        mem::swap(&mut state.outgoing, batch);
+        Poll::Ready(Some(()))
+    }
+
+    fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.closed || !state.outgoing.is_empty() {
+            return Poll::Ready(());
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Hands out every whole reply in `incoming` under one lock, then wakes their callers.
+    fn complete_all(
+        &self,
+        incoming: &mut BytesMut,
+        woken: &mut Vec<Waker>,
+    ) -> Result<(), PeerError> {
+        let mut state = self.lock();
+        let mut passed = 0;
+        while let Some(frame) = next_frame(&incoming[passed..])? {
+            let index = usize::try_from(frame.id).ok();
+            let Some(slot @ Slot::Waiting(_)) = index.and_then(|at| state.slots.get_mut(at)) else {
+                return Err(PeerError::UnknownCall { id: frame.id });
+            };
+            let answered = Slot::Answered(Bytes::copy_from_slice(frame.payload));
+            if let Slot::Waiting(Some(waker)) = mem::replace(slot, answered) {
+                woken.push(waker);
+            }
+            passed += frame.len();
+        }
+        incoming.advance(passed);
+        drop(state);
+        woken.drain(..).for_each(Waker::wake);
+        Ok(())
+    }
+
+    fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let mut wakers: Vec<Waker> = state.writer.take().into_iter().collect();
+        for slot in &mut state.slots {
+            if let Slot::Waiting(waker) = slot {
+                wakers.extend(waker.take());
+            }
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+struct CloseOnDrop(Arc<Shared>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+async fn write(mut half: OwnedWriteHalf, shared: Arc<Shared>, flush: Flush) {
+    let mut batch = BytesMut::new();
+    loop {
+        if flush == Flush::AfterYield {
+            poll_fn(|cx| shared.poll_wanted(cx)).await;
+            task::yield_now().await;
+        }
+        if poll_fn(|cx| shared.poll_batch(&mut batch, cx)).await.is_none() {
+            return;
+        }
+        if half.write_all(&batch).await.is_err() {
+            return shared.close();
+        }
+        batch.clear();
+    }
+}
+
+async fn read(mut half: OwnedReadHalf, shared: Arc<Shared>) {
+    if let Err(error) = read_replies(&mut half, &shared).await {
+        eprintln!("floor: the connection ended: {error}");
+    }
+    shared.close();
+}
+
+async fn read_replies(half: &mut OwnedReadHalf, shared: &Shared) -> Result<(), PeerError> {
+    let mut incoming = BytesMut::new();
+    let mut woken = Vec::new();
+    loop {
+        make_room(&mut incoming);
+        if half.read_buf(&mut incoming).await? == 0 {
+            return Ok(());
+        }
+        shared.complete_all(&mut incoming, &mut woken)?;
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

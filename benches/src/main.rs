@@ -1,0 +1,247 @@
+//! The peers' comparison: one command that measures every system side by side and prints a table.
+//!
+//! The binary runs itself again as servers and clients, through commands hidden from its help.
+
+#![forbid(unsafe_code)]
+// A benchmark divides counts by seconds; a count above 2^53 would take centuries.
+#![allow(clippy::cast_precision_loss)]
+
+mod compare;
+mod floor;
+mod goals;
+mod idle;
+mod load;
+mod machine;
+mod peer;
+mod process;
+mod report;
+mod stats;
+mod syscalls;
+mod tarpc_peer;
+
+use std::{
+    error::Error,
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use tokio::runtime::Runtime;
+
+use crate::{
+    compare::Extent,
+    floor::{Floor, Flush},
+    peer::{Peer, System},
+    report::Document,
+    tarpc_peer::Tarpc,
+};
+
+/// Bailiwick and its peers, side by side in one run.
+#[derive(Debug, Parser)]
+#[command(name = "bailiwick-bench")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure latency, throughput, processor time and idle memory of every system.
+    Compare(Output),
+    /// Count the write system calls of each server with `strace`.
+    Syscalls(Output),
+    #[command(hide = true)]
+    Serve(Site),
+    #[command(hide = true)]
+    Load(Load),
+    #[command(hide = true)]
+    Hold(Hold),
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Take about a minute in place of five.
+    #[arg(long)]
+    quick: bool,
+    /// Also write everything that was measured to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Repetitions, in place of 9 (5 with --quick).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repetitions: Option<u32>,
+    /// Seconds of each window, in place of 2 (0.4 with --quick).
+    #[arg(long, value_name = "SECONDS", value_parser = compare::seconds)]
+    window: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+struct Site {
+    system: System,
+    #[arg(long)]
+    site: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Load {
+    #[command(flatten)]
+    site: Site,
+    #[arg(long)]
+    address: SocketAddr,
+    #[arg(long)]
+    server_pid: u32,
+    #[arg(long)]
+    outstanding: u32,
+    #[arg(long, value_parser = compare::seconds)]
+    warm_up: Duration,
+    #[arg(long, value_parser = compare::seconds)]
+    window: Duration,
+}
+
+#[derive(Debug, Args)]
+struct Hold {
+    #[command(flatten)]
+    site: Site,
+    #[arg(long)]
+    address: SocketAddr,
+    #[arg(long)]
+    connections: u32,
+}
+
+type AnyError = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Compare(output) => compare(&output),
+        Command::Syscalls(output) => syscalls(&output),
+        Command::Serve(site) => on(site.system, Serve(site.site)),
+        Command::Load(load) => on(load.site.system, load),
+        Command::Hold(hold) => on(hold.site.system, hold),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bailiwick-bench: {}", with_sources(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(output: &Output) -> Result<(), AnyError> {
+    let comparison = compare::run(output.extent())?;
+    let goals = System::SUBJECT.map_or_else(Vec::new, |ours| goals::judge(&comparison, ours));
+    println!("{}", report::text(&comparison, &goals));
+    let summary = report::summary(&comparison);
+    output.write_json(&Document { comparison: &comparison, summary, goals: &goals })
+}
+
+fn syscalls(output: &Output) -> Result<(), AnyError> {
+    let counts = syscalls::run(output.extent())?;
+    println!("{}", report::syscalls_text(&counts));
+    output.write_json(&counts)
+}
+
+impl Output {
+    fn extent(&self) -> Extent {
+        let preset = if self.quick { Extent::QUICK } else { Extent::FULL };
+        Extent {
+            repetitions: self.repetitions.unwrap_or(preset.repetitions),
+            window_seconds: self.window.map_or(preset.window_seconds, |time| time.as_secs_f64()),
+            ..preset
+        }
+    }
+
+    fn write_json(&self, document: &impl Serialize) -> Result<(), AnyError> {
+        if let Some(file) = &self.json {
+            fs::write(file, serde_json::to_vec_pretty(document)?)
+                .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// What a child process does, whichever the system.
+trait Role {
+    fn play<P: Peer>(self, peer: P) -> Result<(), AnyError>;
+}
+
+/// The one place that knows which type stands for which system.
+fn on(system: System, role: impl Role) -> Result<(), AnyError> {
+    match system {
+        System::FloorAfterYield => role.play(Floor { flush: Flush::AfterYield }),
+        System::FloorAtOnce => role.play(Floor { flush: Flush::AtOnce }),
+        System::Tarpc => role.play(Tarpc),
+    }
+}
+
+struct Serve(PathBuf);
+
+impl Role for Serve {
+    fn play<P: Peer>(self, peer: P) -> Result<(), AnyError> {
+        process::pin(process::SERVER_CPU)?;
+        process::allow_descriptors(DESCRIPTORS)?;
+        let runtime = one_worker()?;
+        let address = run(&runtime, async move { peer.serve(&self.0).await })??;
+        println!("{}", process::ready_line(address));
+        // Whoever started us closes our stdin, by design or by ending.
+        io::copy(&mut io::stdin(), &mut io::sink())?;
+        Ok(())
+    }
+}
+
+impl Role for Load {
+    fn play<P: Peer>(self, peer: P) -> Result<(), AnyError> {
+        process::pin(process::CLIENT_CPU)?;
+        let plan = load::Plan {
+            outstanding: self.outstanding,
+            warm_up: self.warm_up,
+            window: self.window,
+            server: self.server_pid,
+        };
+        let sample = run(&one_worker()?, async move {
+            let caller = peer.connect(&self.site.site, self.address).await?;
+            load::run(caller, plan).await
+        })??;
+        println!("{}", serde_json::to_string(&sample)?);
+        Ok(())
+    }
+}
+
+impl Role for Hold {
+    fn play<P: Peer>(self, peer: P) -> Result<(), AnyError> {
+        process::pin(process::CLIENT_CPU)?;
+        process::allow_descriptors(DESCRIPTORS)?;
+        let site: &Path = &self.site.site;
+        one_worker()?.block_on(idle::hold(&peer, site, self.address, self.connections))?;
+        Ok(())
+    }
+}
+
+/// Descriptors for the idle connections and everything else a process has open.
+const DESCRIPTORS: u64 = 2_000;
+
+/// The runtime that users get from `#[tokio::main]`, with one worker for every system.
+fn one_worker() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
+}
+
+/// Runs `work` on the worker itself; `block_on` would run it on a second thread.
+fn run<T: Send + 'static>(
+    runtime: &Runtime,
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, AnyError> {
+    Ok(runtime.block_on(runtime.spawn(work))?)
+}
+
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

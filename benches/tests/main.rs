@@ -1,0 +1,40 @@
+//! The command as its users run it, with windows too short for figures but long enough for calls.
+
+use std::process::{Command, Output};
+
+fn bench(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bailiwick-bench"))
+        .args(arguments)
+        .output()
+        .expect("the command starts")
+}
+
+#[test]
+fn the_comparison_prints_its_table_and_writes_its_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("figures.json");
+    let json = file.to_str().unwrap();
+    let run =
+        bench(&["compare", "--quick", "--repetitions", "1", "--window", "0.05", "--json", json]);
+    let table = String::from_utf8(run.stdout).unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+
+    let document: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    for row in document["summary"].as_array().unwrap() {
+        let system = row["system"].as_str().unwrap();
+        assert!(table.contains(&format!("| {system} ")), "{system} is not in\n{table}");
+        for figure in ["lone_p50_us", "calls_per_second_64", "calls_per_second_256", "idle_bytes"] {
+            let median = row[figure]["median"].as_f64();
+            assert!(median.is_some_and(|value| value > 0.0), "{system}: {figure} is {median:?}");
+        }
+    }
+}
+
+#[test]
+fn a_window_that_is_no_duration_is_a_usage_error() {
+    for window in ["-1", "NaN", "soon"] {
+        let run = bench(&["compare", "--window", window]);
+        assert_eq!(run.status.code(), Some(2), "{window}");
+    }
+}
