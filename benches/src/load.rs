@@ -264,7 +264,8 @@ mod tests {
         let calls = Arc::clone(&caller.calls);
         let sample = run(caller, plan(8)).await.unwrap();
         assert_eq!(sample.calls_in_all, calls.load(Ordering::Relaxed));
-        assert!(sample.calls < sample.calls_in_all, "the warm-up was counted");
+        // After the window each of the eight callers ends the call it is in; more came before.
+        assert!(sample.calls_in_all - sample.calls > 8, "the warm-up was counted");
         assert!(sample.seconds >= 0.02);
         assert!(sample.latency.is_none());
     }

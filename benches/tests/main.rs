@@ -38,3 +38,15 @@ fn a_window_that_is_no_duration_is_a_usage_error() {
         assert_eq!(run.status.code(), Some(2), "{window}");
     }
 }
+
+#[test]
+fn without_strace_the_command_says_how_to_get_it() {
+    let run = Command::new(env!("CARGO_BIN_EXE_bailiwick-bench"))
+        .arg("syscalls")
+        .env("PATH", "")
+        .output()
+        .unwrap();
+    assert_eq!(run.status.code(), Some(1));
+    let message = String::from_utf8(run.stderr).unwrap();
+    assert!(message.contains("apt-get install strace"), "{message}");
+}
