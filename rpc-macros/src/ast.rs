@@ -19,6 +19,8 @@ pub(crate) struct Service {
 /// One method of a service.
 #[derive(Debug)]
 pub(crate) struct Method {
+    /// Lint levels that the user set on it.
+    pub(crate) lints: Vec<Attribute>,
     /// The method's name in the trait.
     pub(crate) name: Ident,
     /// The method's name on the wire.

@@ -107,6 +107,12 @@ pub(crate) fn is_rpc(attribute: &Attribute) -> bool {
     attribute.path().is_ident("rpc")
 }
 
+/// Whether an attribute sets a level that holds for an expansion too. `expect` is not among them: it
+/// asks for a lint, and what was expected of the trait need not happen in its client.
+pub(crate) fn is_lint_level(attribute: &Attribute) -> bool {
+    ["allow", "warn", "deny"].iter().any(|level| attribute.path().is_ident(level))
+}
+
 fn entries(input: syn::parse::ParseStream<'_>) -> syn::Result<Punctuated<Meta, Token![,]>> {
     Punctuated::parse_terminated(input)
 }

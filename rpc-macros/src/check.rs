@@ -4,7 +4,7 @@ use syn::ext::IdentExt as _;
 use syn::{Ident, ItemTrait, LitStr, Path, TraitItem, TraitItemFn, parse_quote};
 
 use crate::ast::{Delivery, Method, Service, Template};
-use crate::attr::{MethodKeys, ServiceKeys};
+use crate::attr::{MethodKeys, ServiceKeys, is_lint_level};
 use crate::errors::Errors;
 use crate::method_id::method_id;
 
@@ -99,6 +99,7 @@ fn check_method(
     };
     Some(Method {
         id: method_id(service, &wire_name, explicit?),
+        lints: method.attrs.iter().filter(|attribute| is_lint_level(attribute)).cloned().collect(),
         arguments_struct: arguments_struct(name),
         name: name.clone(),
         wire_name,

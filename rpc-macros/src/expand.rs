@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::{Attribute, Ident, Item, ItemTrait};
 
 use crate::ast::Service;
-use crate::attr::ServiceKeys;
+use crate::attr::{ServiceKeys, is_lint_level};
 use crate::check;
 use crate::errors::Errors;
 
@@ -69,9 +69,8 @@ fn expand(service: &Service) -> TokenStream {
 
 /// The attributes that every item of an expansion shares: conditions and lint levels.
 fn shared_attributes(definition: &ItemTrait) -> TokenStream {
-    let is_shared = |attribute: &&Attribute| {
-        ["cfg", "allow", "warn", "deny"].iter().any(|name| attribute.path().is_ident(name))
-    };
+    let is_shared =
+        |attribute: &&Attribute| attribute.path().is_ident("cfg") || is_lint_level(attribute);
     let shared = definition.attrs.iter().filter(is_shared);
     let deprecated = is_deprecated(definition).then(|| quote!(#[allow(deprecated)]));
     quote!(#(#shared)* #deprecated)

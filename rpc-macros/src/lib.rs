@@ -26,7 +26,8 @@ mod tests;
 /// * `TableServer<T>`, which serves an implementation `T` of `Table`;
 /// * `TABLE`, the const description of what travels and of what each call touches.
 ///
-/// A method is `async fn name(&self, cx: &Context, …) -> Result<T, CallError<E>>`; its arguments
+/// A method is `async fn name(&self, cx: &Context, …) -> Result<T, CallError<E>>`, or
+/// `Result<T, CallError>` if the service has no error of its own; its arguments
 /// are owned values that serde can write and read.
 ///
 /// # Keys of `#[rpc_service(…)]`

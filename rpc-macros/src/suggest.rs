@@ -17,19 +17,27 @@ pub(crate) fn nearest<'a>(given: &str, possible: &[&'a str]) -> Option<&'a str> 
     (distance <= name.chars().count().div_ceil(3)).then_some(name)
 }
 
-/// The edits (insert, delete, replace) between two names (Levenshtein).
+/// The edits (insert, delete, replace, swap neighbours) between two names: Damerau and Levenshtein's
+/// distance in its restricted form, where no part is edited twice.
 fn distance(left: &str, right: &str) -> usize {
+    let left = left.chars().collect::<Vec<_>>();
     let right = right.chars().collect::<Vec<_>>();
-    let mut row = (0..=right.len()).collect::<Vec<_>>();
-    for (line, l) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for (column, r) in right.iter().enumerate() {
-            let replace = diagonal + usize::from(l != *r);
-            diagonal = row[column + 1];
-            row[column + 1] = replace.min(row[column] + 1).min(diagonal + 1);
+    // rows[i][j]: the edits between the first i of `left` and the first j of `right`.
+    let mut rows = vec![vec![0; right.len() + 1]; left.len() + 1];
+    for i in 0..=left.len() {
+        for j in 0..=right.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replaced = rows[i - 1][j - 1] + usize::from(left[i - 1] != right[j - 1]);
+                let swapped =
+                    i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1];
+                let swapped = if swapped { rows[i - 2][j - 2] + 1 } else { usize::MAX };
+                replaced.min(swapped).min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1)
+            };
         }
     }
-    row[right.len()]
+    rows[left.len()][right.len()]
 }
 
 #[cfg(test)]
@@ -41,6 +49,7 @@ mod tests {
         let keys = ["verb", "object", "objects", "readonly", "idempotent"];
         assert_eq!(nearest("verbs", &keys), Some("verb"));
         assert_eq!(nearest("objcet", &keys), Some("object"));
+        assert_eq!(nearest("kye", &["key", "by"]), Some("key"));
         assert_eq!(nearest("read_only", &keys), Some("readonly"));
         assert_eq!(nearest("audit", &keys), None);
         assert_eq!(nearest("verb", &[]), None);

@@ -96,8 +96,11 @@ fn mend(given: &impl ToString, arguments: &[Argument]) -> String {
     let names = names.iter().map(String::as_str).collect::<Vec<_>>();
     match (nearest(&given, &names), names.as_slice()) {
         (Some(name), _) => format!("did you mean `{name}`?"),
-        (None, []) => format!("this method has none; add `{given}` after `cx`"),
-        (None, names) => format!("write one of `{}`, or add `{given}`", names.join("`, `")),
+        (None, []) => format!("add `{given}` after `cx`"),
+        (None, names) => {
+            let names = names.join("`, `");
+            format!("expected one of `{names}`, or add an argument `{given}`")
+        }
     }
 }
 
@@ -155,10 +158,15 @@ fn literal_segment(segment: &str) -> Result<(), String> {
     Err(mistake)
 }
 
-/// Controls, and bidirectional and zero-width marks.
+/// Controls, and bidirectional and zero-width marks, as the monitor has them.
 fn is_hidden(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use syn::ext::IdentExt as _;
 use syn::{
-    Attribute, FnArg, Ident, Pat, PatType, Path, Receiver, ReceiverKind, ReturnType, Safety,
+    Attribute, FnArg, Generics, Ident, Pat, PatType, Receiver, ReceiverKind, ReturnType, Safety,
     Signature, TraitItemFn, Type,
 };
 
 use crate::ast::Argument;
+use crate::attr::is_lint_level;
 use crate::errors::Errors;
 
 use super::types;
@@ -43,7 +44,7 @@ pub(crate) fn check(method: &TraitItemFn, errors: &mut Errors) -> Option<Checked
 
 fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
     for attribute in attributes {
-        if is_any(attribute.path(), &["cfg", "cfg_attr"]) {
+        if ["cfg", "cfg_attr"].iter().any(|name| attribute.path().is_ident(name)) {
             errors.at(
                 attribute,
                 "a method that is there only sometimes gives one service two forms on the wire: \
@@ -54,9 +55,6 @@ fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
 }
 
 fn check_qualifiers(signature: &Signature, errors: &mut Errors) {
-    if let Some(constness) = &signature.constness {
-        errors.at(constness, "a call cannot run at compile time: remove `const`");
-    }
     match &signature.safety {
         Safety::Unsafe(token) => {
             errors.at(token, "no caller can uphold a contract over a network: remove `unsafe`");
@@ -67,7 +65,9 @@ fn check_qualifiers(signature: &Signature, errors: &mut Errors) {
     if let Some(abi) = &signature.abi {
         errors.at(abi, "RPC methods travel by their own protocol: remove the ABI");
     }
-    if signature.asyncness.is_none() {
+    if let Some(constness) = &signature.constness {
+        errors.at(constness, "a call waits for the network: write `async fn`, not `const fn`");
+    } else if signature.asyncness.is_none() {
         errors.at(signature.fn_token, "a call waits for the network: write `async fn`");
     }
     if !signature.generics.params.is_empty() {
@@ -102,7 +102,7 @@ fn check_receiver<'a>(signature: &'a Signature, errors: &mut Errors) -> Vec<&'a 
             &signature.ident,
             "a call goes to a service: begin the arguments with `&self, cx: &Context`",
         ),
-        Some(receiver) => check_receiver_kind(receiver, errors),
+        Some(receiver) => check_receiver_kind(receiver, &signature.generics, errors),
     }
     let typed = |input: &'a FnArg| match input {
         FnArg::Typed(input) => Some(input),
@@ -111,13 +111,15 @@ fn check_receiver<'a>(signature: &'a Signature, errors: &mut Errors) -> Vec<&'a 
     signature.inputs.iter().filter_map(typed).collect()
 }
 
-fn check_receiver_kind(receiver: &Receiver, errors: &mut Errors) {
+fn check_receiver_kind(receiver: &Receiver, generics: &Generics, errors: &mut Errors) {
     match &receiver.kind {
         ReceiverKind::Reference(_, None, None) => {}
         ReceiverKind::Reference(_, _, Some(_)) => errors.at(
             receiver,
             "RPC methods run concurrently: take `&self` and put shared state behind a lock",
         ),
+        // A lifetime that the method declares has its own message.
+        ReceiverKind::Reference(_, Some(_), None) if !generics.params.is_empty() => {}
         ReceiverKind::Reference(_, Some(lifetime), None) => {
             errors.at(lifetime, "nothing borrows across a network: take plain `&self`");
         }
@@ -178,17 +180,18 @@ fn named_context(ty: &Type) -> Option<Context> {
 }
 
 fn check_argument(input: &PatType, errors: &mut Errors) -> Option<Argument> {
-    let lints = ["allow", "expect", "warn", "deny", "forbid"];
     for attribute in &input.attrs {
-        if !is_any(attribute.path(), &lints) {
+        if !is_lint_level(attribute) {
             errors.at(attribute, "an argument carries no attributes but lint levels: remove this");
         }
     }
     let sound = types::check_owned(&input.ty, errors);
     let name = argument_name(&input.pat);
     if name.is_none() {
-        errors
-            .at(&input.pat, "an argument needs a plain name: take it apart in the implementation");
+        errors.at(
+            &input.pat,
+            "an argument needs a plain name: patterns and `mut` belong in the implementation",
+        );
     }
     let name = name?;
     let attributes = input.attrs.clone();
@@ -223,8 +226,4 @@ fn check_output(signature: &Signature, errors: &mut Errors) -> Option<(Type, Typ
     // Both, so that both are reported.
     let sound = [types::check_owned(&result, errors), types::check_owned(&error, errors)];
     (sound == [true, true]).then(|| ((**ty).clone(), result, error))
-}
-
-fn is_any(path: &Path, names: &[&str]) -> bool {
-    names.iter().any(|name| path.is_ident(name))
 }

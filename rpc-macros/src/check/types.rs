@@ -5,7 +5,7 @@ use quote::ToTokens;
 use syn::visit::{self, Visit};
 use syn::{
     GenericArgument, Lifetime, PathArguments, PathSegment, Type, TypeImplTrait, TypeInfer,
-    TypeReference,
+    TypeReference, parse_quote,
 };
 
 use crate::errors::Errors;
@@ -49,18 +49,20 @@ pub(crate) fn result_and_error(ty: &Type) -> syn::Result<(Type, Type)> {
                        behind an alias";
         return Err(syn::Error::new_spanned(ty, message));
     };
-    match last_segment(error).filter(|last| last.ident == "CallError").map(generics) {
-        Some(Some([error])) => Ok((result.clone(), error.clone())),
-        Some(_) => {
-            let message = "name the error of your service: `CallError<E>`";
-            Err(syn::Error::new_spanned(error, message))
-        }
+    let Some(call_error) = last_segment(error).filter(|last| last.ident == "CallError") else {
+        let message = format!(
+            "a call can fail without your service: return `CallError<{}>`, whose variant `App` is \
+             your error",
+            name(error)
+        );
+        return Err(syn::Error::new_spanned(error, message));
+    };
+    match generics(call_error) {
+        Some([error]) => Ok((result.clone(), error.clone())),
+        // The default of `CallError`, as the runtime declares it.
+        None if call_error.arguments.is_none() => Ok((result.clone(), parse_quote!(Never))),
         None => {
-            let message = format!(
-                "a call can fail without your service: return `CallError<{}>`, whose variant `App` \
-                 is your error",
-                name(error)
-            );
+            let message = "name one type as the error of your service: `CallError<E>`";
             Err(syn::Error::new_spanned(error, message))
         }
     }

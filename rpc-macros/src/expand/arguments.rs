@@ -14,13 +14,14 @@ pub(super) fn expand(service: &Service) -> TokenStream {
 }
 
 fn expand_struct(runtime: &Path, method: &Method) -> TokenStream {
-    let name = &method.arguments_struct;
+    let Method { lints, arguments_struct: name, .. } = method;
     let serde = quote!(#runtime::__private::serde);
     let serde_path = path_text(&quote!(#serde));
     let fields = method.arguments.iter().map(|argument| expand_field(runtime, argument));
     quote_spanned! {Span::mixed_site()=>
         #[derive(#serde::Serialize, #serde::Deserialize)]
         #[serde(crate = #serde_path)]
+        #(#lints)*
         struct #name {
             #(#fields),*
         }

@@ -82,7 +82,7 @@ pub(super) fn expand_calls(service: &Service) -> TokenStream {
 }
 
 fn expand_call(runtime: &Path, constant: &Ident, position: usize, method: &Method) -> TokenStream {
-    let Method { name, context, arguments_struct, output, .. } = method;
+    let Method { lints, name, context, arguments_struct, output, .. } = method;
     let position = Literal::usize_unsuffixed(position);
     let inputs = method.arguments.iter().map(|argument| {
         let Argument { attributes, name, ty } = argument;
@@ -93,6 +93,7 @@ fn expand_call(runtime: &Path, constant: &Ident, position: usize, method: &Metho
         || quote_spanned!(Span::mixed_site()=> .map(|#runtime::marshal::ByteVec(bytes)| bytes)),
     );
     quote_spanned! {Span::mixed_site()=>
+        #(#lints)*
         async fn #name(&self, cx: #context, #(#inputs),*) -> #output {
             self.channel
                 .call(&#constant.methods[#position], cx, &#arguments_struct { #(#names),* })

@@ -29,10 +29,14 @@ pub(super) fn expand_unsound(mut definition: ItemTrait) -> TokenStream {
         let TraitItem::Fn(method) = item else { continue };
         method.sig.constness = None;
         for input in &mut method.sig.inputs {
-            if let FnArg::Typed(input) = input
-                && !matches!(*input.pat, Pat::Ident(_))
-            {
-                *input.pat = parse_quote!(_);
+            let FnArg::Typed(input) = input else { continue };
+            match &mut *input.pat {
+                Pat::Ident(name) => {
+                    name.by_ref = None;
+                    name.mutability = None;
+                    name.subpat = None;
+                }
+                pattern => *pattern = parse_quote!(_),
             }
         }
     }

@@ -137,9 +137,9 @@ fn one_mistake_gives_one_message() {
         (
             quote!(
                 #[rpc(verb = "v", object = "o")]
-                async fn f(&self, cx: &Context) -> Result<u8, CallError>;
+                async fn f(&self, cx: &Context) -> Result<u8, CallError<A, B>>;
             ),
-            "name the error",
+            "name one type",
         ),
         (
             quote!(
