@@ -230,6 +230,14 @@ mod tests {
     }
 
     #[test]
+    fn the_monitor_and_the_macro_hide_the_same_characters() {
+        for c in '\0'..=char::MAX {
+            let refused = c.is_control() || bailiwick_acl::object::is_invisible(c);
+            assert_eq!(is_hidden(c), refused, "{}", c.escape_unicode());
+        }
+    }
+
+    #[test]
     fn every_mistake_of_a_template_is_reported() {
         assert_eq!(parsed("../*/k{a}").map_err(|messages| messages.len()), Err(3));
     }
