@@ -1,0 +1,123 @@
+//! Checks verbs and objects against the services that the policy governs.
+//!
+//! A typo in a deny is the worst typo, so a verb that no service declares and an object that no
+//! method can name are errors.
+
+use std::collections::BTreeSet;
+
+use super::facts::{MethodFacts, ObjectTemplate, ServiceFacts, TemplateSegment};
+use super::fault::{Fault, Span};
+use super::pattern::{Pattern, Segment};
+use super::suggest::nearest;
+use super::syntax::{Name, Syntax, Verbs};
+
+/// Checks every row, expectation and invariant; does nothing when no services are known.
+pub(super) fn check(syntax: &Syntax<'_>, services: &[ServiceFacts], faults: &mut Vec<Fault>) {
+    if services.is_empty() {
+        return;
+    }
+    let methods: Vec<_> = services.iter().flat_map(|service| &service.methods).collect();
+    let known = Known { verbs: methods.iter().map(|method| &*method.verb).collect(), methods };
+    let rows = syntax.rows.iter().chain(syntax.nevers.iter().map(|never| &never.row));
+    for row in rows {
+        let verbs = match &row.verbs {
+            Verbs::Every => None,
+            Verbs::Listed(verbs) => Some(&verbs[..]),
+        };
+        known.check(verbs, row.object.as_ref(), row.object_span, faults);
+    }
+    for line in &syntax.expects {
+        known.check(
+            line.verb.as_ref().map(std::slice::from_ref),
+            line.object.as_ref(),
+            line.object_span,
+            faults,
+        );
+    }
+}
+
+struct Known<'s> {
+    verbs: BTreeSet<&'s str>,
+    methods: Vec<&'s MethodFacts>,
+}
+
+impl Known<'_> {
+    fn check(
+        &self,
+        verbs: Option<&[Name<'_>]>,
+        object: Option<&Pattern>,
+        span: Span,
+        faults: &mut Vec<Fault>,
+    ) {
+        let mut declared = Vec::new();
+        for verb in verbs.unwrap_or_default() {
+            if self.verbs.contains(verb.text) {
+                declared.push(verb.text);
+            } else {
+                faults.push(self.unknown_verb(*verb));
+            }
+        }
+        // A list of which nothing is known says nothing about the object.
+        let listed =
+            |method: &MethodFacts| declared.is_empty() || declared.contains(&&*method.verb);
+        if let Some(object) = object
+            && !self.methods.iter().any(|method| listed(method) && method.object.overlaps(object))
+        {
+            faults.push(self.unknown_object(object, span));
+        }
+    }
+
+    fn unknown_verb(&self, verb: Name<'_>) -> Fault {
+        let help = match nearest(verb.text, self.verbs.iter().copied()) {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => format!("the verbs are {}", some(self.verbs.iter())),
+        };
+        Fault::new(verb.span, format!("verb `{}` is declared by no service", verb.text), help)
+    }
+
+    fn unknown_object(&self, object: &Pattern, span: Span) -> Fault {
+        let other = self.methods.iter().find(|method| method.object.overlaps(object));
+        let message = match other {
+            Some(_) => format!("no method with this verb can name `{object}`"),
+            None => format!("no method can name `{object}`"),
+        };
+        let help = match (other, self.mended(object)) {
+            (Some(method), _) => format!("the verb for it is `{}`", method.verb),
+            (None, Some(mended)) => format!("did you mean `{mended}`?"),
+            (None, None) => {
+                let templates: BTreeSet<_> =
+                    self.methods.iter().map(|method| method.object.to_string()).collect();
+                format!("methods name {}", some(templates.iter()))
+            }
+        };
+        Fault::new(span, message, help)
+    }
+
+    /// The object with the literals of some method's template where they are nearly the same.
+    fn mended(&self, object: &Pattern) -> Option<Pattern> {
+        self.methods.iter().find_map(|method| {
+            let ObjectTemplate::Template(template) = &method.object else { return None };
+            let mut mended = object.clone();
+            for (segment, wanted) in mended.segments.iter_mut().zip(template) {
+                if let (Segment::Literal(text), TemplateSegment::Literal(wanted)) =
+                    (&segment, wanted)
+                    && nearest(text, [&**wanted]).is_some()
+                {
+                    *segment = Segment::Literal((&**wanted).into());
+                }
+            }
+            method.object.overlaps(&mended).then_some(mended)
+        })
+    }
+}
+
+/// The first few of many, quoted.
+fn some<T: std::fmt::Display>(all: impl ExactSizeIterator<Item = T>) -> String {
+    const SHOWN: usize = 6;
+    let more = all.len().saturating_sub(SHOWN);
+    let mut text: Vec<_> = all.take(SHOWN).map(|item| format!("`{item}`")).collect();
+    if more > 0 {
+        text.push(format!("and {more} more"));
+    }
+    text.join(", ")
+}

@@ -1,0 +1,79 @@
+//! Cuts a file into lines of clean text; what is not clean text is a mistake of its line.
+
+use super::fault::{Fault, Place};
+
+/// Most bytes of a line, without its end.
+pub const MAX_LINE: usize = 4_096;
+
+/// One line that can be read further.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line<'a> {
+    pub(super) text: &'a str,
+    pub(super) place: Place,
+}
+
+/// The clean lines of `text`, without their LF or CRLF. `file` is the number of the file.
+pub(super) fn split<'a>(text: &'a [u8], file: u8, faults: &mut Vec<Fault>) -> Vec<Line<'a>> {
+    let mut lines = Vec::new();
+    let last = text.split(|byte| *byte == b'\n').count();
+    for (at, raw) in text.split(|byte| *byte == b'\n').enumerate() {
+        let Ok(number) = u32::try_from(at + 1) else { break };
+        let place = Place { file, line: number, offset: 0 };
+        let ended = at + 1 < last;
+        let raw = if ended { raw.strip_suffix(b"\r").unwrap_or(raw) } else { raw };
+        match clean(raw, place) {
+            Ok(text) => lines.push(Line { text, place }),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    lines
+}
+
+fn clean(raw: &[u8], place: Place) -> Result<&str, Fault> {
+    if place.line == 1 && raw.starts_with(b"\xef\xbb\xbf") {
+        let help = "save the file as UTF-8 without a byte order mark";
+        return Err(Fault::new(place.span(0, 3), "a byte order mark (BOM)", help));
+    }
+    if let Some(at) = raw.iter().position(|byte| *byte == 0) {
+        let help = "remove it: a policy is plain text";
+        return Err(Fault::new(place.span(at, at + 1), "a NUL byte", help));
+    }
+    if let Some(at) = raw.iter().position(|byte| *byte == b'\r') {
+        let help = "end lines with LF or CRLF";
+        let message = "a carriage return that does not end a line";
+        return Err(Fault::new(place.span(at, at + 1), message, help));
+    }
+    if raw.len() > MAX_LINE {
+        let message = format!("a line of {} bytes; the most is {MAX_LINE}", raw.len());
+        let help = "split it: rows, groups and keys may stand on several lines";
+        return Err(Fault::new(place.span(MAX_LINE, raw.len()), message, help));
+    }
+    std::str::from_utf8(raw).map_err(|error| {
+        let at = error.valid_up_to();
+        let message = format!("the byte 0x{:02x} is not UTF-8", raw[at]);
+        Fault::new(place.span(at, at + 1), message, "save the file as UTF-8")
+    })
+}
+
+/// `text` without spaces and tabs at its ends, and where it then begins.
+pub(super) fn trim(text: &str, place: Place) -> (&str, Place) {
+    let from_left = text.trim_start_matches([' ', '\t']);
+    let place = place.after(text.len() - from_left.len());
+    (from_left.trim_end_matches([' ', '\t']), place)
+}
+
+/// The first word of a trimmed `text`, and the trimmed rest.
+pub(super) fn word(text: &str, place: Place) -> ((&str, Place), (&str, Place)) {
+    let end = text.find([' ', '\t']).unwrap_or(text.len());
+    ((&text[..end], place), trim(&text[end..], place.after(end)))
+}
+
+/// The trimmed pieces of `text` between commas.
+pub(super) fn list<'a>(text: &'a str, place: Place) -> impl Iterator<Item = (&'a str, Place)> {
+    let mut start = 0;
+    text.split(',').map(move |piece| {
+        let at = place.after(start);
+        start += piece.len() + 1;
+        trim(piece, at)
+    })
+}

@@ -1,0 +1,202 @@
+//! From bytes to a policy: read, resolve, check, build, then let the policy test itself.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use super::engine::{CompiledRow, EVERY_VERB, Engine, MAX_VISITS};
+use super::fault::{Fault, Place};
+use super::finding::{Files, PolicyErrors};
+use super::parse::{self, Contents};
+use super::pattern::{Pattern, Segment};
+use super::people::People;
+use super::syntax::{Syntax, Verbs};
+use super::{LoadOptions, Loaded, Policy, Principal, Source, Subjects};
+use super::{against_services, invariants, object_column};
+
+/// Most bytes of a policy file: 1 GiB, so that every count in it fits 32 bits.
+pub const MAX_FILE: usize = 1 << 30;
+
+/// Numbers the loads, so that subjects of one are never taken for those of another.
+static REVISIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Reads one object pattern, as it stands in a row's second column.
+///
+/// # Errors
+///
+/// What is wrong with it, and the mend.
+pub fn object_pattern(text: &str) -> Result<Pattern, PolicyErrors> {
+    let mut faults = Vec::new();
+    let place = Place { file: 0, line: 1, offset: 0 };
+    object_column::parse(text, place, &mut faults).ok_or_else(|| {
+        let files = Files::new(vec![("object", text.as_bytes())]);
+        PolicyErrors::new(files.findings(faults, miette::Severity::Error))
+    })
+}
+
+pub(super) fn load(source: Source<'_>, options: &LoadOptions<'_>) -> Result<Loaded, PolicyErrors> {
+    let mut faults = Vec::new();
+    let mut warnings = Vec::new();
+    let mut syntax = Syntax::default();
+    let mut sources = vec![source];
+    sources.extend(options.principals);
+
+    for (file, source) in (0_u8..).zip(&sources) {
+        if source.text.len() > MAX_FILE {
+            let span = Place { file, line: 1, offset: 0 }.span(0, 0);
+            faults.push(Fault::new(span, "a file of more than 1 GiB", "split or shorten it"));
+            continue;
+        }
+        let contents = if file == 0 { Contents::Policy } else { Contents::PrincipalsOnly };
+        parse::read(source.text, file, contents, &mut syntax, &mut faults);
+    }
+    let people = People::of(&syntax, options.keys, &mut faults, &mut warnings);
+    against_services::check(&syntax, options.services, &mut faults);
+    check_serial(&syntax, options.previous_serial, &mut faults);
+    warn_of_dead_rows(&syntax, &mut warnings);
+
+    let policy = build(&sources, &syntax, &people, &mut faults);
+    if let Some(policy) = &policy {
+        invariants::check(policy, &syntax, &people, &mut faults);
+    }
+    let files = |faults: Vec<Fault>, severity| {
+        if faults.is_empty() {
+            return Vec::new();
+        }
+        let sources = sources.iter().map(|source| (source.name, source.text)).collect();
+        Files::new(sources).findings(faults, severity)
+    };
+    match policy {
+        Some(policy) if faults.is_empty() => {
+            Ok(Loaded { policy, warnings: files(warnings, miette::Severity::Warning) })
+        }
+        _ => Err(PolicyErrors::new(files(faults, miette::Severity::Error))),
+    }
+}
+
+/// Builds the policy from the rows that could be read, for the policy's tests of itself even when
+/// others could not. `None` only if the rows cost too much to judge.
+fn build(
+    sources: &[Source<'_>],
+    syntax: &Syntax<'_>,
+    people: &People<'_>,
+    faults: &mut Vec<Fault>,
+) -> Option<Policy> {
+    let mut verbs: HashMap<Box<str>, u32> = HashMap::new();
+    let rows = compile(syntax, people, &mut verbs);
+    let engine = match Engine::build(&rows) {
+        Ok(engine) => engine,
+        Err(visits) => {
+            faults.push(too_wild(syntax, visits));
+            return None;
+        }
+    };
+    let revision = REVISIONS.fetch_add(1, Ordering::Relaxed);
+    let principals: Vec<_> = people.principals.iter().map(|name| Principal::new(name)).collect();
+    let subjects = principals.iter().zip(1..).map(|(principal, id)| {
+        let ids = people.subjects_of(id).into();
+        let subjects = Subjects { principal: principal.clone(), ids, revision };
+        (principal.as_str().into(), subjects)
+    });
+    let keys = people.keys.iter().filter_map(|(key, id)| {
+        let at = (*id as usize).checked_sub(1)?;
+        Some((*key, principals.get(at)?.clone()))
+    });
+    Some(Policy {
+        name: sources.first().map_or_else(String::new, |source| source.name.to_owned()),
+        serial: syntax.serial.map(|(serial, _)| serial),
+        digest: digest(sources),
+        revision,
+        people: subjects.collect(),
+        keys: keys.collect(),
+        verbs,
+        engine,
+    })
+}
+
+/// A row for each verb.
+fn compile<'p>(
+    syntax: &'p Syntax<'_>,
+    people: &People<'_>,
+    numbers: &mut HashMap<Box<str>, u32>,
+) -> Vec<CompiledRow<'p>> {
+    let mut rows = Vec::with_capacity(syntax.rows.len());
+    for row in &syntax.rows {
+        let subject = row.who.as_ref().and_then(|who| people.id(who));
+        let (Some(subject), Some(object), Some(effect)) = (subject, &row.object, row.effect) else {
+            continue;
+        };
+        let mut add = |verb| {
+            rows.push(CompiledRow { subject, object, verb, effect, line: row.span.line });
+        };
+        match &row.verbs {
+            Verbs::Every => add(EVERY_VERB),
+            Verbs::Listed(verbs) => {
+                for verb in verbs {
+                    let next = u32::try_from(numbers.len() + 1).unwrap_or(u32::MAX);
+                    add(match numbers.get(verb.text) {
+                        Some(number) => *number,
+                        None => *numbers.entry(verb.text.into()).or_insert(next),
+                    });
+                }
+            }
+        }
+    }
+    rows
+}
+
+fn too_wild(syntax: &Syntax<'_>, visits: u64) -> Fault {
+    let wildness = |pattern: &Pattern| {
+        pattern.segments.iter().filter(|segment| !matches!(segment, Segment::Literal(_))).count()
+    };
+    // Ties go to the first row.
+    let row = syntax.rows.iter().rev().max_by_key(|row| row.object.as_ref().map_or(0, wildness));
+    let span = row.map_or(Place { file: 0, line: 1, offset: 0 }.span(0, 0), |row| row.object_span);
+    Fault::new(
+        span,
+        format!("the wildcards overlap so much that one request could visit {visits} places"),
+        format!("the most is {MAX_VISITS}: spell out segments, beginning with this row"),
+    )
+}
+
+fn check_serial(syntax: &Syntax<'_>, previous: Option<u64>, faults: &mut Vec<Fault>) {
+    let Some(previous) = previous else { return };
+    match syntax.serial {
+        Some((serial, span)) if serial < previous => {
+            let message = format!("serial {serial} is lower than {previous}, the one in force");
+            let help =
+                format!("an old file? otherwise write `serial {}`", previous.saturating_add(1));
+            faults.push(Fault::new(span, message, help));
+        }
+        Some(_) => {}
+        None => {
+            let span = Place { file: 0, line: 1, offset: 0 }.span(0, 0);
+            let message = format!("no serial, but the policy in force has serial {previous}");
+            let help = format!("add a line `serial {}`", previous.saturating_add(1));
+            faults.push(Fault::new(span, message, help));
+        }
+    }
+}
+
+fn warn_of_dead_rows(syntax: &Syntax<'_>, warnings: &mut Vec<Fault>) {
+    for row in &syntax.rows {
+        if row.object.as_ref().is_some_and(Pattern::is_dead) {
+            let message = "no request can name this object, so the row never matters";
+            let help = "a backslash or an invisible mark is refused in every request";
+            warnings.push(Fault::new(row.object_span, message, help));
+        }
+    }
+}
+
+fn digest(sources: &[Source<'_>]) -> [u8; 32] {
+    let one = |source: &Source<'_>| -> [u8; 32] { Sha256::digest(source.text).into() };
+    match sources {
+        [only] => one(only),
+        several => {
+            let mut all = Sha256::new();
+            several.iter().for_each(|source| all.update(one(source)));
+            all.finalize().into()
+        }
+    }
+}
