@@ -216,7 +216,13 @@ const _: () = {
             cx: &Context,
             key: String,
         ) -> Result<Option<Bytes>, CallError<TableError>> {
-            self.channel.call(&TABLE.methods[0], cx, &__GetArguments { key }).await
+            self.channel
+                .call::<
+                    _,
+                    Option<Bytes>,
+                    TableError,
+                >(&TABLE.methods[0], cx, &__GetArguments { key })
+                .await
         }
         async fn increment(
             &self,
@@ -225,7 +231,11 @@ const _: () = {
             by: i64,
         ) -> Result<i64, CallError<TableError>> {
             self.channel
-                .call(&TABLE.methods[1], cx, &__IncrementArguments { key, by })
+                .call::<
+                    _,
+                    i64,
+                    TableError,
+                >(&TABLE.methods[1], cx, &__IncrementArguments { key, by })
                 .await
         }
         async fn put(
@@ -235,12 +245,20 @@ const _: () = {
             value: Bytes,
         ) -> Result<(), CallError<TableError>> {
             self.channel
-                .call(&TABLE.methods[2], cx, &__PutArguments { key, value })
+                .call::<
+                    _,
+                    (),
+                    TableError,
+                >(&TABLE.methods[2], cx, &__PutArguments { key, value })
                 .await
         }
         async fn dump(&self, cx: &Context) -> Result<Vec<u8>, CallError<TableError>> {
             self.channel
-                .call(&TABLE.methods[3], cx, &__DumpArguments {})
+                .call::<
+                    _,
+                    ::bailiwick::marshal::ByteVec,
+                    TableError,
+                >(&TABLE.methods[3], cx, &__DumpArguments {})
                 .await
                 .map(|::bailiwick::marshal::ByteVec(bytes)| bytes)
         }
@@ -261,7 +279,12 @@ const _: () = {
                         .authorize(|objects, arguments: &__GetArguments| {
                             objects.literal("table").segment(&arguments.key);
                         })
-                        .dispatch(move |cx, arguments| async move {
+                        .dispatch::<
+                            _,
+                            _,
+                            Option<Bytes>,
+                            TableError,
+                        >(move |cx, arguments| async move {
                             <T as Table>::get(&implementation, &cx, arguments.key).await
                         })
                 }
@@ -271,7 +294,12 @@ const _: () = {
                         .authorize(|objects, arguments: &__IncrementArguments| {
                             objects.literal("table").segment(&arguments.key);
                         })
-                        .dispatch(move |cx, arguments| async move {
+                        .dispatch::<
+                            _,
+                            _,
+                            i64,
+                            TableError,
+                        >(move |cx, arguments| async move {
                             <T as Table>::increment(
                                     &implementation,
                                     &cx,
@@ -287,7 +315,12 @@ const _: () = {
                         .authorize(|objects, arguments: &__PutArguments| {
                             objects.literal("table").segment(&arguments.key);
                         })
-                        .dispatch(move |cx, arguments| async move {
+                        .dispatch::<
+                            _,
+                            _,
+                            (),
+                            TableError,
+                        >(move |cx, arguments| async move {
                             <T as Table>::put(
                                     &implementation,
                                     &cx,
@@ -303,7 +336,12 @@ const _: () = {
                         .authorize(|objects, _: &__DumpArguments| {
                             objects.literal("table");
                         })
-                        .dispatch(move |cx, _| async move {
+                        .dispatch::<
+                            _,
+                            _,
+                            ::bailiwick::marshal::ByteVec,
+                            TableError,
+                        >(move |cx, _| async move {
                             <T as Table>::dump(&implementation, &cx)
                                 .await
                                 .map(::bailiwick::marshal::ByteVec)

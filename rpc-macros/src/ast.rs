@@ -45,8 +45,8 @@ pub(crate) struct Method {
     pub(crate) output: Type,
     /// The `T` of it.
     pub(crate) result: Type,
-    /// The `E` of it.
-    pub(crate) error: Type,
+    /// The `E` of it; the runtime's default, `Never`, if absent.
+    pub(crate) error: Option<Type>,
 }
 
 /// One argument of a method.

@@ -2,11 +2,11 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Attribute, Ident, Item, ItemTrait};
+use syn::{Attribute, Ident, Item, ItemTrait, Path};
 
-use crate::ast::Service;
+use crate::ast::{Method, Service};
 use crate::attr::{ServiceKeys, is_lint_level};
-use crate::check;
+use crate::check::{self, types};
 use crate::errors::Errors;
 
 mod arguments;
@@ -100,6 +100,19 @@ fn client_name(definition: &ItemTrait) -> Ident {
 /// `Table` → `TableServer`
 fn server_name(definition: &ItemTrait) -> Ident {
     quote::format_ident!("{}Server", definition.ident)
+}
+
+/// The types that a method's result and error travel as. They are named in the expansion so that
+/// the compiler points at the user's own type when that cannot be marshalled.
+fn wire_types(runtime: &Path, method: &Method) -> [TokenStream; 2] {
+    let result = &method.result;
+    let result = if types::is_byte_vec(result) {
+        quote!(#runtime::marshal::ByteVec)
+    } else {
+        quote!(#result)
+    };
+    let error = method.error.as_ref().map_or_else(|| quote!(_), ToTokens::to_token_stream);
+    [result, error]
 }
 
 /// The word that begins an item: where a reader looks to see that it is no trait.

@@ -18,7 +18,7 @@ pub(crate) struct Checked {
     pub(crate) arguments: Vec<Argument>,
     pub(crate) output: Type,
     pub(crate) result: Type,
-    pub(crate) error: Type,
+    pub(crate) error: Option<Type>,
 }
 
 /// The parts of the signature of `method`, if all of them could be read.
@@ -209,7 +209,7 @@ fn argument_name(pattern: &Pat) -> Option<Ident> {
     }
 }
 
-fn check_output(signature: &Signature, errors: &mut Errors) -> Option<(Type, Type, Type)> {
+fn check_output(signature: &Signature, errors: &mut Errors) -> Option<(Type, Type, Option<Type>)> {
     let ty = match &signature.output {
         ReturnType::Type(_, ty) => ty,
         ReturnType::Default => {
@@ -223,7 +223,9 @@ fn check_output(signature: &Signature, errors: &mut Errors) -> Option<(Type, Typ
         }
     };
     let (result, error) = errors.keep(types::result_and_error(ty))?;
-    // Both, so that both are reported.
-    let sound = [types::check_owned(&result, errors), types::check_owned(&error, errors)];
-    (sound == [true, true]).then(|| ((**ty).clone(), result, error))
+    let mut sound = types::check_owned(&result, errors);
+    if let Some(error) = &error {
+        sound &= types::check_owned(error, errors);
+    }
+    sound.then(|| ((**ty).clone(), result, error))
 }

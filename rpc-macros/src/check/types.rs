@@ -5,7 +5,7 @@ use quote::ToTokens;
 use syn::visit::{self, Visit};
 use syn::{
     GenericArgument, Lifetime, PathArguments, PathSegment, Type, TypeImplTrait, TypeInfer,
-    TypeReference, parse_quote,
+    TypeReference,
 };
 
 use crate::errors::Errors;
@@ -34,12 +34,12 @@ pub(crate) fn is_byte_vec(ty: &Type) -> bool {
     last_segment(element).is_some_and(|last| last.ident == "u8" && last.arguments.is_none())
 }
 
-/// `T` and `E` of `Result<T, CallError<E>>`.
+/// `T` and `E` of `Result<T, CallError<E>>`; no `E` where `CallError` stands alone.
 ///
 /// # Errors
 ///
 /// At the part that is something else.
-pub(crate) fn result_and_error(ty: &Type) -> syn::Result<(Type, Type)> {
+pub(crate) fn result_and_error(ty: &Type) -> syn::Result<(Type, Option<Type>)> {
     let Some(last) = last_segment(ty).filter(|last| last.ident == "Result") else {
         let message = format!("any call can fail: return `Result<{}, CallError<E>>`", name(ty));
         return Err(syn::Error::new_spanned(ty, message));
@@ -58,9 +58,8 @@ pub(crate) fn result_and_error(ty: &Type) -> syn::Result<(Type, Type)> {
         return Err(syn::Error::new_spanned(error, message));
     };
     match generics(call_error) {
-        Some([error]) => Ok((result.clone(), error.clone())),
-        // The default of `CallError`, as the runtime declares it.
-        None if call_error.arguments.is_none() => Ok((result.clone(), parse_quote!(Never))),
+        Some([error]) => Ok((result.clone(), Some(error.clone()))),
+        None if call_error.arguments.is_none() => Ok((result.clone(), None)),
         None => {
             let message = "name one type as the error of your service: `CallError<E>`";
             Err(syn::Error::new_spanned(error, message))

@@ -92,11 +92,12 @@ fn expand_call(runtime: &Path, constant: &Ident, position: usize, method: &Metho
     let bytes = types::is_byte_vec(&method.result).then(
         || quote_spanned!(Span::mixed_site()=> .map(|#runtime::marshal::ByteVec(bytes)| bytes)),
     );
+    let [result, error] = super::wire_types(runtime, method);
     quote_spanned! {Span::mixed_site()=>
         #(#lints)*
         async fn #name(&self, cx: #context, #(#inputs),*) -> #output {
             self.channel
-                .call(&#constant.methods[#position], cx, &#arguments_struct { #(#names),* })
+                .call::<_, #result, #error>(&#constant.methods[#position], cx, &#arguments_struct { #(#names),* })
                 .await
                 #bytes
         }

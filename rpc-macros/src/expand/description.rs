@@ -78,7 +78,7 @@ fn expand_method(runtime: &Path, service: &str, method: &Method) -> TokenStream 
     };
     let arguments = method.arguments.iter().map(|argument| expand_argument(runtime, argument));
     let result = types::name(&method.result);
-    let error = types::name(&method.error);
+    let error = method.error.as_ref().map_or_else(|| "Never".to_owned(), types::name);
     quote! {
         #runtime::service::MethodDescription {
             service: #service,

@@ -98,6 +98,7 @@ pub(super) fn expand_handle(service: &Service) -> TokenStream {
 /// meant.
 fn expand_arm(runtime: &Path, service: &Ident, position: usize, method: &Method) -> TokenStream {
     let Method { name, arguments, .. } = method;
+    let [result, error] = super::wire_types(runtime, method);
     let position = Literal::usize_unsuffixed(position);
     let values = arguments.iter().map(|argument| {
         let name = &argument.name;
@@ -112,7 +113,7 @@ fn expand_arm(runtime: &Path, service: &Ident, position: usize, method: &Method)
             let implementation = ::std::sync::Arc::clone(&self.implementation);
             request
                 .authorize(#objects)
-                .dispatch(move |cx, #all| async move {
+                .dispatch::<_, _, #result, #error>(move |cx, #all| async move {
                     <T as #service>::#name(&implementation, &cx, #(#values),*).await #bytes
                 })
         }
