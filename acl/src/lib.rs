@@ -26,4 +26,10 @@ pub mod object;
 
 pub mod policy;
 
+pub mod audit;
+
+pub mod monitor;
+
+pub use audit::{AuditError, AuditId, AuditLog};
+pub use monitor::{Caller, Denial, Grant, Monitor, Request};
 pub use policy::{Decision, Effect, Policy, PolicyErrors, Principal, Reason};

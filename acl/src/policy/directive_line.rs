@@ -1,8 +1,8 @@
 //! Reads a directive: `acl`, `serial`, `principal`, `group`, `expect` or `never`.
 
 use super::decision::Effect;
-use super::fault::{Fault, Place, Span};
-use super::lines::{Line, list, trim, word};
+use super::fault::{Fault, Span};
+use super::lines::{Line, Piece, list, trim, word};
 use super::names::{self, Kind};
 use super::object_column;
 use super::pattern::Pattern;
@@ -16,7 +16,7 @@ pub(super) const KEYWORDS: [&str; 6] = ["acl", "serial", "principal", "group", "
 pub(super) fn parse<'a>(
     line: Line<'a>,
     keyword: &str,
-    rest: (&'a str, Place),
+    rest: Piece<'a>,
     syntax: &mut Syntax<'a>,
     faults: &mut Vec<Fault>,
 ) {
@@ -30,7 +30,7 @@ pub(super) fn parse<'a>(
     }
 }
 
-fn version(rest: (&str, Place), syntax: &mut Syntax<'_>, faults: &mut Vec<Fault>) {
+fn version(rest: Piece<'_>, syntax: &mut Syntax<'_>, faults: &mut Vec<Fault>) {
     let span = rest.1.span(0, rest.0.len().max(1));
     if rest.0 != "1" {
         let message = format!("version `{}` of the policy file is not known", rest.0);
@@ -43,7 +43,7 @@ fn version(rest: (&str, Place), syntax: &mut Syntax<'_>, faults: &mut Vec<Fault>
     }
 }
 
-fn serial(rest: (&str, Place), syntax: &mut Syntax<'_>, faults: &mut Vec<Fault>) {
+fn serial(rest: Piece<'_>, syntax: &mut Syntax<'_>, faults: &mut Vec<Fault>) {
     let span = rest.1.span(0, rest.0.len().max(1));
     let digits = !rest.0.is_empty() && rest.0.bytes().all(|byte| byte.is_ascii_digit());
     match rest.0.parse().ok().filter(|_| digits) {
@@ -62,7 +62,7 @@ fn serial(rest: (&str, Place), syntax: &mut Syntax<'_>, faults: &mut Vec<Fault>)
     }
 }
 
-fn principal<'a>(rest: (&'a str, Place), faults: &mut Vec<Fault>) -> Option<KeyLine<'a>> {
+fn principal<'a>(rest: Piece<'a>, faults: &mut Vec<Fault>) -> Option<KeyLine<'a>> {
     let help = "write `principal name = ed25519:<64 hex digits>`";
     let ((name, at), (list_text, list_at)) = assignment(rest, help, faults)?;
     let named = names::check(name, Kind::Principal, at, faults);
@@ -94,11 +94,11 @@ fn parse_key(text: &str) -> Option<[u8; 32]> {
     Some(key)
 }
 
-fn group<'a>(rest: (&'a str, Place), faults: &mut Vec<Fault>) -> Option<GroupLine<'a>> {
+fn group<'a>(rest: Piece<'a>, faults: &mut Vec<Fault>) -> Option<GroupLine<'a>> {
     let help = "write `group @name = member, member`";
     let ((name, at), (list_text, list_at)) = assignment(rest, help, faults)?;
-    let named = if name.starts_with('@') {
-        names::check(&name[1..], Kind::Group, at.after(1), faults)
+    let named = if let Some(bare) = name.strip_prefix('@') {
+        names::check(bare, Kind::Group, at.after(1), faults)
     } else {
         let help = format!("write `@{name}`");
         faults.push(Fault::new(at.span(0, name.len()), "a group's name begins with `@`", help));
@@ -108,15 +108,11 @@ fn group<'a>(rest: (&'a str, Place), faults: &mut Vec<Fault>) -> Option<GroupLin
     Some(GroupLine { name: named.then(|| Name::new(name, at)), members })
 }
 
-fn members<'a>((text, place): (&'a str, Place), faults: &mut Vec<Fault>) -> Vec<Who<'a>> {
+fn members<'a>((text, place): Piece<'a>, faults: &mut Vec<Fault>) -> Vec<Who<'a>> {
     list(text, place).filter_map(|item| member(item, faults)).collect()
 }
 
-fn expect<'a>(
-    line: Line<'a>,
-    rest: (&'a str, Place),
-    faults: &mut Vec<Fault>,
-) -> Option<ExpectLine<'a>> {
+fn expect<'a>(line: Line<'a>, rest: Piece<'a>, faults: &mut Vec<Fault>) -> Option<ExpectLine<'a>> {
     let (effect, rest) = word(rest.0, rest.1);
     let (name, rest) = word(rest.0, rest.1);
     let (verb, object) = word(rest.0, rest.1);
@@ -152,7 +148,7 @@ fn literal(object: Pattern, span: Span, faults: &mut Vec<Fault>) -> Option<Patte
 
 fn never<'a>(
     line: Line<'a>,
-    (text, place): (&'a str, Place),
+    (text, place): Piece<'a>,
     faults: &mut Vec<Fault>,
 ) -> Option<NeverLine<'a>> {
     let (cuts, _) = separators(text);
@@ -179,9 +175,7 @@ fn never<'a>(
 }
 
 /// Cuts `verbs except members` at the word in the middle.
-fn split_except<'a>(
-    (text, place): (&'a str, Place),
-) -> ((&'a str, Place), Option<(&'a str, Place)>) {
+fn split_except((text, place): Piece<'_>) -> (Piece<'_>, Option<Piece<'_>>) {
     let is_space = |c: char| c == ' ' || c == '\t';
     let found = text.match_indices("except").find(|(at, word)| {
         text[..*at].ends_with(is_space)
@@ -198,10 +192,10 @@ fn split_except<'a>(
 
 /// Cuts `left = right`.
 fn assignment<'a>(
-    (text, place): (&'a str, Place),
+    (text, place): Piece<'a>,
     help: &str,
     faults: &mut Vec<Fault>,
-) -> Option<((&'a str, Place), (&'a str, Place))> {
+) -> Option<(Piece<'a>, Piece<'a>)> {
     let Some(at) = text.find('=') else {
         let end = text.len();
         faults.push(Fault::new(place.span(end, end + 1), "`=` expected", help));

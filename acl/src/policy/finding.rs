@@ -140,7 +140,7 @@ impl<'a> Files<'a> {
         mut faults: Vec<Fault>,
         severity: miette::Severity,
     ) -> Vec<Finding> {
-        faults.sort_by(|a, b| a.span.cmp(&b.span));
+        faults.sort_by_key(|fault| fault.span);
         faults.dedup_by(|a, b| a.span == b.span && a.message == b.message);
         faults.into_iter().map(|fault| self.finding(fault, severity)).collect()
     }

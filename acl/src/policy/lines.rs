@@ -12,6 +12,9 @@ pub(super) struct Line<'a> {
     pub(super) place: Place,
 }
 
+/// A piece of a line, and where it begins.
+pub(super) type Piece<'a> = (&'a str, Place);
+
 /// The clean lines of `text`, without their LF or CRLF. `file` is the number of the file.
 pub(super) fn split<'a>(text: &'a [u8], file: u8, faults: &mut Vec<Fault>) -> Vec<Line<'a>> {
     let mut lines = Vec::new();
@@ -56,20 +59,20 @@ fn clean(raw: &[u8], place: Place) -> Result<&str, Fault> {
 }
 
 /// `text` without spaces and tabs at its ends, and where it then begins.
-pub(super) fn trim(text: &str, place: Place) -> (&str, Place) {
+pub(super) fn trim(text: &str, place: Place) -> Piece<'_> {
     let from_left = text.trim_start_matches([' ', '\t']);
     let place = place.after(text.len() - from_left.len());
     (from_left.trim_end_matches([' ', '\t']), place)
 }
 
 /// The first word of a trimmed `text`, and the trimmed rest.
-pub(super) fn word(text: &str, place: Place) -> ((&str, Place), (&str, Place)) {
+pub(super) fn word(text: &str, place: Place) -> (Piece<'_>, Piece<'_>) {
     let end = text.find([' ', '\t']).unwrap_or(text.len());
     ((&text[..end], place), trim(&text[end..], place.after(end)))
 }
 
 /// The trimmed pieces of `text` between commas.
-pub(super) fn list<'a>(text: &'a str, place: Place) -> impl Iterator<Item = (&'a str, Place)> {
+pub(super) fn list(text: &str, place: Place) -> impl Iterator<Item = Piece<'_>> {
     let mut start = 0;
     text.split(',').map(move |piece| {
         let at = place.after(start);

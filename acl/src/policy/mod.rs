@@ -125,6 +125,11 @@ impl Policy {
         self.keys.iter()
     }
 
+    /// Every principal the policy knows, in no particular order.
+    pub fn principals(&self) -> impl Iterator<Item = &Principal> {
+        self.people.values().map(Subjects::principal)
+    }
+
     /// The principal with its groups and `*`; `None` if the policy does not know it.
     #[must_use]
     pub fn subjects(&self, principal: &str) -> Option<Subjects> {

@@ -1,8 +1,8 @@
 //! Reads a row: `principal | object | verbs | effect # comment`.
 
 use super::decision::Effect;
-use super::fault::{Fault, Place};
-use super::lines::{Line, list, trim, word};
+use super::fault::Fault;
+use super::lines::{Line, Piece, list, trim, word};
 use super::names::{self, Kind};
 use super::object_column;
 use super::suggest::nearest;
@@ -52,15 +52,12 @@ pub(super) fn separators(text: &str) -> (Vec<usize>, usize) {
 }
 
 /// Reads `*`, `@group` or a principal's name.
-pub(super) fn who<'a>((text, place): (&'a str, Place), faults: &mut Vec<Fault>) -> Option<Who<'a>> {
+pub(super) fn who<'a>((text, place): Piece<'a>, faults: &mut Vec<Fault>) -> Option<Who<'a>> {
     if text == "*" { Some(Who::Everyone) } else { member((text, place), faults) }
 }
 
 /// Reads `@group` or a principal's name.
-pub(super) fn member<'a>(
-    (text, place): (&'a str, Place),
-    faults: &mut Vec<Fault>,
-) -> Option<Who<'a>> {
+pub(super) fn member<'a>((text, place): Piece<'a>, faults: &mut Vec<Fault>) -> Option<Who<'a>> {
     match text.strip_prefix('@') {
         Some(group) => names::check(group, Kind::Group, place.after(1), faults)
             .then(|| Who::Group(Name::new(text, place))),
@@ -70,10 +67,7 @@ pub(super) fn member<'a>(
 }
 
 /// Reads `*` or a list of verbs; those with a mistake are left out.
-pub(super) fn parse_verbs<'a>(
-    (text, place): (&'a str, Place),
-    faults: &mut Vec<Fault>,
-) -> Verbs<'a> {
+pub(super) fn parse_verbs<'a>((text, place): Piece<'a>, faults: &mut Vec<Fault>) -> Verbs<'a> {
     if text == "*" {
         return Verbs::Every;
     }
@@ -90,10 +84,7 @@ pub(super) fn parse_verbs<'a>(
 }
 
 /// Reads `allow` or `deny`, and nothing more.
-pub(super) fn parse_effect(
-    (text, place): (&str, Place),
-    faults: &mut Vec<Fault>,
-) -> Option<Effect> {
+pub(super) fn parse_effect((text, place): Piece<'_>, faults: &mut Vec<Fault>) -> Option<Effect> {
     let fault = match text {
         "allow" => return Some(Effect::Allow),
         "deny" => return Some(Effect::Deny),
@@ -135,7 +126,7 @@ impl<'a> Columns<'a> {
     }
 
     /// The column between the separators `at - 1` and `at`; empty if there is none.
-    fn column(&self, at: usize) -> (&'a str, Place) {
+    fn column(&self, at: usize) -> Piece<'a> {
         let before = at.checked_sub(1).map(|before| self.separators.get(before));
         let start = match before {
             None => 0,

@@ -1,0 +1,72 @@
+//! Keeps a flood of refused handshakes from filling the log, without losing count.
+//!
+//! Conservation: records in full + the counts of the summaries = refusals.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Refused handshakes of one reason that a second records in full.
+pub const FULL_PER_SECOND: u32 = 10;
+
+/// The second under way, for each reason. The reasons are words of our own code, so their number
+/// is bounded by it.
+#[derive(Debug, Default)]
+pub(super) struct Flood {
+    windows: BTreeMap<&'static str, Window>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    second: u64,
+    full: u32,
+    /// Events that are in no record yet.
+    owed: u64,
+}
+
+impl Flood {
+    /// Counts an event; `true` if it goes on record in full. `summarize` writes a summary of the
+    /// second before, if one is owed, and says whether that worked.
+    pub(super) fn admits(
+        &mut self,
+        reason: &'static str,
+        now: SystemTime,
+        summarize: impl Fn(&str, u64) -> bool,
+    ) -> bool {
+        let window = self.windows.entry(reason).or_default();
+        let second = second(now);
+        if window.second != second {
+            window.settle(reason, &summarize);
+            window.second = second;
+            window.full = 0;
+        }
+        if window.full < FULL_PER_SECOND {
+            window.full += 1;
+            return true;
+        }
+        window.owed = window.owed.saturating_add(1);
+        false
+    }
+
+    /// Writes the summaries of all seconds but the present one.
+    pub(super) fn flush(&mut self, now: SystemTime, summarize: impl Fn(&str, u64) -> bool) {
+        let second = second(now);
+        for (reason, window) in &mut self.windows {
+            if window.second != second {
+                window.settle(reason, &summarize);
+            }
+        }
+    }
+}
+
+impl Window {
+    fn settle(&mut self, reason: &str, summarize: &impl Fn(&str, u64) -> bool) {
+        // What cannot be written now is owed to the next summary.
+        if self.owed > 0 && summarize(reason, self.owed) {
+            self.owed = 0;
+        }
+    }
+}
+
+fn second(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

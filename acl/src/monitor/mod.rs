@@ -1,0 +1,431 @@
+//! The reference monitor: judges every request, puts refusals on record, and alone makes a [`Grant`].
+//!
+//! It fails closed. Where a record cannot be written that must be written, the request is refused;
+//! while the log is unhealthy every request is, and each one tries to heal it.
+
+mod caller;
+mod flood;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use thiserror::Error;
+
+use crate::audit::{AuditError, AuditId, AuditLog, Event, Record};
+use crate::policy::{Decision, Effect, Policy, Principal, Reason, RowRef};
+use flood::Flood;
+
+pub use caller::Caller;
+pub use flood::FULL_PER_SECOND;
+
+/// Judges requests by the policy in force.
+pub struct Monitor {
+    policy: ArcSwap<Policy>,
+    audit: AuditLog,
+    clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
+    allows: Allows,
+    flood: Mutex<Flood>,
+}
+
+/// Which allowed requests go on record; refused ones always do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Allows {
+    /// None: an allowed call costs no lock and no allocation.
+    #[default]
+    None,
+    /// Those that change something.
+    Mutating,
+    /// All.
+    All,
+}
+
+/// One request, as its method declares it and its arguments fill it in.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The service asked for.
+    pub service: &'a str,
+    /// The method asked for.
+    pub method: &'a str,
+    /// The verb that the method declares.
+    pub verb: &'a str,
+    /// The literal names of the objects it touches; all must be allowed. None at all is denied,
+    /// except before the arguments are decoded, in [`Monitor::gate`] and [`Monitor::refuse`].
+    pub objects: &'a [&'a str],
+    /// Whether the call may change something.
+    pub mutating: bool,
+    /// The call's number.
+    pub call: u64,
+}
+
+/// Proof that the monitor allowed one request; nothing else can build it.
+#[must_use]
+#[derive(Debug)]
+pub struct Grant {
+    principal: Principal,
+    row: RowRef,
+    revision: u64,
+}
+
+/// Why a request must not run.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denial {
+    /// Refused, and on record. Tell the peer the number and no more.
+    #[error("denied ({reason}); see {audit}")]
+    Recorded {
+        /// The record.
+        audit: AuditId,
+        /// Why; not for the peer.
+        reason: Reason,
+    },
+    /// Refused because the audit log cannot be written (`audit_unavailable`).
+    #[error("refused: the audit log cannot be written")]
+    Unaudited,
+}
+
+/// A stranger, or someone no longer welcome.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("no principal has this key")]
+pub struct Refused {
+    /// The record; `None` if it is counted in the next summary, or could not be written.
+    pub audit: Option<AuditId>,
+}
+
+/// Why a policy did not come into force; the one before stays.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReplaceError {
+    /// An older policy, perhaps replayed.
+    #[error("the new policy's serial {} is lower than {in_force}, the one in force: raise it",
+        new.map_or_else(|| "(none)".to_owned(), |serial| serial.to_string()))]
+    Serial {
+        /// The new one's.
+        new: Option<u64>,
+        /// The one in force.
+        in_force: u64,
+    },
+    /// The change could not be put on record.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+}
+
+impl Monitor {
+    /// Puts `policy` in force and its load on record. `clock` gives the time of each record.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`] if the log cannot be written: a server must not start.
+    pub fn new(
+        policy: Policy,
+        audit: AuditLog,
+        clock: impl Fn() -> SystemTime + Send + Sync + 'static,
+    ) -> Result<Self, AuditError> {
+        let monitor = Self {
+            policy: ArcSwap::from_pointee(policy),
+            audit,
+            clock: Box::new(clock),
+            allows: Allows::default(),
+            flood: Mutex::default(),
+        };
+        monitor.record_policy(&monitor.policy(), Event::PolicyLoad, None)?;
+        Ok(monitor)
+    }
+
+    /// The same monitor, recording these allowed requests as well. Default: none.
+    #[must_use]
+    pub fn recording(self, allows: Allows) -> Self {
+        Self { allows, ..self }
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// The audit log.
+    #[must_use]
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    /// Puts another policy in force, for the next request of every session.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplaceError`]; the policy before stays in force.
+    pub fn replace(&self, policy: Policy) -> Result<(), ReplaceError> {
+        let in_force = self.policy();
+        if let Some(serial) = in_force.serial()
+            && policy.serial().is_none_or(|new| new < serial)
+        {
+            self.record_policy(&policy, Event::PolicyReject, Some("serial"))?;
+            return Err(ReplaceError::Serial { new: policy.serial(), in_force: serial });
+        }
+        self.record_policy(&policy, Event::PolicyLoad, None)?;
+        self.policy.store(Arc::new(policy));
+        Ok(())
+    }
+
+    /// Looks up the principal of a key that a peer has proven.
+    ///
+    /// `fingerprint`, `session` and `peer` (its address) go into the records of its calls.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if the key is bound to nobody; that is on record then.
+    pub fn admit(
+        &self,
+        key: &[u8; 32],
+        fingerprint: &str,
+        session: [u8; 8],
+        peer: &str,
+    ) -> Result<Caller, Refused> {
+        let policy = self.policy.load();
+        let subjects = policy.principal_of(key).and_then(|name| policy.subjects(name.as_str()));
+        match subjects {
+            Some(subjects) => Ok(Caller::new(subjects, Some((*key, fingerprint)), session, peer)),
+            None => {
+                let reason = Reason::UnknownPrincipal.as_str();
+                Err(Refused { audit: self.handshake_refused(peer, reason, Some(fingerprint)) })
+            }
+        }
+    }
+
+    /// The caller named `principal`, without a key: for in-process channels and tests.
+    #[must_use]
+    pub fn caller(&self, principal: &str, session: [u8; 8], peer: &str) -> Option<Caller> {
+        let subjects = self.policy.load().subjects(principal)?;
+        Some(Caller::new(subjects, None, session, peer))
+    }
+
+    /// Judges a request and puts what must be on record there, before it may run.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`]: no handler may run.
+    pub fn authorize(&self, caller: &Caller, request: &Request<'_>) -> Result<Grant, Denial> {
+        self.heal()?;
+        let policy = self.policy.load();
+        let (decision, object) = judge(&policy, caller, request);
+        let row = match (decision.effect, decision.row) {
+            (Effect::Allow, Some(row)) => row,
+            _ => return Err(self.deny(&policy, caller, request, object, decision)),
+        };
+        let recorded = match self.allows {
+            Allows::None => false,
+            Allows::Mutating => request.mutating,
+            Allows::All => true,
+        };
+        if recorded {
+            self.record(&policy, caller, request, object, decision).ok_or(Denial::Unaudited)?;
+        }
+        Ok(Grant { principal: caller.principal().clone(), row, revision: policy.revision() })
+    }
+
+    /// Judges a verb before the arguments are decoded; allowed if some object might be.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`] if the caller may not use the verb on any object: do not decode.
+    pub fn gate(&self, caller: &Caller, request: &Request<'_>) -> Result<(), Denial> {
+        let policy = self.policy.load();
+        let decision = match caller.subjects(&policy) {
+            Some(subjects) => policy.gate(&subjects, request.verb),
+            None => Decision::denied(Reason::UnknownPrincipal),
+        };
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        Err(self.deny(&policy, caller, request, None, decision))
+    }
+
+    /// Puts on record that a request was refused for a `reason` that is not the policy's, such as
+    /// [`Reason::UnknownMethod`] or [`Reason::FalseRetry`].
+    pub fn refuse(&self, caller: &Caller, request: &Request<'_>, reason: Reason) -> Denial {
+        let policy = self.policy.load();
+        let object = request.objects.first().copied();
+        self.deny(&policy, caller, request, object, Decision::denied(reason))
+    }
+
+    /// Puts on record that a handshake was refused: for each `reason` the first
+    /// [`FULL_PER_SECOND`] of a second in full, the others as one `summary` with their count.
+    ///
+    /// `None`: counted, or the log could not be written. The peer is refused either way.
+    pub fn handshake_refused(
+        &self,
+        peer: &str,
+        reason: &'static str,
+        key: Option<&str>,
+    ) -> Option<AuditId> {
+        let now = (self.clock)();
+        let mut flood = self.flood.lock().unwrap_or_else(PoisonError::into_inner);
+        if !flood.admits(reason, now, |reason, count| self.summarize(reason, count, now)) {
+            return None;
+        }
+        let record = Record {
+            reason: Some(reason),
+            peer: Some(peer),
+            key,
+            ..Record::of(Event::HandshakeRefused)
+        };
+        self.audit.append(&record, now).ok()
+    }
+
+    /// Writes the summaries of the seconds that are over; call it about once a second.
+    pub fn tick(&self) {
+        let now = (self.clock)();
+        let mut flood = self.flood.lock().unwrap_or_else(PoisonError::into_inner);
+        flood.flush(now, |reason, count| self.summarize(reason, count, now));
+    }
+
+    /// Gives an unhealthy log a chance to heal; until it does, nothing may run.
+    fn heal(&self) -> Result<(), Denial> {
+        if self.audit.is_healthy() {
+            return Ok(());
+        }
+        self.audit.recover((self.clock)()).map_err(|_| Denial::Unaudited)
+    }
+
+    fn deny(
+        &self,
+        policy: &Policy,
+        caller: &Caller,
+        request: &Request<'_>,
+        object: Option<&str>,
+        decision: Decision,
+    ) -> Denial {
+        match self.record(policy, caller, request, object, decision) {
+            Some(audit) => Denial::Recorded { audit, reason: decision.reason },
+            None => Denial::Unaudited,
+        }
+    }
+
+    fn record(
+        &self,
+        policy: &Policy,
+        caller: &Caller,
+        request: &Request<'_>,
+        object: Option<&str>,
+        decision: Decision,
+    ) -> Option<AuditId> {
+        let call = request.call.to_string();
+        let record = Record {
+            principal: Some(caller.principal().as_str()),
+            key: caller.key(),
+            session: Some(caller.session()),
+            peer: Some(caller.peer()),
+            service: Some(request.service),
+            method: Some(request.method),
+            verb: Some(request.verb),
+            object,
+            row: decision.row.map(|row| (policy.name(), row.line)),
+            policy: Some(policy.digest()),
+            serial: policy.serial(),
+            mode: Some("enforce"),
+            call: Some(&call),
+            ..Record::of(Event::Decision).judged(decision.effect, decision.reason)
+        };
+        self.audit.append(&record, (self.clock)()).ok()
+    }
+
+    fn record_policy(
+        &self,
+        policy: &Policy,
+        event: Event,
+        reason: Option<&str>,
+    ) -> Result<(), AuditError> {
+        let record = Record {
+            reason,
+            policy: Some(policy.digest()),
+            serial: policy.serial(),
+            mode: Some("enforce"),
+            detail: Some(policy.name()),
+            ..Record::of(event)
+        };
+        self.audit.append(&record, (self.clock)()).map(|_| ())
+    }
+
+    fn summarize(&self, reason: &str, count: u64, now: SystemTime) -> bool {
+        let record = Record {
+            reason: Some(reason),
+            count: Some(count),
+            detail: Some(Event::HandshakeRefused.as_str()),
+            ..Record::of(Event::Summary)
+        };
+        self.audit.append(&record, now).is_ok()
+    }
+}
+
+/// All objects must be allowed; the first that is not decides, and otherwise the first.
+fn judge<'r>(
+    policy: &Policy,
+    caller: &Caller,
+    request: &Request<'r>,
+) -> (Decision, Option<&'r str>) {
+    let Some(subjects) = caller.subjects(policy) else {
+        let object = request.objects.first().copied();
+        return (Decision::denied(Reason::UnknownPrincipal), object);
+    };
+    // A call that names no object at all is not vacuously allowed.
+    let mut answer = (Decision::denied(Reason::BadObject), None);
+    for &object in request.objects {
+        let decision = policy.decide(&subjects, request.verb, object);
+        if !decision.is_allowed() {
+            return (decision, Some(object));
+        }
+        if answer.1.is_none() {
+            answer = (decision, Some(object));
+        }
+    }
+    answer
+}
+
+impl Grant {
+    /// Who may.
+    #[must_use]
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The row that allowed it (of the first object, if there are several).
+    #[must_use]
+    pub fn row(&self) -> RowRef {
+        self.row
+    }
+
+    /// The revision of the policy that allowed it; see [`Policy::revision`].
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+impl Denial {
+    /// The record's number, for the peer.
+    #[must_use]
+    pub const fn audit(&self) -> Option<AuditId> {
+        match self {
+            Self::Recorded { audit, .. } => Some(*audit),
+            Self::Unaudited => None,
+        }
+    }
+
+    /// Why; not for the peer.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Recorded { reason, .. } => *reason,
+            Self::Unaudited => Reason::AuditUnavailable,
+        }
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let policy = self.policy.load();
+        f.debug_struct("Monitor").field("policy", &policy.name()).finish_non_exhaustive()
+    }
+}
