@@ -78,6 +78,37 @@ fn an_explicit_id_takes_the_place_of_the_hash() {
 }
 
 #[test]
+fn each_part_of_an_object_is_judged_as_what_it_is() {
+    let objects = |keys: TokenStream| {
+        let service = quote! {
+            trait Table {
+                #[rpc(verb = "v", #keys)]
+                async fn f(&self, cx: &Context, key: String, path: String, keys: Vec<String>)
+                -> Result<(), CallError<E>>;
+            }
+        };
+        let expanded = expanded(quote!(), &service).replace(char::is_whitespace, "");
+        let after = expanded.split("&__FArguments|{").nth(1).expect("an authorization");
+        after.split('}').next().map(str::to_owned)
+    };
+    assert_eq!(
+        objects(quote!(object = "a/b/{key}/c/{path..}/{key}")).as_deref(),
+        Some(
+            "objects.literal(\"a/b\").segment(&arguments.key).literal(\"c\")\
+             .segments(&arguments.path).segment(&arguments.key);"
+        )
+    );
+    assert_eq!(
+        objects(quote!(object = "{path..}")).as_deref(),
+        Some("objects.segments(&arguments.path);")
+    );
+    assert_eq!(
+        objects(quote!(objects = keys)).as_deref(),
+        Some("objects.listed(&arguments.keys);")
+    );
+}
+
+#[test]
 fn a_trait_with_mistakes_stays_usable() {
     let broken = quote! {
         trait Table: Clone {
