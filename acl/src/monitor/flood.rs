@@ -8,11 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Refused handshakes of one reason that a second records in full.
 pub const FULL_PER_SECOND: u32 = 10;
 
-/// The second under way, for each reason. The reasons are words of our own code, so their number
-/// is bounded by it.
+/// Most reasons that are counted apart; further ones are counted as [`OTHER`].
+const MAX_REASONS: usize = 64;
+const OTHER: &str = "other";
+
+/// The second under way, for each reason.
 #[derive(Debug, Default)]
 pub(super) struct Flood {
-    windows: BTreeMap<&'static str, Window>,
+    windows: BTreeMap<Box<str>, Window>,
 }
 
 #[derive(Debug, Default)]
@@ -28,11 +31,13 @@ impl Flood {
     /// second before, if one is owed, and says whether that worked.
     pub(super) fn admits(
         &mut self,
-        reason: &'static str,
+        reason: &str,
         now: SystemTime,
         summarize: impl Fn(&str, u64) -> bool,
     ) -> bool {
-        let window = self.windows.entry(reason).or_default();
+        let room = self.windows.len() < MAX_REASONS || self.windows.contains_key(reason);
+        let reason = if room { reason } else { OTHER };
+        let window = self.windows.entry(reason.into()).or_default();
         let second = second(now);
         if window.second != second {
             window.settle(reason, &summarize);

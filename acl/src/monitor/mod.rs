@@ -82,7 +82,7 @@ pub enum Denial {
     },
     /// Refused because the audit log cannot be written (`audit_unavailable`).
     #[error("refused: the audit log cannot be written")]
-    Unaudited,
+    Unrecorded,
 }
 
 /// A stranger, or someone no longer welcome.
@@ -220,7 +220,7 @@ impl Monitor {
             Allows::All => true,
         };
         if recorded {
-            self.record(&policy, caller, request, object, decision).ok_or(Denial::Unaudited)?;
+            self.record(&policy, caller, request, object, decision).ok_or(Denial::Unrecorded)?;
         }
         Ok(Grant { principal: caller.principal().clone(), row, revision: policy.revision() })
     }
@@ -242,6 +242,13 @@ impl Monitor {
         Err(self.deny(&policy, caller, request, None, decision))
     }
 
+    /// Whether the caller may ever use this verb, on whatever object; nothing goes on record.
+    #[must_use]
+    pub fn may_ever(&self, caller: &Caller, verb: &str) -> bool {
+        let policy = self.policy.load();
+        caller.subjects(&policy).is_some_and(|subjects| policy.may_ever(&subjects, verb))
+    }
+
     /// Puts on record that a request was refused for a `reason` that is not the policy's, such as
     /// [`Reason::UnknownMethod`] or [`Reason::FalseRetry`].
     pub fn refuse(&self, caller: &Caller, request: &Request<'_>, reason: Reason) -> Denial {
@@ -257,7 +264,7 @@ impl Monitor {
     pub fn handshake_refused(
         &self,
         peer: &str,
-        reason: &'static str,
+        reason: &str,
         key: Option<&str>,
     ) -> Option<AuditId> {
         let now = (self.clock)();
@@ -286,7 +293,7 @@ impl Monitor {
         if self.audit.is_healthy() {
             return Ok(());
         }
-        self.audit.recover((self.clock)()).map_err(|_| Denial::Unaudited)
+        self.audit.recover((self.clock)()).map_err(|_| Denial::Unrecorded)
     }
 
     fn deny(
@@ -299,7 +306,7 @@ impl Monitor {
     ) -> Denial {
         match self.record(policy, caller, request, object, decision) {
             Some(audit) => Denial::Recorded { audit, reason: decision.reason },
-            None => Denial::Unaudited,
+            None => Denial::Unrecorded,
         }
     }
 
@@ -317,9 +324,9 @@ impl Monitor {
             key: caller.key(),
             session: Some(caller.session()),
             peer: Some(caller.peer()),
-            service: Some(request.service),
-            method: Some(request.method),
-            verb: Some(request.verb),
+            service: named(request.service),
+            method: named(request.method),
+            verb: named(request.verb),
             object,
             row: decision.row.map(|row| (policy.name(), row.line)),
             policy: Some(policy.digest()),
@@ -357,6 +364,11 @@ impl Monitor {
         };
         self.audit.append(&record, now).is_ok()
     }
+}
+
+/// A request for an unknown method has no service and no verb to name.
+fn named(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// All objects must be allowed; the first that is not decides, and otherwise the first.
@@ -409,7 +421,7 @@ impl Denial {
     pub const fn audit(&self) -> Option<AuditId> {
         match self {
             Self::Recorded { audit, .. } => Some(*audit),
-            Self::Unaudited => None,
+            Self::Unrecorded => None,
         }
     }
 
@@ -418,7 +430,7 @@ impl Denial {
     pub const fn reason(&self) -> Reason {
         match self {
             Self::Recorded { reason, .. } => *reason,
-            Self::Unaudited => Reason::AuditUnavailable,
+            Self::Unrecorded => Reason::AuditUnavailable,
         }
     }
 }
