@@ -130,11 +130,6 @@ impl Policy {
         self.people.values().map(Subjects::principal)
     }
 
-    /// Every principal that exists under this policy, in no particular order.
-    pub fn principals(&self) -> impl Iterator<Item = &Principal> {
-        self.people.values().map(Subjects::principal)
-    }
-
     /// The principal with its groups and `*`; `None` if the policy does not know it.
     #[must_use]
     pub fn subjects(&self, principal: &str) -> Option<Subjects> {
