@@ -38,3 +38,16 @@ impl RecordLimits {
 }
 
 const HARD_STOP: u64 = 1 << 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_configuration_lifts_the_hard_stop_above_2_to_the_60() {
+        let limits = RecordLimits { hard_stop: u64::MAX, ..RecordLimits::default() };
+        assert_eq!(limits.hard_stop(), 1 << 60);
+        let limits = RecordLimits { hard_stop: 4, ..RecordLimits::default() };
+        assert_eq!(limits.hard_stop(), 4);
+    }
+}
