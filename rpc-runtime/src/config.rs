@@ -1,0 +1,122 @@
+//! Bounds and times: each queue, map and length that a peer influences has its name here.
+
+use std::time::Duration;
+
+/// What a server or a channel accepts, holds and waits for at the most.
+///
+/// ```
+/// use bailiwick::Limits;
+/// let limits = Limits { max_calls_in_flight: 64, ..Limits::default() };
+/// assert_eq!(limits.max_frame, 1 << 20);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest frame that is accepted, in bytes: one message with its header.
+    /// 1,024 to 2^24. Default: 1 MiB. The peer learns it in the handshake.
+    pub max_frame: u32,
+    /// Calls of one connection that wait for an answer. Default: 1,024.
+    ///
+    /// At a client further calls wait their turn; a server answers them `Overloaded`.
+    pub max_calls_in_flight: usize,
+    /// Bytes of replies (server) or requests (client) of one connection that the peer has not
+    /// taken. Default: 4 MiB. At the bound nothing more is read, and new calls wait.
+    pub max_unsent: usize,
+    /// Metadata of one call, keys and values together, in bytes. Default: 4 KiB.
+    pub max_metadata: usize,
+    /// The longest time a server lets any call take. Default: 1 h.
+    pub max_deadline: Duration,
+    /// Connections of a server, established and half open. Default: 16,384.
+    pub max_connections: usize,
+    /// Connections from one address (an IPv6 /64 counts as one), established and half open.
+    /// Default: 4,096.
+    pub max_connections_per_source: usize,
+    /// Connections whose handshake has not ended (protocol: before FIN). Default: 1,024.
+    pub max_half_open: usize,
+    /// The same, from one address. Default: 16.
+    pub max_half_open_per_source: usize,
+    /// How long a whole handshake may take. Default: 5 s.
+    pub handshake_timeout: Duration,
+    /// Silence after which a connection is given up; of both sides' the smaller counts.
+    /// 1 s to 1 h. Default: 30 s.
+    pub idle_timeout: Duration,
+    /// Silence after which a client asks whether the server is there, to hold off the idle
+    /// timeout. Default: 10 s.
+    pub keepalive: Duration,
+    /// How long a server that shuts down waits for running calls. Default: 10 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_frame: 1 << 20,
+            max_calls_in_flight: 1024,
+            max_unsent: 4 << 20,
+            max_metadata: 4096,
+            max_deadline: Duration::from_secs(3600),
+            max_connections: 16_384,
+            max_connections_per_source: 4096,
+            max_half_open: 1024,
+            max_half_open_per_source: 16,
+            handshake_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(30),
+            keepalive: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Limits {
+    /// Checks the values that the protocol bounds.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError`] names the first field that is out of range.
+    pub fn check(&self) -> Result<(), LimitError> {
+        let hour = Duration::from_secs(3600);
+        let fits = [
+            ("max_frame", (1024..=1 << 24).contains(&self.max_frame), "1,024 to 2^24 bytes"),
+            (
+                "idle_timeout",
+                (Duration::from_secs(1)..=hour).contains(&self.idle_timeout),
+                "1 s to 1 h",
+            ),
+            ("keepalive", self.keepalive < self.idle_timeout, "less than idle_timeout"),
+            ("max_calls_in_flight", self.max_calls_in_flight > 0, "at least 1"),
+            ("max_unsent", self.max_unsent >= self.max_frame as usize, "at least max_frame"),
+            ("max_metadata", self.max_metadata <= 1 << 16, "at most 64 KiB"),
+        ];
+        match fits.into_iter().find(|(_, fits, _)| !fits) {
+            Some((field, _, range)) => Err(LimitError { field, range }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A limit is outside what the protocol or good sense allows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`Limits::{field}` must be {range}")]
+pub struct LimitError {
+    /// The field's name.
+    pub field: &'static str,
+    /// What it may be.
+    pub range: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_limit_out_of_range_is_named() {
+        let limits = Limits { max_frame: 1023, ..Limits::default() };
+        assert_eq!(limits.check().unwrap_err().field, "max_frame");
+        let limits = Limits { keepalive: Duration::from_secs(30), ..Limits::default() };
+        assert_eq!(limits.check().unwrap_err().field, "keepalive");
+    }
+}

@@ -1,0 +1,268 @@
+//! From a request's bytes to user code, and no way round the monitor: only
+//! [`Monitor::authorize`] makes a [`Grant`], and running a handler takes one.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{self, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bailiwick_acl::{self as acl, Caller, Denial, Grant, Monitor, Reason};
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use tracing::{Instrument, Span};
+
+use crate::{
+    context::{Arrival, Context, SessionInfo},
+    error::{CallError, Unavailable},
+    id::CallNumber,
+    marshal::{self, MarshalError},
+    object::{Names, Objects},
+    proto::frame,
+    reply::{self, Refusal, ReplyHeader},
+    service::{Delivery, MethodDescription},
+};
+
+/// A request that has arrived and not been judged: its arguments are out of reach until it is.
+pub struct Request<'a> {
+    pub(crate) header: ReplyHeader,
+    pub(crate) frame: frame::Request<'a>,
+    /// The frame's own allocation, if it has one.
+    pub(crate) message: Option<&'a Bytes>,
+    pub(crate) method: &'static MethodDescription,
+    pub(crate) session: &'a Arc<SessionInfo>,
+    pub(crate) caller: &'a Caller,
+    pub(crate) monitor: &'a Monitor,
+    pub(crate) names: &'a mut Names,
+    pub(crate) max_deadline: Duration,
+    pub(crate) now: Instant,
+    /// The connection's outgoing frames.
+    pub(crate) out: &'a mut Vec<u8>,
+}
+
+/// A request that the monitor has judged.
+#[must_use = "a request is answered by `dispatch`"]
+pub struct Authorized<'a, A> {
+    request: Request<'a>,
+    judged: Result<(Grant, A), Refusal>,
+}
+
+/// What has become of a request: answered, or still at work.
+#[must_use]
+pub struct Handled(Work);
+
+pub(crate) enum Work {
+    Answered,
+    Pending(Pending),
+}
+
+/// A handler that was not ready at once.
+pub(crate) struct Pending {
+    pub(crate) header: ReplyHeader,
+    pub(crate) deadline: Instant,
+    /// Gives the reply's whole frame.
+    pub(crate) frame: Pin<Box<dyn Future<Output = Vec<u8>> + Send>>,
+}
+
+impl<'a> Request<'a> {
+    /// Decodes the arguments once, names the objects from them, and asks the monitor, which
+    /// records what must be recorded before it answers.
+    ///
+    /// Arguments that do not decode are answered `Malformed` only to a caller who might use the
+    /// verb on something; others are denied whatever they send.
+    pub fn authorize<A: DeserializeOwned>(
+        self,
+        name: impl FnOnce(&mut Objects<'_>, &A),
+    ) -> Authorized<'a, A> {
+        let judged = match self.decode::<A>() {
+            Ok(arguments) => {
+                name(&mut Objects::new(self.names), &arguments);
+                self.names.finish();
+                self.judge().map(|grant| (grant, arguments))
+            }
+            Err(error) => Err(self.malformed(error)),
+        };
+        Authorized { request: self, judged }
+    }
+
+    /// Answers that there is no such method.
+    pub fn unimplemented(self) -> Handled {
+        reply::write(self.header, &Refusal::Unimplemented, self.out);
+        Handled(Work::Answered)
+    }
+
+    fn decode<A: DeserializeOwned>(&self) -> Result<A, MarshalError> {
+        match self.message {
+            Some(message) => marshal::decode_shared(&message.slice_ref(self.frame.arguments)),
+            None => marshal::decode(self.frame.arguments),
+        }
+    }
+
+    fn judge(&self) -> Result<Grant, Refusal> {
+        self.names.with(|objects| {
+            let request = self.described(objects);
+            if self.names.has_bad_segment() {
+                return Err(self.monitor.refuse(self.caller, &request, Reason::BadObject).into());
+            }
+            self.monitor.authorize(self.caller, &request).map_err(Refusal::from)
+        })
+    }
+
+    fn malformed(&self, error: MarshalError) -> Refusal {
+        match self.monitor.gate(self.caller, &self.described(&[])) {
+            Ok(()) => {
+                tracing::debug!(method = self.method.name, %error, "arguments do not decode");
+                Refusal::Malformed
+            }
+            Err(denial) => denial.into(),
+        }
+    }
+
+    fn described<'r>(&'r self, objects: &'r [&'r str]) -> acl::Request<'r> {
+        acl::Request {
+            service: self.method.service,
+            method: self.method.name,
+            verb: self.method.verb,
+            objects,
+            mutating: self.method.delivery != Delivery::Readonly,
+            call: self.frame.call,
+        }
+    }
+}
+
+impl<A> Authorized<'_, A> {
+    /// Runs the handler if the monitor granted the call. A handler that is ready at its first
+    /// poll is answered in place; another goes on beside the connection.
+    pub fn dispatch<F, Fut, T, E>(self, handler: F) -> Handled
+    where
+        F: FnOnce(Context, A) -> Fut,
+        Fut: Future<Output = Result<T, CallError<E>>> + Send + 'static,
+        T: Serialize + 'static,
+        E: Serialize + 'static,
+    {
+        match self.judged {
+            Ok((grant, arguments)) => Handled(self.request.run(grant, arguments, handler)),
+            Err(refusal) => {
+                reply::write(self.request.header, &refusal, self.request.out);
+                Handled(Work::Answered)
+            }
+        }
+    }
+}
+
+impl Request<'_> {
+    /// The only way to user code; the grant is the price.
+    fn run<A, F, Fut, T, E>(self, _grant: Grant, arguments: A, handler: F) -> Work
+    where
+        F: FnOnce(Context, A) -> Fut,
+        Fut: Future<Output = Result<T, CallError<E>>> + Send + 'static,
+        T: Serialize + 'static,
+        E: Serialize + 'static,
+    {
+        let deadline = self.deadline();
+        let span = self.span();
+        let session = Arc::clone(self.session);
+        let arrival = Arrival { session, number: CallNumber(self.frame.call) };
+        let context = Context::arrived(deadline, self.frame.metadata, arrival);
+        let header = self.header;
+
+        let begun = {
+            let _entered = span.enter();
+            catch_unwind(AssertUnwindSafe(|| {
+                let mut running = Box::pin(handler(context, arguments));
+                // Whoever drives the handler on polls it again with a waker of its own.
+                let polled = running.as_mut().poll(&mut task::Context::from_waker(Waker::noop()));
+                (running, polled)
+            }))
+        };
+        match begun {
+            Ok((_, Poll::Ready(result))) => reply::write_result(header, &result, self.out),
+            Ok((running, Poll::Pending)) => {
+                let frame = Box::pin(frame_of(header, running).instrument(span));
+                return Work::Pending(Pending { header, deadline, frame });
+            }
+            Err(_) => reply::write(header, &Refusal::Internal, self.out),
+        }
+        Work::Answered
+    }
+
+    /// The caller's deadline, within the method's and the server's bounds.
+    fn deadline(&self) -> Instant {
+        let method = self.method.timeout.unwrap_or(self.max_deadline);
+        let allowed = self.frame.remaining.min(method).min(self.max_deadline);
+        self.now.checked_add(allowed).unwrap_or(self.now)
+    }
+
+    fn span(&self) -> Span {
+        tracing::debug_span!(
+            "call",
+            service = self.method.service,
+            method = self.method.name,
+            principal = self.session.principal.as_str(),
+            peer = self.session.peer,
+            call = self.frame.call,
+        )
+    }
+}
+
+/// The reply's frame, once the handler is done; a panic is an internal failure of this call alone.
+async fn frame_of<Fut, T, E>(header: ReplyHeader, mut running: Pin<Box<Fut>>) -> Vec<u8>
+where
+    Fut: Future<Output = Result<T, CallError<E>>>,
+    T: Serialize,
+    E: Serialize,
+{
+    let result = std::future::poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
+        polled.unwrap_or(Poll::Ready(Err(CallError::Internal)))
+    });
+    let mut frame = Vec::new();
+    reply::write_result(header, &result.await, &mut frame);
+    frame
+}
+
+impl Handled {
+    pub(crate) fn into_work(self) -> Work {
+        self.0
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Recorded { audit, .. } => Self::Denied(audit),
+            // Nothing is answered as denied that is not on record.
+            _ => Self::Unavailable(Unavailable::Audit),
+        }
+    }
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method.name)
+            .field("call", &self.frame.call)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A> fmt::Debug for Authorized<'_, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorized")
+            .field("request", &self.request)
+            .field("granted", &self.judged.is_ok())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Handled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Work::Answered => "Answered",
+            Work::Pending(_) => "Pending",
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! A secure RPC framework: a trait becomes a client and a server over authenticated, encrypted
+//! sessions; one policy file is judged on every call; every refusal is on record; and every answer
+//! says whether the call ran.
+//!
+//! [`rpc_service`] on a trait makes a client and a server of it. A [`Server`] serves it under a
+//! [`PolicyFile`] and an [`AuditLog`]; a [`Channel`] calls it; a [`CallError`] says what the caller
+//! can do and whether the call ran. [`testing`] runs all of it in memory.
+//!
+//! Without the default feature `net` only the protocol's core is built: no tokio, no socket, no
+//! clock.
+
+// Without the shell nobody drives the core.
+#![cfg_attr(not(feature = "net"), allow(dead_code))]
+
+// A module uses those above it.
+mod config;
+mod id;
+pub mod marshal;
+
+mod context;
+mod error;
+mod proto;
+
+mod object;
+pub mod service;
+
+mod dispatch;
+mod policy_file;
+mod reply;
+mod router;
+
+#[cfg(feature = "net")]
+mod audit;
+#[cfg(feature = "net")]
+mod endpoint;
+#[cfg(feature = "net")]
+mod net;
+
+#[cfg(feature = "net")]
+mod client;
+#[cfg(feature = "net")]
+mod server;
+#[cfg(feature = "net")]
+pub mod testing;
+
+pub use bailiwick_acl::{AuditId, PolicyErrors};
+pub use bailiwick_crypto::{Fingerprint, Identity, Psk, PublicKey, key_file};
+pub use bailiwick_macros::rpc_service;
+pub use bytes::Bytes;
+
+pub use config::{LimitError, Limits};
+pub use context::{Context, Metadata};
+pub use error::{
+    CallError, ConnectError, Disconnected, Executed, Never, NotSent, ProtocolError, Unavailable,
+};
+pub use id::{CallKey, CallNumber, Incarnation, MethodId};
+pub use policy_file::{PolicyFile, PolicyFileError};
+pub use router::DuplicateMethod;
+
+#[cfg(feature = "net")]
+pub use audit::{AuditError, AuditLog};
+#[cfg(feature = "net")]
+pub use client::{Channel, ChannelConfig};
+#[cfg(feature = "net")]
+pub use endpoint::{Endpoint, EndpointError};
+#[cfg(feature = "net")]
+pub use server::{Drained, ServeError, Server, ServerBuilder};
+
+/// What expansions of [`rpc_service`] need under a name that the user's crate need not have.
+#[doc(hidden)]
+pub mod __private {
+    pub use serde;
+}

@@ -1,0 +1,149 @@
+//! A client's connection as a task: writes what callers marshalled, hands them what comes back.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    socket::{self, Socket},
+    timer::Timer,
+};
+use crate::proto::client::{Client, Progress, SharedCalls, lock};
+
+/// Reads in a row before other tasks get their turn.
+const TURNS: usize = 16;
+
+pub(crate) struct ClientDriver<S> {
+    socket: S,
+    pub(crate) core: Client,
+    calls: SharedCalls,
+    /// Wakes callers that wait for one of the others to finish.
+    room: Arc<Notify>,
+    timer: Timer,
+    /// The other callers have had their turn to add to the batch.
+    yielded: bool,
+    write_error: Option<io::ErrorKind>,
+}
+
+impl<S: Socket> ClientDriver<S> {
+    pub(crate) fn new(socket: S, core: Client, calls: SharedCalls, room: Arc<Notify>) -> Self {
+        let timer = Timer::default();
+        Self { socket, core, calls, room, timer, yielded: false, write_error: None }
+    }
+
+    /// Runs the handshake; ready once it has succeeded or failed.
+    pub(crate) fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = self.pump(cx).is_ready();
+        match self.core.progress() {
+            Progress::Connecting if !over => Poll::Pending,
+            _ => {
+                self.timer.disarm();
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            let now = Instant::now();
+            if self.timer.is_due(now) {
+                self.core.handle_timeout(now);
+            }
+            if !self.yield_to_callers(cx) {
+                return Poll::Pending;
+            }
+            self.hang_up_if_alone(now);
+            self.write(cx, now);
+            if let Progress::Ended | Progress::NotTrusted = self.core.progress() {
+                return self.poll_shutdown(cx);
+            }
+            if !self.read(cx) && !self.find_more_to_do(cx) {
+                self.core.rest();
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Lets callers that are ready to run add their requests to the batch before it is written:
+    /// one write for all of them. A lone call does not wait.
+    fn yield_to_callers(&mut self, cx: &mut Context<'_>) -> bool {
+        let calls = lock(&self.calls);
+        let many = calls.has_frames() && calls.in_flight() > 1;
+        if many && !self.yielded {
+            self.yielded = true;
+            cx.waker().wake_by_ref();
+            return false;
+        }
+        self.yielded = false;
+        true
+    }
+
+    fn hang_up_if_alone(&mut self, now: Instant) {
+        if lock(&self.calls).is_abandoned() {
+            self.core.close(now);
+        }
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
+        while self.write_error.is_none() && self.core.handle_transmit(now) {
+            match socket::poll_write(&mut self.socket, &mut self.core.output, cx) {
+                Poll::Ready(Ok(())) => self.room.notify_one(),
+                // What the server sent before, an alert perhaps, is still read.
+                Poll::Ready(Err(error)) => self.write_error = Some(error.kind()),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    /// Reads once; `false` if nothing is there.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        match socket::poll_read(&mut self.socket, &mut self.core.input, cx) {
+            Poll::Ready(Ok(0)) => self.core.handle_end_of_stream(),
+            Poll::Ready(Ok(_)) => self.core.handle_input(Instant::now()),
+            Poll::Ready(Err(error)) => self.core.handle_io_error(error.kind()),
+            Poll::Pending => match self.write_error {
+                Some(kind) => self.core.handle_io_error(kind),
+                None => return false,
+            },
+        }
+        true
+    }
+
+    /// Before sleeping: `true` if a caller or a timer has been faster.
+    fn find_more_to_do(&mut self, cx: &mut Context<'_>) -> bool {
+        {
+            let mut calls = lock(&self.calls);
+            if calls.has_frames() || calls.is_abandoned() {
+                return true;
+            }
+            calls.connection = Some(cx.waker().clone());
+        }
+        self.timer.arm(self.core.next_timeout(), cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.room.notify_waiters();
+        if self.write_error.is_none() {
+            // What cannot be written any more is of no use to anybody.
+            let _ = ready!(socket::poll_write(&mut self.socket, &mut self.core.output, cx));
+        }
+        let _ = ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
+        Poll::Ready(())
+    }
+}
+
+impl<S: Socket> Future for ClientDriver<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().pump(cx)
+    }
+}

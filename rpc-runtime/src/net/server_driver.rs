@@ -1,0 +1,309 @@
+//! A server's connection as a task: handshake, look-up, then requests in and answers out.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bailiwick_acl::Caller;
+use bailiwick_crypto::{HandshakeError, PublicKey, record::Alert, responder};
+use futures_util::{FutureExt, future::Shared};
+use tokio::sync::oneshot;
+
+use super::{
+    admission::Entered,
+    handlers::Handlers,
+    socket::{self, Socket},
+    timer::Timer,
+};
+use crate::{
+    context::SessionInfo,
+    dispatch::Work,
+    object::Names,
+    proto::{
+        buffers::Input,
+        server::{Handshake, Incoming, Server},
+        session::Flow,
+    },
+    router::{Connection, Router},
+};
+
+/// Reads in a row before other tasks get their turn.
+const TURNS: usize = 16;
+
+/// After the last record is sent, what still comes is read and discarded for this long...
+const LINGER: Duration = Duration::from_secs(1);
+
+/// ...or for this many bytes, so that the last record is not lost to a reset.
+const LINGER_BYTES: usize = 64 * 1024;
+
+/// Resolves when the server begins to shut down.
+pub(crate) type Drain = Shared<oneshot::Receiver<()>>;
+
+/// What all connections of a server share.
+pub(crate) struct Common {
+    pub(crate) router: Router,
+    pub(crate) handshake: responder::Config,
+}
+
+pub(crate) struct ServerDriver<S> {
+    socket: S,
+    core: Server,
+    common: Arc<Common>,
+    peer: String,
+    entered: Option<Entered>,
+    session: Option<Connected>,
+    handlers: Handlers,
+    names: Names,
+    timer: Timer,
+    handshake_until: Instant,
+    drain: Drain,
+    draining: bool,
+    /// Requests wait in the input until the client has taken some of its answers.
+    paused: bool,
+    /// Set once the connection has ended.
+    finish_by: Option<Instant>,
+    discarded: usize,
+}
+
+struct Connected {
+    info: Arc<SessionInfo>,
+    caller: Caller,
+}
+
+impl<S: Socket> ServerDriver<S> {
+    /// `entered` counts the connection until it ends.
+    pub(crate) fn new(
+        socket: S,
+        peer: String,
+        entered: Option<Entered>,
+        common: Arc<Common>,
+        drain: Drain,
+    ) -> Self {
+        let limits = common.router.limits.clone();
+        Self {
+            handshake_until: Instant::now() + limits.handshake_timeout,
+            core: Server::new(limits),
+            socket,
+            common,
+            peer,
+            entered,
+            session: None,
+            handlers: Handlers::default(),
+            names: Names::default(),
+            timer: Timer::default(),
+            drain,
+            draining: false,
+            paused: false,
+            finish_by: None,
+            discarded: 0,
+        }
+    }
+
+    fn pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            let now = Instant::now();
+            self.handle_time(cx, now);
+            self.handlers.poll(cx, self.core.frames());
+            self.close_if_done(now);
+            let written = self.write(cx, now);
+            if self.core.ended().is_some() {
+                return self.poll_finish(cx, written, now);
+            }
+            if !self.read(cx) && !self.timer.arm(self.next_timeout(), cx) {
+                self.core.rest();
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn handle_time(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if !self.draining && self.drain.poll_unpin(cx).is_ready() {
+            self.draining = true;
+            match self.session {
+                Some(_) => self.core.go_away(),
+                None => self.core.handle_end_of_stream(),
+            }
+        }
+        if self.timer.is_due(now) {
+            self.handlers.expire(now, self.core.frames());
+            self.core.handle_timeout(now);
+            if self.session.is_none() && self.handshake_until <= now {
+                self.refuse_handshake("handshake_timeout");
+                self.core.handle_end_of_stream();
+            }
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let handshake = self.session.is_none().then_some(self.handshake_until);
+        [handshake, self.core.next_timeout(), self.handlers.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Closes once the client has closed, or the server drains, and all calls are answered.
+    fn close_if_done(&mut self, now: Instant) {
+        let last = self.core.is_closing() || self.draining;
+        if last && self.handlers.is_empty() && !self.core.has_unsent() {
+            self.core.close(now);
+        }
+    }
+
+    /// Seals and writes what waits.
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<()>> {
+        while self.core.handle_transmit(now) {
+            ready!(socket::poll_write(&mut self.socket, &mut self.core.output, cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once, or goes on with what was read; `false` if nothing can be done.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.core.is_choked() {
+            return false;
+        }
+        if self.paused {
+            self.handle_requests(Instant::now());
+            return true;
+        }
+        match socket::poll_read(&mut self.socket, &mut self.core.input, cx) {
+            Poll::Ready(Ok(0)) => self.end_of_stream("closed_in_handshake"),
+            Poll::Ready(Ok(_)) => self.handle_input(Instant::now()),
+            Poll::Ready(Err(_)) => self.end_of_stream("broken_in_handshake"),
+            Poll::Pending => return false,
+        }
+        true
+    }
+
+    fn end_of_stream(&mut self, reason: &'static str) {
+        // A connection that says nothing, a health check perhaps, is not a refusal.
+        if self.session.is_none() && self.core.input.len() > 0 {
+            self.refuse_handshake(reason);
+        }
+        self.core.handle_end_of_stream();
+    }
+
+    fn handle_input(&mut self, now: Instant) {
+        if self.session.is_none() {
+            self.handle_handshake(now);
+        }
+        self.handle_requests(now);
+    }
+
+    fn handle_handshake(&mut self, now: Instant) {
+        match self.core.handle_handshake(&self.common.handshake, &mut rand::rng(), now) {
+            Handshake::Authenticated(key) => self.look_up(key, now),
+            Handshake::Failed(error) => self.refuse_handshake(reason(&error)),
+            Handshake::Waiting | Handshake::Done => {}
+        }
+    }
+
+    /// The one place where a key becomes a principal.
+    fn look_up(&mut self, client: PublicKey, now: Instant) {
+        let monitor = &self.common.router.monitor;
+        let fingerprint = client.fingerprint().to_string();
+        let Ok(caller) =
+            monitor.admit(client.as_bytes(), &fingerprint, self.core.session_id(), &self.peer)
+        else {
+            return self.core.refuse(Alert::AccessDenied, now);
+        };
+        let Some(incarnation) = self.core.admit(now) else {
+            return self.refuse_handshake("bad_parameters");
+        };
+        if let Some(entered) = &mut self.entered {
+            entered.established();
+        }
+        let principal = caller.principal().clone();
+        let peer = self.peer.clone();
+        let info = Arc::new(SessionInfo { principal, client, incarnation, peer });
+        self.session = Some(Connected { info, caller });
+    }
+
+    fn refuse_handshake(&self, reason: &'static str) {
+        self.common.router.monitor.handshake_refused(&self.peer, reason, None);
+    }
+
+    fn handle_requests(&mut self, now: Instant) {
+        let Some(Connected { info, caller }) = &self.session else { return };
+        let mut connection = Connection {
+            session: info,
+            caller,
+            names: &mut self.names,
+            peer_max_frame: self.core.peer_max_frame(),
+            draining: self.draining,
+            now,
+        };
+        let (router, handlers) = (&self.common.router, &mut self.handlers);
+        let flow = self.core.handle_input(now, |incoming, out| match incoming {
+            Incoming::Request { request, message } => {
+                let in_flight = handlers.len();
+                let handled = router.handle(request, message, &mut connection, in_flight, out);
+                if let Work::Pending(pending) = handled {
+                    handlers.insert(pending.header, pending.deadline, pending.frame);
+                }
+            }
+            Incoming::Cancel { call } => handlers.cancel(call),
+        });
+        self.paused = flow == Flow::Pause;
+    }
+
+    /// Sends what is left, shuts the sending side down and discards what still comes, all within
+    /// bounds.
+    fn poll_finish(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<()>>,
+        now: Instant,
+    ) -> Poll<()> {
+        self.handlers = Handlers::default();
+        let until = *self.finish_by.get_or_insert(now + LINGER);
+        if now >= until {
+            return Poll::Ready(());
+        }
+        self.timer.disarm();
+        if self.timer.arm(Some(until), cx) {
+            return Poll::Ready(());
+        }
+        if ready!(written).is_ok() {
+            let _ = ready!(Pin::new(&mut self.socket).poll_shutdown(cx));
+        }
+        while self.discarded < LINGER_BYTES {
+            let mut discard = Input::default();
+            match ready!(socket::poll_read(&mut self.socket, &mut discard, cx)) {
+                Ok(count @ 1..) => self.discarded += count,
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// What a failed handshake is called on record. The client is told nothing.
+fn reason(error: &HandshakeError) -> &'static str {
+    match error {
+        HandshakeError::NotAddressed => "wrong_server_key",
+        HandshakeError::UnsupportedVersion(_) => "unsupported_version",
+        HandshakeError::UnsupportedSuite(_) => "unsupported_suite",
+        HandshakeError::LowOrderShare => "low_order_share",
+        HandshakeError::Box => "box_does_not_open",
+        HandshakeError::Key(_) => "weak_key",
+        HandshakeError::Signature => "bad_signature",
+        HandshakeError::Finished => "bad_finished",
+        _ => "malformed_handshake",
+    }
+}
+
+impl<S: Socket> Future for ServerDriver<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().pump(cx)
+    }
+}

@@ -1,0 +1,132 @@
+//! What has been received and not read, and what is to be sent and has not been.
+
+/// How much is read at a time: a whole record, and the beginning of another.
+const READ_SIZE: usize = 68 * 1024;
+
+/// An idle connection keeps no more than this in any buffer.
+const KEEP: usize = 2 * 1024;
+
+/// Bytes in the order they came. They are read from the front.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Input {
+    /// Room for the next read, behind what is there. Whoever reads appends to it.
+    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
+        self.compact();
+        self.bytes.reserve(READ_SIZE.saturating_sub(self.bytes.len()).max(1024));
+        &mut self.bytes
+    }
+
+    /// What has not been taken.
+    pub(crate) fn unread(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.taken..]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    /// Drops `count` bytes off the front.
+    pub(crate) fn take(&mut self, count: usize) {
+        self.taken = (self.taken + count).min(self.bytes.len());
+    }
+
+    /// Gives memory back while nothing is waiting to be read.
+    pub(crate) fn rest(&mut self) {
+        self.compact();
+        shrink(&mut self.bytes);
+    }
+
+    fn compact(&mut self) {
+        self.bytes.drain(..self.taken);
+        self.taken = 0;
+    }
+}
+
+/// Bytes on their way out, dropped from the front as they leave.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Output {
+    /// Where bytes to send are appended.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub(crate) fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unsent().is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// `count` bytes have left.
+    pub(crate) fn sent(&mut self, count: usize) {
+        self.sent = (self.sent + count).min(self.bytes.len());
+        if self.sent == self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// Gives memory back while nothing is waiting to be sent.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
+            shrink(&mut self.bytes);
+        }
+    }
+}
+
+fn shrink(bytes: &mut Vec<u8>) {
+    if bytes.capacity() > KEEP && bytes.len() <= KEEP {
+        bytes.shrink_to(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_is_read_from_the_front_and_keeps_what_is_cut_short() {
+        let mut input = Input::default();
+        input.room().extend_from_slice(b"abcdef");
+        input.take(4);
+        input.room().extend_from_slice(b"gh");
+        assert_eq!(input.unread(), b"efgh");
+    }
+
+    #[test]
+    fn output_starts_over_once_all_has_left() {
+        let mut output = Output::default();
+        output.bytes().extend_from_slice(b"abc");
+        output.sent(2);
+        assert_eq!(output.unsent(), b"c");
+        output.sent(1);
+        assert!(output.bytes().is_empty());
+    }
+
+    #[test]
+    fn an_idle_connection_gives_its_buffers_back() {
+        let (mut input, mut output) = (Input::default(), Output::default());
+        input.room().extend_from_slice(&[0; 70_000]);
+        output.bytes().extend_from_slice(&[0; 70_000]);
+        input.take(70_000);
+        output.sent(70_000);
+        input.rest();
+        output.rest();
+        assert!(input.bytes.capacity() <= KEEP && output.bytes.capacity() <= KEEP);
+    }
+}

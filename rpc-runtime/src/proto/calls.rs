@@ -1,0 +1,324 @@
+//! A client's calls that wait for an answer.
+//!
+//! Shared between the callers, who marshal requests into it and wait, and the connection, which
+//! takes the requests out and completes the calls.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::frame::{self, FrameTooLong, FrameWriter, Reply};
+use crate::{
+    config::Limits,
+    context::Metadata,
+    error::{Disconnected, Executed, NotSent, ProtocolError},
+    id::{CallNumber, MethodId},
+    marshal::MarshalError,
+};
+
+/// Calls between the oldest that is unanswered and the newest. One call that stays unanswered
+/// for long holds the floor; at this distance new calls wait for it.
+const MAX_SPAN: usize = 1 << 20;
+
+/// How a call ended, before its body is decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    Reply {
+        status: u8,
+        body: Bytes,
+    },
+    DeadlineExceeded(Executed),
+    NotSent(NotSent),
+    /// The connection was lost after the request may have left.
+    Lost,
+    /// The server closed in good order without answering: it ran nothing more.
+    Refused,
+}
+
+/// Why a call could not begin.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum BeginError {
+    /// As many calls as allowed are under way: wait until one ends.
+    Full,
+    NotSent(NotSent),
+    /// The deadline has passed already.
+    TooLate,
+}
+
+/// What a request says beside its arguments.
+pub(crate) struct Header<'a> {
+    pub(crate) method: MethodId,
+    pub(crate) deadline: Instant,
+    pub(crate) metadata: &'a Metadata,
+}
+
+/// A call that has begun; gives its answer once.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    slot: usize,
+    number: u64,
+}
+
+impl Ticket {
+    pub(crate) fn number(&self) -> CallNumber {
+        CallNumber(self.number)
+    }
+}
+
+pub(crate) struct Calls {
+    waiting: Slab<Waiting>,
+    /// For each call from `floor` on the slot where it waits, or `None` once it is answered.
+    window: VecDeque<Option<usize>>,
+    /// The oldest call that is not answered.
+    floor: u64,
+    /// Frames that the connection has not taken yet.
+    frames: Vec<u8>,
+    /// Bytes of frames that the connection took since it began.
+    taken: u64,
+    /// Bytes that the connection took and could not send on yet.
+    pub(crate) backlog: usize,
+    /// The earliest deadline, or an earlier time.
+    deadline: Option<Instant>,
+    /// The connection's task, when it waits for something to send.
+    pub(crate) connection: Option<Waker>,
+    max_in_flight: usize,
+    max_unsent: usize,
+    max_metadata: usize,
+    /// What the server accepts; known once connected.
+    pub(crate) max_frame: u32,
+    refusing: Option<NotSent>,
+    /// Nobody can begin a call any more.
+    abandoned: bool,
+}
+
+struct Waiting {
+    number: u64,
+    deadline: Instant,
+    /// Where in the stream of frames the request begins.
+    offset: u64,
+    waker: Option<Waker>,
+    answer: Option<Answer>,
+}
+
+impl Calls {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            waiting: Slab::new(),
+            window: VecDeque::new(),
+            floor: 0,
+            frames: Vec::new(),
+            taken: 0,
+            backlog: 0,
+            deadline: None,
+            connection: None,
+            max_in_flight: limits.max_calls_in_flight,
+            max_unsent: limits.max_unsent,
+            max_metadata: limits.max_metadata,
+            max_frame: limits.max_frame,
+            refusing: None,
+            abandoned: false,
+        }
+    }
+
+    /// Marshals a request and begins to wait for its answer.
+    pub(crate) fn begin(
+        &mut self,
+        header: &Header<'_>,
+        now: Instant,
+        arguments: impl FnOnce(&mut Vec<u8>) -> Result<(), MarshalError>,
+    ) -> Result<Ticket, BeginError> {
+        self.may_begin(header, now)?;
+        let offset = self.taken + self.frames.len() as u64;
+        let number = self.floor + self.window.len() as u64;
+        let slot = self.waiting.vacant_key();
+        // The oldest unanswered call, this one included.
+        let remaining = header.deadline - now;
+        let Header { method, metadata, .. } = *header;
+        let mut frame =
+            FrameWriter::request(&mut self.frames, number, self.floor, method, remaining, metadata);
+        arguments(frame.body()).map_err(|error| BeginError::NotSent(error.into()))?;
+        frame.finish(self.max_frame)?;
+
+        let deadline = header.deadline;
+        self.waiting.insert(Waiting { number, deadline, offset, waker: None, answer: None });
+        self.window.push_back(Some(slot));
+        if self.deadline.is_none_or(|earliest| deadline < earliest) {
+            self.deadline = Some(deadline);
+        }
+        self.wake_connection();
+        Ok(Ticket { slot, number })
+    }
+
+    fn may_begin(&self, header: &Header<'_>, now: Instant) -> Result<(), BeginError> {
+        let size = header.metadata.size();
+        if let Some(why) = &self.refusing {
+            Err(BeginError::NotSent(why.clone()))
+        } else if header.deadline <= now {
+            Err(BeginError::TooLate)
+        } else if size > self.max_metadata {
+            let limit = self.max_metadata;
+            Err(BeginError::NotSent(NotSent::MetadataTooLarge { size, limit }))
+        } else if self.is_full() {
+            Err(BeginError::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether a further call must wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= self.max_in_flight
+            || self.window.len() >= MAX_SPAN
+            || self.frames.len() + self.backlog >= self.max_unsent
+    }
+
+    /// The call's answer, once it is there; until then `cx` is woken for it.
+    pub(crate) fn poll(&mut self, ticket: &Ticket, cx: &mut Context<'_>) -> Poll<Answer> {
+        let waiting = &mut self.waiting[ticket.slot];
+        if waiting.answer.is_none() {
+            match &mut waiting.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        match self.waiting.remove(ticket.slot).answer {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        }
+    }
+
+    /// The caller no longer waits: the server is told, unless it has answered.
+    pub(crate) fn abandon(&mut self, ticket: &Ticket) {
+        let waiting = self.waiting.remove(ticket.slot);
+        if waiting.answer.is_none() {
+            self.settle(waiting.number);
+            frame::put_cancel(waiting.number, &mut self.frames);
+            self.wake_connection();
+        }
+    }
+
+    /// A reply came. One to a call that nobody waits for is dropped.
+    pub(crate) fn complete(&mut self, reply: &Reply<'_>, body: Bytes) -> Result<(), ProtocolError> {
+        if reply.call >= self.floor + self.window.len() as u64 {
+            return Err(ProtocolError::CallNumber);
+        }
+        if let Some(slot) = self.settle(reply.call) {
+            self.finish(slot, Answer::Reply { status: reply.status, body });
+        }
+        Ok(())
+    }
+
+    /// Ends the calls whose deadline has passed.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        if self.deadline.is_none_or(|earliest| now < earliest) {
+            return;
+        }
+        let open = || self.waiting.iter().filter(|(_, waiting)| waiting.answer.is_none());
+        let late: Vec<_> = open()
+            .filter(|(_, waiting)| waiting.deadline <= now)
+            .map(|(slot, waiting)| (slot, waiting.number))
+            .collect();
+        self.deadline = open().map(|(_, waiting)| waiting.deadline).filter(|at| *at > now).min();
+        for (slot, number) in late {
+            self.settle(number);
+            // A request that still waits here is sent all the same and may run.
+            self.finish(slot, Answer::DeadlineExceeded(Executed::Unknown));
+        }
+    }
+
+    /// When [`expire`](Self::expire) has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The server takes no new calls; those under way go on.
+    pub(crate) fn drain(&mut self) {
+        self.refusing.get_or_insert(NotSent::Draining);
+    }
+
+    /// The connection has ended. Requests from `sealed` on, an offset in the stream of frames,
+    /// were never sealed, so that nobody can have read them.
+    pub(crate) fn end(&mut self, why: &Disconnected, sealed: u64) {
+        self.refusing = Some(NotSent::Disconnected(why.clone()));
+        self.connection = None;
+        self.frames = Vec::new();
+        let open: Vec<_> = mem::take(&mut self.window).into_iter().flatten().collect();
+        for slot in open {
+            let answer = match (self.waiting[slot].offset < sealed, why) {
+                (false, _) => Answer::NotSent(NotSent::Disconnected(why.clone())),
+                (true, Disconnected::Closed) => Answer::Refused,
+                (true, _) => Answer::Lost,
+            };
+            self.finish(slot, answer);
+        }
+    }
+
+    /// Moves the frames that wait to `into`, which is empty; returns how many bytes the
+    /// connection has taken in all.
+    pub(crate) fn take_frames(&mut self, into: &mut Vec<u8>) -> u64 {
+        self.taken += self.frames.len() as u64;
+        mem::swap(&mut self.frames, into);
+        self.taken
+    }
+
+    pub(crate) fn has_frames(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
+    /// The last channel is gone: the connection closes once no call is under way.
+    pub(crate) fn abandon_all(&mut self) {
+        self.abandoned = true;
+        self.wake_connection();
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned && self.waiting.is_empty()
+    }
+
+    /// Calls that wait for an answer or whose answer has not been fetched.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn wake_connection(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.wake();
+        }
+    }
+
+    /// Takes a call out of the window; the slot where it waits, if it does.
+    fn settle(&mut self, number: u64) -> Option<usize> {
+        let index = usize::try_from(number.checked_sub(self.floor)?).ok()?;
+        let slot = self.window.get_mut(index)?.take();
+        while let Some(None) = self.window.front() {
+            self.window.pop_front();
+            self.floor += 1;
+        }
+        slot
+    }
+
+    fn finish(&mut self, slot: usize, answer: Answer) {
+        let waiting = &mut self.waiting[slot];
+        waiting.answer = Some(answer);
+        if let Some(waker) = waiting.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl From<FrameTooLong> for BeginError {
+    fn from(FrameTooLong { size, limit }: FrameTooLong) -> Self {
+        Self::NotSent(NotSent::TooLarge { size, limit })
+    }
+}
+
+#[cfg(test)]
+#[path = "calls_tests.rs"]
+mod tests;

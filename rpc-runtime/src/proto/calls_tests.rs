@@ -1,0 +1,189 @@
+use std::{task::Waker, time::Duration};
+
+use super::*;
+use crate::proto::frame::Frame;
+
+fn calls(limits: &Limits) -> Calls {
+    Calls::new(limits)
+}
+
+fn begin(calls: &mut Calls, now: Instant, timeout_ms: u64) -> Result<Ticket, BeginError> {
+    let header = Header {
+        method: MethodId::new(1),
+        deadline: now + Duration::from_millis(timeout_ms),
+        metadata: &Metadata::default(),
+    };
+    calls.begin(&header, now, |out| {
+        out.push(9);
+        Ok(())
+    })
+}
+
+fn poll(calls: &mut Calls, ticket: &Ticket) -> Poll<Answer> {
+    calls.poll(ticket, &mut Context::from_waker(Waker::noop()))
+}
+
+fn reply(call: u64) -> Reply<'static> {
+    Reply { call, attempt: 0, status: 0, body: &[] }
+}
+
+fn answered() -> Poll<Answer> {
+    Poll::Ready(Answer::Reply { status: 0, body: Bytes::new() })
+}
+
+/// The frames that wait, parsed: call and floor of requests.
+fn requests(calls: &mut Calls) -> Vec<(u64, u64)> {
+    let mut bytes = Vec::new();
+    calls.take_frames(&mut bytes);
+    let mut rest = &bytes[..];
+    let mut found = Vec::new();
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let (frame, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
+        if let Frame::Request(request) = Frame::parse(frame, 0).unwrap() {
+            found.push((request.call, request.floor));
+        }
+        rest = behind;
+    }
+    found
+}
+
+#[test]
+fn answers_find_their_calls_in_any_order() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let first = begin(&mut calls, now, 100).unwrap();
+    let second = begin(&mut calls, now, 100).unwrap();
+    calls.complete(&reply(1), Bytes::new()).unwrap();
+    assert_eq!(poll(&mut calls, &first), Poll::Pending);
+    assert_eq!(poll(&mut calls, &second), answered());
+    calls.complete(&reply(0), Bytes::new()).unwrap();
+    assert_eq!(poll(&mut calls, &first), answered());
+}
+
+#[test]
+fn the_floor_is_the_oldest_call_without_an_answer() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    for _ in 0..3 {
+        begin(&mut calls, now, 100).unwrap();
+    }
+    calls.complete(&reply(2), Bytes::new()).unwrap();
+    calls.complete(&reply(0), Bytes::new()).unwrap();
+    begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls), [(0, 0), (1, 0), (2, 0), (3, 1)]);
+    calls.complete(&reply(1), Bytes::new()).unwrap();
+    begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls), [(4, 3)]);
+}
+
+#[test]
+fn an_answer_to_a_call_never_made_breaks_the_protocol() {
+    let mut calls = calls(&Limits::default());
+    let unasked = calls.complete(&reply(0), Bytes::new());
+    assert_eq!(unasked, Err(ProtocolError::CallNumber));
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_is_dropped() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let ticket = begin(&mut calls, now, 100).unwrap();
+    calls.abandon(&ticket);
+    assert_eq!(calls.complete(&reply(0), Bytes::new()), Ok(()));
+    assert_eq!(calls.in_flight(), 0);
+}
+
+#[test]
+fn a_call_past_its_deadline_may_have_run() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let late = begin(&mut calls, now, 10).unwrap();
+    let later = begin(&mut calls, now, 50).unwrap();
+    assert_eq!(calls.next_deadline(), Some(now + Duration::from_millis(10)));
+    calls.expire(now + Duration::from_millis(10));
+    let exceeded = Poll::Ready(Answer::DeadlineExceeded(Executed::Unknown));
+    assert_eq!(poll(&mut calls, &late), exceeded);
+    assert_eq!(poll(&mut calls, &later), Poll::Pending);
+    assert_eq!(calls.next_deadline(), Some(now + Duration::from_millis(50)));
+}
+
+#[test]
+fn a_call_whose_deadline_has_passed_is_never_sent() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    assert_eq!(begin(&mut calls, now, 0).unwrap_err(), BeginError::TooLate);
+    assert!(!calls.has_frames());
+}
+
+#[test]
+fn calls_beyond_the_limit_wait_until_one_is_over() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits { max_calls_in_flight: 1, ..Limits::default() });
+    let ticket = begin(&mut calls, now, 100).unwrap();
+    assert_eq!(begin(&mut calls, now, 100).unwrap_err(), BeginError::Full);
+    calls.complete(&reply(0), Bytes::new()).unwrap();
+    assert_eq!(poll(&mut calls, &ticket), answered());
+    assert!(begin(&mut calls, now, 100).is_ok());
+}
+
+#[test]
+fn requests_that_the_server_does_not_take_are_bounded_in_bytes() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits { max_unsent: 2048, max_frame: 1024, ..Limits::default() });
+    let begun = std::iter::from_fn(|| begin(&mut calls, now, 100).ok()).take(10_000).count();
+    assert!((10..200).contains(&begun), "{begun}");
+}
+
+#[test]
+fn a_lost_connection_tells_apart_what_was_sent_and_what_was_not() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let sent = begin(&mut calls, now, 100).unwrap();
+    let sealed = calls.take_frames(&mut Vec::new());
+    let unsent = begin(&mut calls, now, 100).unwrap();
+    calls.end(&Disconnected::Truncated, sealed);
+    assert_eq!(poll(&mut calls, &sent), Poll::Ready(Answer::Lost));
+    let why = NotSent::Disconnected(Disconnected::Truncated);
+    assert_eq!(poll(&mut calls, &unsent), Poll::Ready(Answer::NotSent(why.clone())));
+    assert_eq!(begin(&mut calls, now, 100).unwrap_err(), BeginError::NotSent(why));
+}
+
+#[test]
+fn a_server_that_closes_in_good_order_did_not_run_what_it_did_not_answer() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let ticket = begin(&mut calls, now, 100).unwrap();
+    let sealed = calls.take_frames(&mut Vec::new());
+    calls.end(&Disconnected::Closed, sealed);
+    assert_eq!(poll(&mut calls, &ticket), Poll::Ready(Answer::Refused));
+}
+
+#[test]
+fn arguments_that_do_not_marshal_leave_no_trace() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let header = Header {
+        method: MethodId::new(1),
+        deadline: now + Duration::from_secs(1),
+        metadata: &Metadata::default(),
+    };
+    let refused = calls.begin(&header, now, |out| {
+        out.push(1);
+        Err(MarshalError::Encode)
+    });
+    assert_eq!(refused.unwrap_err(), BeginError::NotSent(MarshalError::Encode.into()));
+    assert!(!calls.has_frames());
+    assert_eq!(begin(&mut calls, now, 100).unwrap().number(), CallNumber(0));
+}
+
+#[test]
+fn metadata_above_their_limit_are_not_sent() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits { max_metadata: 3, ..Limits::default() });
+    let mut metadata = Metadata::default();
+    metadata.insert("ab".into(), "cd".into());
+    let deadline = now + Duration::from_secs(1);
+    let header = Header { method: MethodId::new(1), deadline, metadata: &metadata };
+    let refused = calls.begin(&header, now, |_| Ok(())).unwrap_err();
+    assert_eq!(refused, BeginError::NotSent(NotSent::MetadataTooLarge { size: 4, limit: 3 }));
+}

@@ -1,0 +1,306 @@
+//! A connection as its initiator sees it: handshake, then calls out and answers in.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bailiwick_crypto::{
+    HandshakeError,
+    handshake::{MessageKind, message_len},
+    initiator::{self, AwaitingResp},
+};
+use bytes::Bytes;
+use rand_core::CryptoRng;
+
+use super::{
+    buffers::{Input, Output},
+    calls::Calls,
+    frame::{self, Frame},
+    joiner::Joined,
+    session::{Event, Failure, Flow, Session},
+};
+use crate::{
+    config::Limits,
+    error::{Disconnected, ProtocolError},
+};
+
+/// Calls, shared with their callers.
+pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
+
+/// Locks the calls. No code panics while it holds the lock but a user's `Serialize`, whose half
+/// frame is taken back; so a poisoned lock still guards whole calls.
+pub(crate) fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
+    calls.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The handshake, or the wait for the server's first record, which confirms it.
+    Connecting,
+    Connected,
+    /// The server's part of the handshake does not verify.
+    NotTrusted,
+    Ended,
+}
+
+pub(crate) struct Client {
+    pub(crate) input: Input,
+    pub(crate) output: Output,
+    /// Frames taken from the calls and not sealed yet.
+    frames: Output,
+    /// Bytes of frames taken from the calls since the beginning.
+    taken: u64,
+    calls: SharedCalls,
+    state: State,
+    limits: Limits,
+    /// The server has proven its key.
+    proven: bool,
+    /// The server's first record has come.
+    confirmed: bool,
+    /// When silence was last answered by a question.
+    asked: Option<Instant>,
+}
+
+enum State {
+    AwaitingResp(Box<AwaitingResp>),
+    Open(Box<Session>),
+    NotTrusted(HandshakeError),
+    Ended(Disconnected),
+}
+
+impl Client {
+    /// Begins the handshake: INIT waits in the output.
+    pub(crate) fn start(
+        config: initiator::Config,
+        limits: Limits,
+        calls: SharedCalls,
+        rng: &mut impl CryptoRng,
+    ) -> Self {
+        let awaiting = initiator::start(config, rng);
+        let mut output = Output::default();
+        output.bytes().extend_from_slice(awaiting.init());
+        Self {
+            input: Input::default(),
+            output,
+            frames: Output::default(),
+            taken: 0,
+            calls,
+            state: State::AwaitingResp(Box::new(awaiting)),
+            limits,
+            proven: false,
+            confirmed: false,
+            asked: None,
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        match &self.state {
+            State::Open(_) if self.confirmed => Progress::Connected,
+            State::AwaitingResp(_) | State::Open(_) => Progress::Connecting,
+            State::NotTrusted(_) => Progress::NotTrusted,
+            State::Ended(_) => Progress::Ended,
+        }
+    }
+
+    /// Reads what has been appended to the input.
+    pub(crate) fn handle_input(&mut self, now: Instant) {
+        if let State::AwaitingResp(_) = self.state {
+            self.read_resp(now);
+        }
+        let State::Open(session) = &mut self.state else { return };
+        let mut reading = Reading {
+            calls: lock(&self.calls),
+            frames: &mut self.frames,
+            confirmed: &mut self.confirmed,
+            max_metadata: self.limits.max_metadata,
+        };
+        let received = session.receive(&mut self.input, now, |event| reading.event(event));
+        drop(reading);
+        match received {
+            Err(failure) => self.fail(failure, now),
+            Ok(_) if session.close_received => self.finish(now),
+            Ok(_) => {}
+        }
+    }
+
+    fn read_resp(&mut self, now: Instant) {
+        let resp = match message_len(MessageKind::Resp, self.input.unread()) {
+            Ok(None) => return,
+            Ok(Some(size)) if size > self.input.len() => return,
+            Ok(Some(size)) => Ok(size),
+            Err(error) => Err(error),
+        };
+        let ended = State::Ended(Disconnected::Closed);
+        let State::AwaitingResp(awaiting) = std::mem::replace(&mut self.state, ended) else {
+            return;
+        };
+        let agreed = resp.and_then(|size| {
+            let agreed = awaiting.read_resp(&self.input.unread()[..size], now)?;
+            self.input.take(size);
+            Ok(agreed)
+        });
+        match agreed {
+            Ok((fin, keys)) => {
+                self.output.bytes().extend_from_slice(&fin);
+                self.proven = true;
+                let session = Session::new(keys, &self.limits, now);
+                lock(&self.calls).max_frame = session.peer_max_frame;
+                self.state = State::Open(Box::new(session));
+            }
+            Err(error) => self.state = State::NotTrusted(error),
+        }
+    }
+
+    /// The peer sends nothing more.
+    pub(crate) fn handle_end_of_stream(&mut self) {
+        let why = match &self.state {
+            State::Open(session) => session.end_of_stream(),
+            State::AwaitingResp(_) => Disconnected::Truncated,
+            State::NotTrusted(_) | State::Ended(_) => return,
+        };
+        self.end(why);
+    }
+
+    /// The operating system reports an error.
+    pub(crate) fn handle_io_error(&mut self, kind: std::io::ErrorKind) {
+        if let State::AwaitingResp(_) | State::Open(_) = self.state {
+            self.end(Disconnected::Io(kind));
+        }
+    }
+
+    /// Does what is due: ends late calls, holds off the idle timeout, notices a silent peer.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        lock(&self.calls).expire(now);
+        let State::Open(session) = &self.state else { return };
+        if let Err(failure) = session.check_idle(now) {
+            self.fail(failure, now);
+        } else if self.ask_at(session).is_some_and(|at| at <= now) {
+            frame::put_ping(0, self.frames.bytes());
+            self.asked = Some(now);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let late = lock(&self.calls).next_deadline();
+        let State::Open(session) = &self.state else { return late };
+        [late, Some(session.idle_at()), self.ask_at(session)].into_iter().flatten().min()
+    }
+
+    /// A silence is asked about once each keepalive.
+    fn ask_at(&self, session: &Session) -> Option<Instant> {
+        let quiet_since =
+            self.asked.map_or(session.last_received(), |asked| asked.max(session.last_received()));
+        self.confirmed.then(|| quiet_since + self.keepalive())
+    }
+
+    /// A third of the idle timeout, should the peer's be much smaller than ours.
+    fn keepalive(&self) -> Duration {
+        let State::Open(session) = &self.state else { return self.limits.keepalive };
+        let idle = session.idle_at().saturating_duration_since(session.last_received());
+        self.limits.keepalive.min(idle / 3)
+    }
+
+    /// Seals what waits into the output; `true` if there is something to write.
+    pub(crate) fn handle_transmit(&mut self, now: Instant) -> bool {
+        if let State::Open(session) = &mut self.state {
+            if self.confirmed {
+                let mut calls = lock(&self.calls);
+                if self.frames.is_empty() {
+                    self.taken = calls.take_frames(self.frames.bytes());
+                }
+                calls.backlog = self.frames.len() + self.output.len();
+            }
+            if let Err(failure) = session.seal(&mut self.frames, &mut self.output, now) {
+                self.fail(failure, now);
+            }
+        }
+        !self.output.is_empty()
+    }
+
+    /// Ends in good order once all that waits has been sealed.
+    pub(crate) fn close(&mut self, now: Instant) {
+        self.handle_transmit(now);
+        self.finish(now);
+    }
+
+    fn finish(&mut self, now: Instant) {
+        if let State::Open(session) = &mut self.state {
+            if let Err(failure) = session.close(&mut self.output, now) {
+                return self.fail(failure, now);
+            }
+        }
+        self.end(Disconnected::Closed);
+    }
+
+    fn fail(&mut self, failure: Failure, now: Instant) {
+        if let State::Open(session) = &mut self.state {
+            session.abort(failure.alert, &mut self.output, now);
+        }
+        self.end(failure.why);
+    }
+
+    fn end(&mut self, why: Disconnected) {
+        let sealed = self.taken - self.frames.len() as u64;
+        lock(&self.calls).end(&why, sealed);
+        self.state = State::Ended(why);
+    }
+
+    /// Gives memory back while nothing is under way.
+    pub(crate) fn rest(&mut self) {
+        self.input.rest();
+        self.output.rest();
+        self.frames.rest();
+    }
+
+    /// Why no session came about: the handshake's error, or how the connection ended and whether
+    /// the server had proven its key by then.
+    pub(crate) fn into_failure(self) -> Result<HandshakeError, (Disconnected, bool)> {
+        match self.state {
+            State::NotTrusted(error) => Ok(error),
+            State::Ended(why) => Err((why, self.proven)),
+            State::AwaitingResp(_) | State::Open(_) => Err((Disconnected::Closed, self.proven)),
+        }
+    }
+}
+
+/// What arriving frames change, borrowed for one read.
+struct Reading<'a> {
+    calls: MutexGuard<'a, Calls>,
+    frames: &'a mut Output,
+    confirmed: &'a mut bool,
+    max_metadata: usize,
+}
+
+impl Reading<'_> {
+    fn event(&mut self, event: Event<'_>) -> Result<Flow, ProtocolError> {
+        *self.confirmed = true;
+        match event {
+            Event::Frame(Joined::Lent(bytes)) => self.frame(bytes, Bytes::copy_from_slice)?,
+            Event::Frame(Joined::Owned(message)) => {
+                self.frame(&message, |body| message.slice_ref(body))?;
+            }
+            Event::Close | Event::Alive => {}
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn frame(
+        &mut self,
+        bytes: &[u8],
+        own: impl FnOnce(&[u8]) -> Bytes,
+    ) -> Result<(), ProtocolError> {
+        match Frame::parse(bytes, self.max_metadata)? {
+            Frame::Reply(reply) => self.calls.complete(&reply, own(reply.body))?,
+            Frame::Ping { token } => frame::put_pong(token, self.frames.bytes()),
+            Frame::GoAway => self.calls.drain(),
+            Frame::Pong { .. } | Frame::Working { .. } | Frame::Stream { .. } => {}
+            Frame::Request(_) | Frame::Cancel { .. } | Frame::Acknowledge { .. } => {
+                return Err(ProtocolError::Direction);
+            }
+        }
+        Ok(())
+    }
+}

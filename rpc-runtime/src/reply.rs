@@ -1,0 +1,158 @@
+//! Outcomes of calls on the wire: what a server writes, and what a client makes of it.
+
+use std::time::Duration;
+
+use bailiwick_acl::AuditId;
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    error::{CallError, Executed, ProtocolError, Unavailable},
+    id::CallKey,
+    marshal,
+    proto::{calls::Answer, frame::FrameWriter, varint},
+    service::MethodDescription,
+};
+
+const OK: u8 = 0;
+const APP: u8 = 1;
+const DENIED: u8 = 2;
+const OVERLOADED: u8 = 3;
+const DEADLINE_EXCEEDED: u8 = 4;
+const UNIMPLEMENTED: u8 = 5;
+const MALFORMED: u8 = 6;
+const INTERNAL: u8 = 7;
+const UNAVAILABLE: u8 = 8;
+
+/// Where a reply goes: the connection's outgoing frames, and what it must repeat of the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReplyHeader {
+    pub(crate) call: u64,
+    pub(crate) attempt: u64,
+    /// The longest frame that the client accepts.
+    pub(crate) max_frame: u32,
+}
+
+/// Writes a handler's result. One that cannot be sent (too long, or its `Serialize` refuses) goes
+/// as an internal failure: the call ran.
+pub(crate) fn write_result<T: Serialize, E: Serialize>(
+    header: ReplyHeader,
+    result: &Result<T, CallError<E>>,
+    out: &mut Vec<u8>,
+) {
+    let written = match result {
+        Ok(value) => write_value(header, OK, value, out),
+        Err(CallError::App(error)) => write_value(header, APP, error, out),
+        Err(_) => false,
+    };
+    if !written {
+        write(header, &Refusal::Internal, out);
+    }
+}
+
+fn write_value<T: Serialize>(
+    header: ReplyHeader,
+    status: u8,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> bool {
+    let mut frame = FrameWriter::reply(out, header.call, header.attempt, status);
+    marshal::encode(value, frame.body()).is_ok() && frame.finish(header.max_frame).is_ok()
+}
+
+/// A final answer that holds no result.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Refusal {
+    Denied(AuditId),
+    Overloaded { retry_after: Duration },
+    DeadlineExceeded(Executed),
+    Unimplemented,
+    Malformed,
+    Internal,
+    Unavailable(Unavailable),
+}
+
+/// Writes an answer that holds no result.
+pub(crate) fn write(header: ReplyHeader, refusal: &Refusal, out: &mut Vec<u8>) {
+    let (status, detail) = match refusal {
+        Refusal::Denied(audit) => (DENIED, Some(audit.0)),
+        Refusal::Overloaded { retry_after } => {
+            (OVERLOADED, Some(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX)))
+        }
+        Refusal::DeadlineExceeded(executed) => (DEADLINE_EXCEEDED, Some(executed_code(*executed))),
+        Refusal::Unimplemented => (UNIMPLEMENTED, None),
+        Refusal::Malformed => (MALFORMED, None),
+        Refusal::Internal => (INTERNAL, None),
+        Refusal::Unavailable(Unavailable::Audit) => (UNAVAILABLE, Some(1)),
+        Refusal::Unavailable(Unavailable::Draining) => (UNAVAILABLE, Some(2)),
+    };
+    let mut frame = FrameWriter::reply(out, header.call, header.attempt, status);
+    if let Some(detail) = detail {
+        varint::put(detail, frame.body());
+    }
+    // At most some thirty bytes, and a client accepts 1,024 at the least.
+    let _ = frame.finish(header.max_frame);
+}
+
+/// What an answer means to the caller.
+pub(crate) fn read<T: DeserializeOwned, E: DeserializeOwned>(
+    answer: Answer,
+    method: &MethodDescription,
+    call: CallKey,
+) -> Result<T, CallError<E>> {
+    match answer {
+        Answer::Reply { status: OK, body } => {
+            decode(&body).ok_or(CallError::Protocol(ProtocolError::ReplyBody))
+        }
+        Answer::Reply { status: APP, body } => {
+            Err(decode(&body).map_or(CallError::Protocol(ProtocolError::ReplyBody), CallError::App))
+        }
+        Answer::Reply { status, body } => Err(read_refusal(status, &body, method)),
+        Answer::DeadlineExceeded(executed) => Err(CallError::DeadlineExceeded { executed }),
+        Answer::NotSent(why) => Err(CallError::NotSent(why)),
+        Answer::Lost => Err(CallError::OutcomeUnknown { call }),
+        Answer::Refused => Err(CallError::Unavailable(Unavailable::Draining)),
+    }
+}
+
+fn decode<T: DeserializeOwned>(body: &Bytes) -> Option<T> {
+    if body.len() < marshal::BORROW_FROM {
+        marshal::decode(body).ok()
+    } else {
+        marshal::decode_shared(body).ok()
+    }
+}
+
+fn read_refusal<E>(status: u8, body: &[u8], method: &MethodDescription) -> CallError<E> {
+    let mut rest = body;
+    let detail = varint::take(&mut rest).filter(|_| rest.is_empty());
+    match (status, detail) {
+        (DENIED, Some(audit)) => CallError::Denied(AuditId(audit)),
+        (OVERLOADED, Some(ms)) => CallError::Overloaded { retry_after: Duration::from_millis(ms) },
+        (DEADLINE_EXCEEDED, Some(code)) => CallError::DeadlineExceeded { executed: executed(code) },
+        (UNIMPLEMENTED, None) => CallError::Unimplemented(method.name),
+        (MALFORMED, None) => CallError::Malformed,
+        (INTERNAL, None) => CallError::Internal,
+        (UNAVAILABLE, Some(1)) => CallError::Unavailable(Unavailable::Audit),
+        // A reason that is new to this client is a reason why nothing runs all the same.
+        (UNAVAILABLE, Some(_)) => CallError::Unavailable(Unavailable::Draining),
+        (DENIED..=UNAVAILABLE, _) => CallError::Protocol(ProtocolError::ReplyBody),
+        (unknown, _) => CallError::Protocol(ProtocolError::ReplyStatus(unknown)),
+    }
+}
+
+fn executed_code(executed: Executed) -> u64 {
+    match executed {
+        Executed::No => 0,
+        Executed::Yes => 1,
+        Executed::Unknown => 2,
+    }
+}
+
+fn executed(code: u64) -> Executed {
+    match code {
+        0 => Executed::No,
+        1 => Executed::Yes,
+        _ => Executed::Unknown,
+    }
+}

@@ -1,0 +1,315 @@
+//! A server: services, a policy and an audit log behind one key and any number of ports.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bailiwick_acl::{Monitor, PolicyErrors, policy::PolicyWarning};
+use bailiwick_crypto::{Identity, Psk, PublicKey, RecordLimits, Transport, responder};
+use futures_util::FutureExt;
+use miette::Diagnostic;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time};
+
+use crate::{
+    audit::{AuditError, AuditLog},
+    client::{fresh_incarnation, params},
+    config::{LimitError, Limits},
+    endpoint::Endpoint,
+    net::{
+        admission::Admission,
+        listener,
+        server_driver::{Common, Drain},
+    },
+    policy_file::{PolicyFile, facts},
+    router::{DuplicateMethod, Router},
+    service::Service,
+};
+
+/// A server that is ready to be asked: its ports are bound, its policy is in force.
+pub struct Server {
+    common: Arc<Common>,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    warnings: Vec<PolicyWarning>,
+    identity: PublicKey,
+}
+
+/// Collects what a server needs; see [`Server::builder`].
+#[must_use = "a server serves once it is bound"]
+pub struct ServerBuilder {
+    identity: Identity,
+    psk: Option<Psk>,
+    policy: Option<PolicyFile>,
+    audit: Option<AuditLog>,
+    services: Vec<Box<dyn Service>>,
+    endpoints: Vec<Endpoint>,
+    limits: Limits,
+}
+
+impl Server {
+    /// Begins a server that proves the key of `identity`. It needs a policy, an audit log, a
+    /// service and an endpoint.
+    pub fn builder(identity: Identity) -> ServerBuilder {
+        ServerBuilder {
+            identity,
+            psk: None,
+            policy: None,
+            audit: None,
+            services: Vec::new(),
+            endpoints: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// The addresses it listens at, in the order of the endpoints; with the port that the system
+    /// chose where port 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The key that clients must know.
+    #[must_use]
+    pub fn identity(&self) -> PublicKey {
+        self.identity
+    }
+
+    /// What is doubtful about the policy, though it is in force.
+    #[must_use]
+    pub fn policy_warnings(&self) -> &[PolicyWarning] {
+        &self.warnings
+    }
+
+    /// Serves until `shutdown` resolves, then drains: no new calls, those that run may end within
+    /// [`Limits::drain_timeout`].
+    pub async fn serve_until(self, shutdown: impl Future<Output = ()>) -> Drained {
+        let (begin_drain, drain) = oneshot::channel();
+        let drain: Drain = drain.shared();
+        let router = &self.common.router;
+        let admission = Admission::new(&router.limits);
+        let mut ports = JoinSet::new();
+        for listener in self.listeners {
+            let common = Arc::clone(&self.common);
+            ports.spawn(listener::serve(listener, common, admission.clone(), drain.clone()));
+        }
+        tokio::select! {
+            () = shutdown => {}
+            () = tick(&self.common) => {}
+        }
+        let _ = begin_drain.send(());
+        let all_ended = async { while ports.join_next().await.is_some() {} };
+        let drained = time::timeout(router.limits.drain_timeout, all_ended).await;
+        router.monitor.tick();
+        match drained {
+            Ok(()) => Drained::Completely,
+            Err(_) => Drained::CallsAborted,
+        }
+    }
+}
+
+/// How a shutdown ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Each call that had begun was answered.
+    Completely,
+    /// The time for draining was over and connections were still open; their calls were dropped.
+    CallsAborted,
+}
+
+/// What is only counted in the audit log is written out at least once a second.
+async fn tick(common: &Common) {
+    let mut every_second = time::interval(Duration::from_secs(1));
+    loop {
+        every_second.tick().await;
+        common.router.monitor.tick();
+    }
+}
+
+impl ServerBuilder {
+    /// Who may do what. Without one a server does not start.
+    pub fn policy(mut self, policy: PolicyFile) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// Where refusals are recorded. Without one a server does not start.
+    pub fn audit(mut self, audit: AuditLog) -> Self {
+        self.audit = Some(audit);
+        self
+    }
+
+    /// Adds a service; any number share the ports.
+    pub fn service(self, service: impl Service) -> Self {
+        self.boxed_service(Box::new(service))
+    }
+
+    pub(crate) fn boxed_service(mut self, service: Box<dyn Service>) -> Self {
+        self.services.push(service);
+        self
+    }
+
+    /// Adds a port.
+    pub fn listen(mut self, endpoint: Endpoint) -> Self {
+        self.endpoints.push(endpoint);
+        self
+    }
+
+    /// Replaces all limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// A secret that each client is configured with too, mixed into the sessions' keys.
+    pub fn psk(mut self, psk: Psk) -> Self {
+        self.psk = Some(psk);
+        self
+    }
+
+    /// Checks everything and binds the ports.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`]: nothing is bound and nothing runs.
+    pub async fn bind(mut self) -> Result<Server, ServeError> {
+        let endpoints = std::mem::take(&mut self.endpoints);
+        if endpoints.is_empty() {
+            return Err(ServeError::NothingToListenAt);
+        }
+        let mut listeners = Vec::new();
+        let mut addresses = Vec::new();
+        for endpoint in endpoints {
+            let listener = TcpListener::bind(endpoint.address()).await;
+            let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
+            let (address, listener) =
+                bound.map_err(|source| ServeError::bind(&endpoint, source))?;
+            addresses.push(address);
+            listeners.push(listener);
+        }
+        let identity = self.identity.public_key();
+        let (common, warnings) = self.into_common()?;
+        Ok(Server { common: Arc::new(common), listeners, addresses, warnings, identity })
+    }
+
+    /// Binds the ports and serves; see [`Server::serve_until`].
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn serve_until(
+        self,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<Drained, ServeError> {
+        Ok(self.bind().await?.serve_until(shutdown).await)
+    }
+
+    /// All but the ports.
+    pub(crate) fn into_common(self) -> Result<(Common, Vec<PolicyWarning>), ServeError> {
+        self.limits.check()?;
+        let descriptions: Vec<_> = self.services.iter().map(|it| it.description()).collect();
+        if descriptions.is_empty() {
+            return Err(ServeError::NoService);
+        }
+        let facts =
+            descriptions.iter().map(|service| facts(service)).collect::<Result<Vec<_>, _>>();
+        let facts = facts.map_err(ServeError::Template)?;
+        let policy = self.policy.ok_or(ServeError::NoPolicy)?.load(&facts)?;
+        let audit = self.audit.ok_or(ServeError::NoAudit)?;
+        let monitor = Monitor::new(policy.policy, audit.into_inner(), SystemTime::now)?;
+        let handshake = responder::Config {
+            transport: Transport::Tcp,
+            params: params(&self.limits, fresh_incarnation()),
+            identities: vec![(self.identity, self.psk)],
+            records: RecordLimits::default(),
+        };
+        let router = Router::new(self.services, Arc::new(monitor), self.limits)?;
+        Ok((Common { router, handshake }, policy.warnings))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("identity", &self.identity)
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let services: Vec<_> = self.services.iter().map(|it| it.description().name).collect();
+        f.debug_struct("ServerBuilder")
+            .field("identity", &self.identity)
+            .field("services", &services)
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// An address cannot be bound.
+    #[error("cannot listen at {endpoint}: {source}")]
+    Bind {
+        /// What was asked for.
+        endpoint: Endpoint,
+        /// The operating system's error.
+        #[source]
+        source: io::Error,
+        /// What to do about it.
+        #[help]
+        help: &'static str,
+    },
+    /// The policy has errors.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Policy(#[from] PolicyErrors),
+    /// No [`ServerBuilder::policy`].
+    #[error("the server has no policy, so it would refuse every call")]
+    #[diagnostic(help("give one: `.policy(PolicyFile::read(\"policy.acl\")?)`"))]
+    NoPolicy,
+    /// No [`ServerBuilder::audit`].
+    #[error("the server has no audit log, and nothing runs unrecorded")]
+    #[diagnostic(help("give one: `.audit(AuditLog::open(\"audit.jsonl\")?)`"))]
+    NoAudit,
+    /// No [`ServerBuilder::service`].
+    #[error("the server has no service")]
+    #[diagnostic(help("give one: `.service(TableServer::new(table))`"))]
+    NoService,
+    /// No [`ServerBuilder::listen`].
+    #[error("the server has nothing to listen at")]
+    #[diagnostic(help("give an endpoint: `.listen(Endpoint::tcp(\"127.0.0.1:7400\"))`"))]
+    NothingToListenAt,
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Two methods share an id.
+    #[error(transparent)]
+    DuplicateMethod(#[from] DuplicateMethod),
+    /// A service that was not written by the macro describes an object that cannot be.
+    #[error("a method's object is malformed")]
+    Template(#[source] bailiwick_acl::policy::TemplateError),
+    /// A limit is out of range.
+    #[error(transparent)]
+    Limits(#[from] LimitError),
+}
+
+impl ServeError {
+    fn bind(endpoint: &Endpoint, source: io::Error) -> Self {
+        let help = match source.kind() {
+            io::ErrorKind::AddrInUse => "another process has this port: stop it, or take another",
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege: take a higher one"
+            }
+            io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+            _ => "the address is `host:port`, such as 127.0.0.1:7400",
+        };
+        Self::Bind { endpoint: endpoint.clone(), source, help }
+    }
+}
