@@ -65,10 +65,10 @@ impl Handlers {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
         while let Poll::Ready(Some(done)) = self.running.poll_next_unpin(cx) {
             // An aborted handler has been answered, or nobody waits for it.
-            if let Ok((call, frame)) = done {
-                if self.calls.remove(&call).is_some() {
-                    out.extend_from_slice(&frame);
-                }
+            if let Ok((call, frame)) = done
+                && self.calls.remove(&call).is_some()
+            {
+                out.extend_from_slice(&frame);
             }
         }
     }

@@ -227,10 +227,10 @@ impl Client {
     }
 
     fn finish(&mut self, now: Instant) {
-        if let State::Open(session) = &mut self.state {
-            if let Err(failure) = session.close(&mut self.output, now) {
-                return self.fail(failure, now);
-            }
+        if let State::Open(session) = &mut self.state
+            && let Err(failure) = session.close(&mut self.output, now)
+        {
+            return self.fail(failure, now);
         }
         self.end(Disconnected::Closed);
     }

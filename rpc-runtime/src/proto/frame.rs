@@ -213,6 +213,15 @@ impl<'a> FrameWriter<'a> {
         writer
     }
 
+    fn fill_in_length(mut self) {
+        // A frame in memory that is 4 GiB long is a bug, and is taken back.
+        if let Ok(length) = u32::try_from(self.size()) {
+            self.out[self.start..self.start + 4].copy_from_slice(&length.to_be_bytes());
+            // Nothing is left to take back.
+            self.start = self.out.len();
+        }
+    }
+
     fn begin(out: &'a mut Vec<u8>, kind: u8) -> Self {
         let start = out.len();
         out.extend_from_slice(&[0, 0, 0, 0, kind]);
@@ -230,13 +239,12 @@ impl<'a> FrameWriter<'a> {
     }
 
     /// Fills in the length, unless it is above `max_frame`: then the frame is taken back.
-    pub(crate) fn finish(mut self, max_frame: u32) -> Result<(), FrameTooLong> {
+    pub(crate) fn finish(self, max_frame: u32) -> Result<(), FrameTooLong> {
         let size = self.size();
-        let length = u32::try_from(size).ok().filter(|length| *length <= max_frame);
-        let length = length.ok_or(FrameTooLong { size, limit: max_frame as usize })?;
-        self.out[self.start..self.start + 4].copy_from_slice(&length.to_be_bytes());
-        // Nothing is left to take back.
-        self.start = self.out.len();
+        if size > max_frame as usize {
+            return Err(FrameTooLong { size, limit: max_frame as usize });
+        }
+        self.fill_in_length();
         Ok(())
     }
 }
@@ -288,8 +296,7 @@ fn put_small(kind: u8, fields: &[u8], number: Option<u64>, out: &mut Vec<u8>) {
     if let Some(number) = number {
         varint::put(number, out);
     }
-    // At most 12 bytes.
-    out[start + 3] = (out.len() - start - 4) as u8;
+    FrameWriter { out, start }.fill_in_length();
 }
 
 #[cfg(test)]

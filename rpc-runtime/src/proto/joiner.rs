@@ -44,13 +44,12 @@ impl Joiner {
         if std::mem::take(&mut self.spent) {
             self.partial.clear();
         }
-        if self.partial.is_empty() {
-            if let Some(size) = self.frame_size(plain)? {
-                if let Some((frame, behind)) = plain[LENGTH..].split_at_checked(size) {
-                    *plain = behind;
-                    return Ok(Some(Joined::Lent(frame)));
-                }
-            }
+        if self.partial.is_empty()
+            && let Some(size) = self.frame_size(plain)?
+            && let Some((frame, behind)) = plain[LENGTH..].split_at_checked(size)
+        {
+            *plain = behind;
+            return Ok(Some(Joined::Lent(frame)));
         }
         self.join(plain)
     }
@@ -112,9 +111,9 @@ mod tests {
     fn stream(sizes: &[usize]) -> (Vec<u8>, Vec<Vec<u8>>) {
         let mut stream = Vec::new();
         let mut frames = Vec::new();
-        for (index, &size) in sizes.iter().enumerate() {
-            let frame = vec![index as u8; size];
-            stream.extend_from_slice(&(size as u32).to_be_bytes());
+        for (fill, &size) in (0_u8..).zip(sizes) {
+            let frame = vec![fill; size];
+            stream.extend_from_slice(&u32::try_from(size).unwrap().to_be_bytes());
             stream.extend_from_slice(&frame);
             frames.push(frame);
         }

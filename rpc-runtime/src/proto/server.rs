@@ -246,10 +246,10 @@ impl Server {
 
     /// Seals what waits into the output; `true` if there is something to write.
     pub(crate) fn handle_transmit(&mut self, now: Instant) -> bool {
-        if let State::Open(session) = &mut self.state {
-            if let Err(failure) = session.seal(&mut self.frames, &mut self.output, now) {
-                self.fail(failure, now);
-            }
+        if let State::Open(session) = &mut self.state
+            && let Err(failure) = session.seal(&mut self.frames, &mut self.output, now)
+        {
+            self.fail(failure, now);
         }
         !self.output.is_empty()
     }
@@ -276,10 +276,10 @@ impl Server {
 
     /// Ends the connection if the client has been silent for too long.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if let State::Open(session) = &self.state {
-            if let Err(failure) = session.check_idle(now) {
-                self.fail(failure, now);
-            }
+        if let State::Open(session) = &self.state
+            && let Err(failure) = session.check_idle(now)
+        {
+            self.fail(failure, now);
         }
     }
 

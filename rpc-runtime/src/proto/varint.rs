@@ -3,10 +3,14 @@
 /// Appends `value`, seven bits a byte, the lowest first.
 pub(crate) fn put(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(lowest_seven_bits(value) | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(lowest_seven_bits(value));
+}
+
+fn lowest_seven_bits(value: u64) -> u8 {
+    value.to_le_bytes()[0] & 0x7f
 }
 
 /// Takes a value off the front of `bytes`; `None` if it is cut short, longer than it need be, or
