@@ -116,7 +116,7 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
 };
 ///A client of [`Table`], which it implements by calling through a channel. Clones share the channel.
 #[allow(dead_code)]
-#[derive(Clone, Debug)]
+#[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct TableClient {
     channel: ::bailiwick::Channel,
 }

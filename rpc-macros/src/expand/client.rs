@@ -26,7 +26,7 @@ pub(super) fn expand(service: &Service) -> TokenStream {
         #[doc = #doc]
         #shared
         #unused
-        #[derive(Clone, Debug)]
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #visibility struct #client {
             channel: #runtime::Channel,
         }

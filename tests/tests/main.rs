@@ -1,0 +1,4 @@
+//! Evidence that needs more than one crate, in one binary: a module for each subject.
+
+mod macro_services;
+mod macro_ui;

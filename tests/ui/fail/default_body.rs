@@ -1,0 +1,11 @@
+use bailiwick::{CallError, Context, rpc_service};
+
+#[rpc_service]
+trait Table {
+    #[rpc(verb = "read", object = "table")]
+    async fn get(&self, _: &Context) -> Result<u8, CallError> {
+        Ok(7)
+    }
+}
+
+fn main() {}

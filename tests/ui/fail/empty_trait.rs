@@ -1,0 +1,6 @@
+use bailiwick::rpc_service;
+
+#[rpc_service]
+trait Table {}
+
+fn main() {}

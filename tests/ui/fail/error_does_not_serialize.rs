@@ -1,0 +1,11 @@
+use bailiwick::{CallError, Context, rpc_service};
+
+struct TableError;
+
+#[rpc_service]
+trait Table {
+    #[rpc(verb = "read", object = "table")]
+    async fn get(&self, cx: &Context) -> Result<u8, CallError<TableError>>;
+}
+
+fn main() {}

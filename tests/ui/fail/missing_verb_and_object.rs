@@ -1,0 +1,8 @@
+use bailiwick::{CallError, Context, rpc_service};
+
+#[rpc_service]
+trait Table {
+    async fn get(&self, cx: &Context, key: String) -> Result<u8, CallError>;
+}
+
+fn main() {}

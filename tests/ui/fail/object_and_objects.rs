@@ -1,0 +1,9 @@
+use bailiwick::{CallError, Context, rpc_service};
+
+#[rpc_service]
+trait Table {
+    #[rpc(verb = "read", object = "table", objects = keys)]
+    async fn get(&self, cx: &Context, keys: Vec<String>) -> Result<u8, CallError>;
+}
+
+fn main() {}

@@ -1,0 +1,11 @@
+use std::sync::Arc;
+
+use bailiwick::{CallError, Context, rpc_service};
+
+#[rpc_service]
+trait Table {
+    #[rpc(verb = "read", object = "table")]
+    async fn get(self: Arc<Self>, cx: &Context) -> Result<u8, CallError>;
+}
+
+fn main() {}

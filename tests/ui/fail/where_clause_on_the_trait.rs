@@ -1,0 +1,12 @@
+use bailiwick::{CallError, Context, rpc_service};
+
+#[rpc_service]
+trait Table
+where
+    Self: Sized,
+{
+    #[rpc(verb = "read", object = "table")]
+    async fn get(&self, cx: &Context) -> Result<u8, CallError>;
+}
+
+fn main() {}
