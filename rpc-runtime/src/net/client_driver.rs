@@ -59,11 +59,11 @@ impl<S: Socket> ClientDriver<S> {
                 return Poll::Pending;
             }
             self.hang_up_if_alone(now);
-            self.write(cx, now);
+            let blocked = self.write(cx, now).is_pending();
             if let Progress::Ended | Progress::NotTrusted = self.core.progress() {
                 return self.poll_shutdown(cx);
             }
-            if !self.read(cx) && !self.find_more_to_do(cx) {
+            if !self.read(cx) && !self.find_more_to_do(cx, blocked) {
                 self.core.rest();
                 return Poll::Pending;
             }
@@ -92,15 +92,22 @@ impl<S: Socket> ClientDriver<S> {
         }
     }
 
-    fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
+    /// Seals and writes what waits; pending if the socket takes no more for now.
+    fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let mut wrote = false;
         while self.write_error.is_none() && self.core.handle_transmit(now) {
-            match socket::poll_write(&mut self.socket, &mut self.core.output, cx) {
-                Poll::Ready(Ok(())) => self.room.notify_one(),
+            wrote = true;
+            let written = socket::poll_write(&mut self.socket, &mut self.core.output, cx);
+            if let Err(error) = ready!(written) {
                 // What the server sent before, an alert perhaps, is still read.
-                Poll::Ready(Err(error)) => self.write_error = Some(error.kind()),
-                Poll::Pending => return,
+                self.write_error = Some(error.kind());
             }
         }
+        if wrote {
+            // Somebody may have waited for these bytes to leave.
+            self.room.notify_one();
+        }
+        Poll::Ready(())
     }
 
     /// Reads once; `false` if nothing is there.
@@ -118,10 +125,11 @@ impl<S: Socket> ClientDriver<S> {
     }
 
     /// Before sleeping: `true` if a caller or a timer has been faster.
-    fn find_more_to_do(&mut self, cx: &mut Context<'_>) -> bool {
+    fn find_more_to_do(&mut self, cx: &mut Context<'_>, blocked: bool) -> bool {
         {
             let mut calls = lock(&self.calls);
-            if calls.has_frames() || calls.is_abandoned() {
+            // What the socket does not take yet is written when it wakes us for that.
+            if (calls.has_frames() && !blocked) || calls.is_abandoned() {
                 return true;
             }
             calls.connection = Some(cx.waker().clone());

@@ -61,9 +61,13 @@ impl Handlers {
         }
     }
 
-    /// Runs what can go on, and appends the replies of those that are done to `out`.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
-        while let Poll::Ready(Some(done)) = self.running.poll_next_unpin(cx) {
+    /// Runs what can go on, and appends the replies of those that are done to `out` until it has
+    /// grown by `room` bytes. A client that takes no answers gets no handler run.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, room: usize) {
+        let full = out.len().saturating_add(room);
+        while out.len() < full
+            && let Poll::Ready(Some(done)) = self.running.poll_next_unpin(cx)
+        {
             // An aborted handler has been answered, or nobody waits for it.
             if let Ok((call, frame)) = done
                 && self.calls.remove(&call).is_some()

@@ -62,6 +62,8 @@ pub(crate) struct ServerDriver<S> {
     handshake_until: Instant,
     drain: Drain,
     draining: bool,
+    /// The client sends nothing more, and has said so.
+    input_ended: bool,
     /// Requests wait in the input until the client has taken some of its answers.
     paused: bool,
     /// Set once the connection has ended.
@@ -97,6 +99,7 @@ impl<S: Socket> ServerDriver<S> {
             timer: Timer::default(),
             drain,
             draining: false,
+            input_ended: false,
             paused: false,
             finish_by: None,
             discarded: 0,
@@ -107,9 +110,13 @@ impl<S: Socket> ServerDriver<S> {
         for _ in 0..TURNS {
             let now = Instant::now();
             self.handle_time(cx, now);
-            self.handlers.poll(cx, self.core.frames());
+            let room = self.core.room();
+            self.handlers.poll(cx, self.core.frames(), room);
             self.close_if_done(now);
             let written = self.write(cx, now);
+            if let Poll::Ready(Err(_)) = written {
+                self.core.handle_end_of_stream();
+            }
             if self.core.ended().is_some() {
                 return self.poll_finish(cx, written, now);
             }
@@ -166,7 +173,7 @@ impl<S: Socket> ServerDriver<S> {
 
     /// Reads once, or goes on with what was read; `false` if nothing can be done.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.core.is_choked() {
+        if self.core.is_choked() || self.input_ended {
             return false;
         }
         if self.paused {
@@ -174,6 +181,8 @@ impl<S: Socket> ServerDriver<S> {
             return true;
         }
         match socket::poll_read(&mut self.socket, &mut self.core.input, cx) {
+            // The client has closed in good order; what it asked for before is still answered.
+            Poll::Ready(Ok(0)) if self.core.is_closing() => self.input_ended = true,
             Poll::Ready(Ok(0)) => self.end_of_stream("closed_in_handshake"),
             Poll::Ready(Ok(_)) => self.handle_input(Instant::now()),
             Poll::Ready(Err(_)) => self.end_of_stream("broken_in_handshake"),

@@ -90,8 +90,8 @@ impl Output {
 }
 
 fn shrink(bytes: &mut Vec<u8>) {
-    if bytes.capacity() > KEEP && bytes.len() <= KEEP {
-        bytes.shrink_to(0);
+    if bytes.capacity() > KEEP.max(2 * bytes.len()) {
+        bytes.shrink_to_fit();
     }
 }
 

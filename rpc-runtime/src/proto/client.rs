@@ -25,6 +25,9 @@ use crate::{
     error::{Disconnected, ProtocolError},
 };
 
+/// Frames that may wait behind a socket that takes none, before pings go unanswered: in bytes.
+const MAX_PONG_BACKLOG: usize = 64 * 1024;
+
 /// Calls, shared with their callers.
 pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
 
@@ -294,6 +297,8 @@ impl Reading<'_> {
     ) -> Result<(), ProtocolError> {
         match Frame::parse(bytes, self.max_metadata)? {
             Frame::Reply(reply) => self.calls.complete(&reply, own(reply.body))?,
+            // A server that asks and never reads the answers gets no more of them.
+            Frame::Ping { .. } if self.frames.len() > MAX_PONG_BACKLOG => {}
             Frame::Ping { token } => frame::put_pong(token, self.frames.bytes()),
             Frame::GoAway => self.calls.drain(),
             Frame::Pong { .. } | Frame::Working { .. } | Frame::Stream { .. } => {}

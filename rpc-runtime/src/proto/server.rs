@@ -23,9 +23,6 @@ use crate::{
     id::Incarnation,
 };
 
-/// A ping each of whose answers waits in memory: the answers that may wait, in bytes.
-const MAX_PONG_BACKLOG: usize = 64 * 1024;
-
 /// How the handshake stands.
 pub(crate) enum Handshake {
     /// More bytes must come.
@@ -192,7 +189,6 @@ impl Server {
         let State::Open(session) = &mut self.state else { return Flow::Continue };
         let (limits, frames, next_call) = (&self.limits, &mut self.frames, &mut self.next_call);
         let unsent = self.output.len();
-        let mut pongs = 0;
         let received = session.receive(&mut self.input, now, |event| {
             let Event::Frame(joined) = event else { return Ok(Flow::Continue) };
             let (bytes, message) = match &joined {
@@ -209,15 +205,8 @@ impl Server {
                     handle(Incoming::Request { request, message }, frames.bytes());
                 }
                 Frame::Cancel { call } => handle(Incoming::Cancel { call }, frames.bytes()),
-                Frame::Ping { token } if pongs < MAX_PONG_BACKLOG => {
-                    let before = frames.len();
-                    frame::put_pong(token, frames.bytes());
-                    pongs += frames.len() - before;
-                }
-                Frame::Ping { .. }
-                | Frame::Pong { .. }
-                | Frame::Acknowledge { .. }
-                | Frame::Stream { .. } => {}
+                Frame::Ping { token } => frame::put_pong(token, frames.bytes()),
+                Frame::Pong { .. } | Frame::Acknowledge { .. } | Frame::Stream { .. } => {}
                 Frame::Reply(_) | Frame::Working { .. } | Frame::GoAway => {
                     return Err(ProtocolError::Direction);
                 }
@@ -237,6 +226,11 @@ impl Server {
     /// Where the answer to a call that took its time is appended.
     pub(crate) fn frames(&mut self) -> &mut Vec<u8> {
         self.frames.bytes()
+    }
+
+    /// How many bytes of answers may be appended before the client must take some.
+    pub(crate) fn room(&self) -> usize {
+        self.limits.max_unsent.saturating_sub(self.frames.len() + self.output.len())
     }
 
     /// Announces that no new calls are taken.
@@ -261,7 +255,7 @@ impl Server {
 
     /// Whether the client has taken so little of its answers that no more requests are read.
     pub(crate) fn is_choked(&self) -> bool {
-        self.frames.len() + self.output.len() >= self.limits.max_unsent
+        self.room() == 0
     }
 
     /// Ends this direction in good order; requests that still come are discarded.
