@@ -255,7 +255,7 @@ fn tokens_and_padding_do_not_exist_on_a_stream() {
         let mut init = client.init(&server)[..48].to_vec();
         init[at] = 24;
         init.resize(48 + more, 0);
-        let init = raw::mac1(&server, init);
+        let init = raw::mac1(&server, &init);
         assert_eq!(accept(&init).unwrap_err(), HandshakeError::Length);
         let judged = handshake::message_len(MessageKind::Init, &init);
         assert_eq!(judged, Err(HandshakeError::Length));
@@ -273,7 +273,7 @@ fn datagrams_take_a_token_and_zero_padding_and_nothing_else() {
         init[6..8].copy_from_slice(&padding.to_be_bytes());
         init.resize(48 + usize::from(token), 9);
         init.resize(48 + usize::from(token) + usize::from(padding), fill);
-        let init = raw::mac1(&key, init);
+        let init = raw::mac1(&key, &init);
         responder::accept(&config, &init, &mut entropy(SIDE_R)).map(|_| ())
     };
     assert_eq!(datagram(0, 1_136, 0), Ok(()));

@@ -63,7 +63,7 @@ impl Peer {
     pub(crate) fn init(&self, server: &Bytes32) -> Vec<u8> {
         let mut init = [&[1, 1, 0, 1, 0, 0, 0, 0][..], &self.scid, &self.share].concat();
         self.spoil(&mut init);
-        mac1(server, init)
+        mac1(server, &init)
     }
 
     /// RESP to an INIT, and what follows from it.
@@ -252,9 +252,9 @@ impl Traffic {
 }
 
 /// Appends mac1 for the owner of `server`.
-pub(crate) fn mac1(server: &Bytes32, init: Vec<u8>) -> Vec<u8> {
-    let mac = hmac(&h(&[b"bailiwick/1 mac1", server]), &init);
-    [&init[..], &mac[..16]].concat()
+pub(crate) fn mac1(server: &Bytes32, init: &[u8]) -> Vec<u8> {
+    let mac = hmac(&h(&[b"bailiwick/1 mac1", server]), init);
+    [init, &mac[..16]].concat()
 }
 
 /// XL(k, l, ctx, n) for n up to one block: HMAC(k, info ‖ 1).
