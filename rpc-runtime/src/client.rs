@@ -190,7 +190,7 @@ impl Link {
         cx: &Context,
         arguments: &A,
     ) -> Result<Ticket, CallError<E>> {
-        let now = Instant::now();
+        let mut now = Instant::now();
         let own = method.timeout.and_then(|timeout| now.checked_add(timeout));
         let deadline = own.map_or(cx.deadline(), |own| own.min(cx.deadline()));
         let header = Header { method: method.id, deadline, metadata: cx.metadata() };
@@ -198,8 +198,7 @@ impl Link {
         loop {
             let begun = {
                 let mut calls = lock(&self.calls);
-                let begun =
-                    calls.begin(&header, Instant::now(), |out| marshal::encode(arguments, out));
+                let begun = calls.begin(&header, now, |out| marshal::encode(arguments, out));
                 if waited && !calls.is_full() {
                     // Whoever waits behind gets the room that is left.
                     self.room.notify_one();
@@ -215,6 +214,7 @@ impl Link {
             if time::timeout_at(deadline.into(), self.room.notified()).await.is_err() {
                 break;
             }
+            now = Instant::now();
         }
         Err(CallError::DeadlineExceeded { executed: Executed::No })
     }

@@ -1,7 +1,6 @@
 //! From a method id to the service that has it; what no service has is refused and recorded.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +13,7 @@ use crate::{
     context::SessionInfo,
     dispatch::{Request, Work},
     error::{Executed, Unavailable},
+    id::MethodId,
     object::Names,
     proto::frame,
     reply::{self, Refusal, ReplyHeader},
@@ -26,11 +26,14 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Finds the method that a request names.
 pub(crate) struct Router {
     services: Vec<Box<dyn Service>>,
-    /// For each method id the service's position and the method's.
-    methods: HashMap<u64, (usize, usize)>,
+    /// For each method id, ascending, the service's position and the method's.
+    methods: Vec<(MethodId, Place)>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) limits: Limits,
 }
+
+/// A service's position, and a method's within it.
+type Place = (usize, usize);
 
 /// What a connection brings to each of its requests.
 pub(crate) struct Connection<'a> {
@@ -56,18 +59,20 @@ impl Router {
         monitor: Arc<Monitor>,
         limits: Limits,
     ) -> Result<Self, DuplicateMethod> {
-        let mut methods = HashMap::new();
-        let named = |&(service, method): &(usize, usize)| {
-            let description = services[service].description();
-            format!("{}.{}", description.name, description.methods[method].name)
-        };
+        let mut methods: Vec<(MethodId, Place)> = Vec::new();
         for (service, offered) in services.iter().enumerate() {
-            for (method, described) in offered.description().methods.iter().enumerate() {
-                let place = (service, method);
-                if let Some(taken) = methods.insert(described.id.get(), place) {
-                    return Err(DuplicateMethod { first: named(&taken), second: named(&place) });
-                }
-            }
+            let described = offered.description().methods.iter().enumerate();
+            methods.extend(described.map(|(method, described)| (described.id, (service, method))));
+        }
+        methods.sort_unstable();
+        if let Some([(_, first), (_, second)]) =
+            methods.array_windows().find(|[(first, _), (second, _)]| first == second)
+        {
+            let named = |&(service, method): &Place| {
+                let description = services[service].description();
+                format!("{}.{}", description.name, description.methods[method].name)
+            };
+            return Err(DuplicateMethod { first: named(first), second: named(second) });
         }
         Ok(Self { services, methods, monitor, limits })
     }
@@ -86,14 +91,14 @@ impl Router {
             attempt: frame.attempt,
             max_frame: connection.peer_max_frame,
         };
-        let place = self.methods.get(&frame.method.get());
+        let place = self.find(frame.method);
         let refusal = if connection.draining {
             Refusal::Unavailable(Unavailable::Draining)
         } else if in_flight >= self.limits.max_calls_in_flight {
             Refusal::Overloaded { retry_after: RETRY_AFTER }
         } else if frame.remaining.is_zero() {
             Refusal::DeadlineExceeded(Executed::No)
-        } else if let (Some(&(service, method)), frame::NO_FLAGS) = (place, frame.flags) {
+        } else if let (Some((service, method)), frame::NO_FLAGS) = (place, frame.flags) {
             let service = &self.services[service];
             let method_description = &service.description().methods[method];
             let request = Request {
@@ -115,6 +120,11 @@ impl Router {
         };
         reply::write(header, &refusal, out);
         Work::Answered
+    }
+
+    fn find(&self, id: MethodId) -> Option<Place> {
+        let index = self.methods.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.methods.get(index).map(|(_, place)| *place)
     }
 
     /// Somebody tries method ids, or is newer than this server: either is worth a record.
