@@ -35,7 +35,6 @@ pub trait Table: ::core::marker::Send + ::core::marker::Sync + 'static {
     > + ::core::marker::Send;
 }
 ///The service [`Table`]: its name, and for each method the id on the wire, verb, object, delivery and types.
-#[allow(dead_code)]
 pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service::ServiceDescription {
     name: "Table",
     methods: &[
@@ -115,7 +114,6 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
     ],
 };
 ///A client of [`Table`], which it implements by calling through a channel. Clones share the channel.
-#[allow(dead_code)]
 #[derive(::core::clone::Clone, ::core::fmt::Debug)]
 pub struct TableClient {
     channel: ::bailiwick::Channel,
@@ -147,11 +145,9 @@ impl ::bailiwick::service::Stub for TableClient {
     }
 }
 ///A server of [`Table`] over an implementation of it. Clones share the implementation.
-#[allow(dead_code)]
 pub struct TableServer<T> {
     implementation: ::std::sync::Arc<T>,
 }
-#[allow(dead_code)]
 impl<T: Table> TableServer<T> {
     /// A server of `implementation`.
     #[must_use]

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Attribute, Ident, Item, ItemTrait, Path};
+use syn::{Ident, Item, ItemTrait, Path};
 
 use crate::ast::{Method, Service};
 use crate::attr::{ServiceKeys, is_lint_level};
@@ -67,18 +67,11 @@ fn expand(service: &Service) -> TokenStream {
     }
 }
 
-/// The attributes that every item of an expansion shares: conditions and lint levels.
+/// The attributes that every item of an expansion shares: lint levels.
 fn shared_attributes(definition: &ItemTrait) -> TokenStream {
-    let is_shared =
-        |attribute: &&Attribute| attribute.path().is_ident("cfg") || is_lint_level(attribute);
-    let shared = definition.attrs.iter().filter(is_shared);
+    let lints = definition.attrs.iter().filter(|attribute| is_lint_level(attribute));
     let deprecated = is_deprecated(definition).then(|| quote!(#[allow(deprecated)]));
-    quote!(#(#shared)* #deprecated)
-}
-
-/// For what a program may leave alone: it may be only a client, or only a server.
-fn may_be_unused() -> TokenStream {
-    quote!(#[allow(dead_code)])
+    quote!(#(#lints)* #deprecated)
 }
 
 fn is_deprecated(definition: &ItemTrait) -> bool {

@@ -13,7 +13,6 @@ use super::description::constant_name;
 pub(super) fn expand(service: &Service) -> TokenStream {
     let Service { runtime, definition, .. } = service;
     let shared = super::shared_attributes(definition);
-    let unused = super::may_be_unused();
     let visibility = &definition.vis;
     let name = &definition.ident;
     let client = super::client_name(definition);
@@ -25,14 +24,14 @@ pub(super) fn expand(service: &Service) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #[doc = #doc]
         #shared
-        #unused
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         #visibility struct #client {
             channel: #runtime::Channel,
         }
 
+        // Lets a program use the client alone, the server alone or the description alone.
         #shared
-        #unused
+        #[allow(dead_code)]
         impl #client {
             /// A client that calls through `channel`.
             #[must_use]

@@ -11,7 +11,6 @@ use crate::check::types;
 pub(super) fn expand(service: &Service) -> TokenStream {
     let Service { runtime, definition, wire_name, .. } = service;
     let shared = super::shared_attributes(definition);
-    let unused = super::may_be_unused();
     let visibility = &definition.vis;
     let constant = constant_name(definition);
     let methods = service.methods.iter().map(|method| expand_method(runtime, wire_name, method));
@@ -23,7 +22,6 @@ pub(super) fn expand(service: &Service) -> TokenStream {
     quote! {
         #[doc = #doc]
         #shared
-        #unused
         #visibility const #constant: #runtime::service::ServiceDescription =
             #runtime::service::ServiceDescription {
                 name: #wire_name,

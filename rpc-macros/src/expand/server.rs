@@ -15,7 +15,6 @@ use super::description::constant_name;
 pub(super) fn expand(service: &Service) -> TokenStream {
     let definition = &service.definition;
     let shared = super::shared_attributes(definition);
-    let unused = super::may_be_unused();
     let visibility = &definition.vis;
     let name = &definition.ident;
     let server = super::server_name(definition);
@@ -26,13 +25,11 @@ pub(super) fn expand(service: &Service) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         #[doc = #doc]
         #shared
-        #unused
         #visibility struct #server<T> {
             implementation: ::std::sync::Arc<T>,
         }
 
         #shared
-        #unused
         impl<T: #name> #server<T> {
             /// A server of `implementation`.
             #[must_use]

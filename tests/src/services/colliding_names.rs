@@ -47,6 +47,10 @@ pub mod shadowed {
         /// With a result of bytes.
         #[rpc(timeout = "1s")]
         async fn ask(&self, cx: &Context, request: String) -> Result<Vec<u8>, CallError>;
+
+        /// Without a timeout, and `readonly`.
+        #[rpc(readonly)]
+        async fn tell(&self, cx: &Context, request: String) -> Result<(), CallError>;
     }
 }
 
