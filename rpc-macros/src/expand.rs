@@ -23,7 +23,8 @@ pub(crate) fn rpc_service(keys: TokenStream, item: &TokenStream) -> TokenStream 
         Ok(other) => {
             errors.at(keyword(&other), "`#[rpc_service]` goes on a trait: write the methods there");
             let errors = errors.into_compile_errors();
-            return quote!(#item #errors);
+            let other = trait_::without_rpc(other);
+            return quote!(#other #errors);
         }
         Err(error) => {
             let error = error.into_compile_error();

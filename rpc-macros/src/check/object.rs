@@ -105,6 +105,13 @@ fn mend(given: &impl ToString, arguments: &[Argument]) -> String {
 }
 
 fn parse_segment(segment: &str) -> Result<Segment, String> {
+    if segment == "{self}" {
+        return Err(
+            "`{self}` is the caller's own name, and stands in a policy's rows alone: name \
+                    an argument here"
+                .to_owned(),
+        );
+    }
     if let Some(name) = placeholder(segment) {
         let (name, many) = match name.strip_suffix("..") {
             Some(name) => (name, true),
@@ -219,6 +226,7 @@ mod tests {
             "{}",
             "{..}",
             "{a b}",
+            "{self}",
             "{{a}}",
             "{a...}",
         ] {

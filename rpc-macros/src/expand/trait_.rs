@@ -2,7 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{FnArg, ItemTrait, Pat, ReturnType, TraitItem, TraitItemFn, Type, parse_quote};
+use syn::{
+    FnArg, ImplItem, Item, ItemTrait, Pat, ReturnType, TraitItem, TraitItemFn, Type, parse_quote,
+};
 
 use crate::attr::is_rpc;
 
@@ -13,9 +15,15 @@ pub(super) fn expand(mut definition: ItemTrait) -> TokenStream {
     definition.supertraits.push(parse_quote!(::core::marker::Sync));
     definition.supertraits.push(parse_quote!('static));
     for item in &mut definition.items {
-        if let TraitItem::Fn(method) = item {
-            method.attrs.retain(|attribute| !is_rpc(attribute));
-            return_send_future(method);
+        match item {
+            TraitItem::Fn(method) => {
+                method.attrs.retain(|attribute| !is_rpc(attribute));
+                return_send_future(method);
+            }
+            // Mistakes that have been reported.
+            TraitItem::Type(item) => item.attrs.retain(|attribute| !is_rpc(attribute)),
+            TraitItem::Const(item) => item.attrs.retain(|attribute| !is_rpc(attribute)),
+            _ => {}
         }
     }
     definition.into_token_stream()
@@ -42,6 +50,18 @@ pub(super) fn expand_unsound(mut definition: ItemTrait) -> TokenStream {
     }
     let definition = expand(definition);
     quote!(#[allow(async_fn_in_trait)] #definition)
+}
+
+/// An item that is no trait, without the attributes that only a trait has.
+pub(super) fn without_rpc(mut item: Item) -> Item {
+    if let Item::Impl(item) = &mut item {
+        for item in &mut item.items {
+            if let ImplItem::Fn(method) = item {
+                method.attrs.retain(|attribute| !is_rpc(attribute));
+            }
+        }
+    }
+    item
 }
 
 /// `async fn … -> T` → `fn … -> impl Future<Output = T> + Send`

@@ -2,6 +2,7 @@ use bailiwick::{CallError, Context, rpc_service};
 
 #[rpc_service]
 trait Table {
+    #[rpc(verb = "read", object = "table")]
     type Key;
 
     #[rpc(verb = "read", object = "table")]
