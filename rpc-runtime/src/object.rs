@@ -128,6 +128,8 @@ impl<'a> Objects<'a> {
     pub fn segments<S: AsRef<str> + ?Sized>(&mut self, value: &S) -> &mut Self {
         self.separate();
         self.names.text.push_str(value.as_ref());
+        // Alone at the front it would leave no trace in the name.
+        self.names.bad_segment |= value.as_ref().is_empty();
         self
     }
 
@@ -201,6 +203,17 @@ mod tests {
                 objects.literal("table").segment(value);
             });
             assert!(bad, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_argument_of_segments_cannot_vanish() {
+        for build in [
+            |objects: &mut Objects<'_>| drop(objects.segments("").segment("secret")),
+            |objects: &mut Objects<'_>| drop(objects.literal("a").segments("")),
+        ] {
+            let (names, bad) = named(|objects| build(objects));
+            assert!(bad, "{names:?}");
         }
     }
 
