@@ -143,6 +143,14 @@ pub enum NotSent {
         /// The limit.
         limit: usize,
     },
+    /// The metadata have more keys than the protocol allows.
+    #[error("the metadata have {count} keys, {limit} are allowed")]
+    TooManyMetadata {
+        /// Keys.
+        count: usize,
+        /// The protocol's limit, 64.
+        limit: usize,
+    },
 }
 
 /// Why a server runs nothing at the moment.

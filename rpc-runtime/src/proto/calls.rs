@@ -26,6 +26,9 @@ use crate::{
 /// for long holds the floor; at this distance new calls wait for it.
 const MAX_SPAN: usize = 1 << 20;
 
+/// Bytes that may wait behind a socket that takes none, before pings go unanswered.
+const MAX_PONG_BACKLOG: usize = 64 * 1024;
+
 /// How a call ended, before its body is decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Answer {
@@ -164,6 +167,10 @@ impl Calls {
         } else if size > self.max_metadata {
             let limit = self.max_metadata;
             Err(BeginError::NotSent(NotSent::MetadataTooLarge { size, limit }))
+        } else if header.metadata.iter().len() > frame::MAX_METADATA_ENTRIES {
+            // The server would end the connection over it, and every other call with it.
+            let (count, limit) = (header.metadata.iter().len(), frame::MAX_METADATA_ENTRIES);
+            Err(BeginError::NotSent(NotSent::TooManyMetadata { count, limit }))
         } else if self.is_full() {
             Err(BeginError::Full)
         } else {
@@ -213,6 +220,18 @@ impl Calls {
             self.finish(slot, Answer::Reply { status: reply.status, body });
         }
         Ok(())
+    }
+
+    /// Asks whether the server is there.
+    pub(crate) fn ask(&mut self) {
+        frame::put_ping(0, &mut self.frames);
+    }
+
+    /// Answers the server's question. One that never reads the answers gets no more of them.
+    pub(crate) fn answer_ping(&mut self, token: u64) {
+        if self.frames.len() + self.backlog < MAX_PONG_BACKLOG {
+            frame::put_pong(token, &mut self.frames);
+        }
     }
 
     /// Ends the calls whose deadline has passed.

@@ -16,7 +16,7 @@ use rand_core::CryptoRng;
 use super::{
     buffers::{Input, Output},
     calls::Calls,
-    frame::{self, Frame},
+    frame::Frame,
     joiner::Joined,
     session::{Event, Failure, Flow, Session},
 };
@@ -24,9 +24,6 @@ use crate::{
     config::Limits,
     error::{Disconnected, ProtocolError},
 };
-
-/// Frames that may wait behind a socket that takes none, before pings go unanswered: in bytes.
-const MAX_PONG_BACKLOG: usize = 64 * 1024;
 
 /// Calls, shared with their callers.
 pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
@@ -51,7 +48,8 @@ pub(crate) enum Progress {
 pub(crate) struct Client {
     pub(crate) input: Input,
     pub(crate) output: Output,
-    /// Frames taken from the calls and not sealed yet.
+    /// Frames taken from the calls and not sealed yet, and nothing else: what has been sealed is
+    /// reckoned from it.
     frames: Output,
     /// Bytes of frames taken from the calls since the beginning.
     taken: u64,
@@ -115,7 +113,6 @@ impl Client {
         let State::Open(session) = &mut self.state else { return };
         let mut reading = Reading {
             calls: lock(&self.calls),
-            frames: &mut self.frames,
             confirmed: &mut self.confirmed,
             max_metadata: self.limits.max_metadata,
         };
@@ -180,7 +177,7 @@ impl Client {
         if let Err(failure) = session.check_idle(now) {
             self.fail(failure, now);
         } else if self.ask_at(session).is_some_and(|at| at <= now) {
-            frame::put_ping(0, self.frames.bytes());
+            lock(&self.calls).ask();
             self.asked = Some(now);
         }
     }
@@ -272,7 +269,6 @@ impl Client {
 /// What arriving frames change, borrowed for one read.
 struct Reading<'a> {
     calls: MutexGuard<'a, Calls>,
-    frames: &'a mut Output,
     confirmed: &'a mut bool,
     max_metadata: usize,
 }
@@ -297,9 +293,7 @@ impl Reading<'_> {
     ) -> Result<(), ProtocolError> {
         match Frame::parse(bytes, self.max_metadata)? {
             Frame::Reply(reply) => self.calls.complete(&reply, own(reply.body))?,
-            // A server that asks and never reads the answers gets no more of them.
-            Frame::Ping { .. } if self.frames.len() > MAX_PONG_BACKLOG => {}
-            Frame::Ping { token } => frame::put_pong(token, self.frames.bytes()),
+            Frame::Ping { token } => self.calls.answer_ping(token),
             Frame::GoAway => self.calls.drain(),
             Frame::Pong { .. } | Frame::Working { .. } | Frame::Stream { .. } => {}
             Frame::Request(_) | Frame::Cancel { .. } | Frame::Acknowledge { .. } => {

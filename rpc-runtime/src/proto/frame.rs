@@ -9,7 +9,7 @@ use super::varint;
 use crate::{context::Metadata, error::ProtocolError, id::MethodId};
 
 /// Entries of one call's metadata: more would make looking one up slow.
-const MAX_METADATA_ENTRIES: u64 = 64;
+pub(crate) const MAX_METADATA_ENTRIES: usize = 64;
 
 const REQUEST: u8 = 1;
 const REPLY: u8 = 2;
@@ -149,7 +149,7 @@ fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ProtocolError> {
 
 fn metadata(rest: &mut &[u8], max_size: usize) -> Result<Metadata, ProtocolError> {
     let entries = number(rest)?;
-    if entries > MAX_METADATA_ENTRIES {
+    if entries > MAX_METADATA_ENTRIES as u64 {
         return Err(ProtocolError::FrameFields);
     }
     let mut metadata = Metadata::default();
