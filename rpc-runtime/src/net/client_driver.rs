@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
@@ -19,6 +19,9 @@ use crate::proto::client::{Client, Progress, SharedCalls, lock};
 /// Reads in a row before other tasks get their turn.
 const TURNS: usize = 16;
 
+/// How long a server that reads nothing may hold up the last records: close, or an alert.
+const LINGER: Duration = Duration::from_secs(1);
+
 pub(crate) struct ClientDriver<S> {
     socket: S,
     pub(crate) core: Client,
@@ -29,12 +32,23 @@ pub(crate) struct ClientDriver<S> {
     /// The other callers have had their turn to add to the batch.
     yielded: bool,
     write_error: Option<io::ErrorKind>,
+    /// Set once the connection has ended.
+    finish_by: Option<Instant>,
 }
 
 impl<S: Socket> ClientDriver<S> {
     pub(crate) fn new(socket: S, core: Client, calls: SharedCalls, room: Arc<Notify>) -> Self {
         let timer = Timer::default();
-        Self { socket, core, calls, room, timer, yielded: false, write_error: None }
+        Self {
+            socket,
+            core,
+            calls,
+            room,
+            timer,
+            yielded: false,
+            write_error: None,
+            finish_by: None,
+        }
     }
 
     /// Runs the handshake; ready once it has succeeded or failed.
@@ -139,6 +153,12 @@ impl<S: Socket> ClientDriver<S> {
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.room.notify_waiters();
+        let now = Instant::now();
+        let until = *self.finish_by.get_or_insert(now + LINGER);
+        self.timer.disarm();
+        if now >= until || self.timer.arm(Some(until), cx) {
+            return Poll::Ready(());
+        }
         if self.write_error.is_none() {
             // What cannot be written any more is of no use to anybody.
             let _ = ready!(socket::poll_write(&mut self.socket, &mut self.core.output, cx));

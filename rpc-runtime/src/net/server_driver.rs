@@ -140,7 +140,8 @@ impl<S: Socket> ServerDriver<S> {
         if self.timer.is_due(now) {
             self.handlers.expire(now, self.core.frames());
             self.core.handle_timeout(now);
-            if self.session.is_none() && self.handshake_until <= now {
+            let half_open = self.session.is_none() && self.core.ended().is_none();
+            if half_open && self.handshake_until <= now {
                 self.refuse_handshake("handshake_timeout");
                 self.core.handle_end_of_stream();
             }
