@@ -1,0 +1,99 @@
+//! The command `bailiwick`: keys, policies, audit logs and descriptions of services.
+//!
+//! A file a command. Exit codes: 0 done, or allowed; 1 denied, errors found, or tampered with;
+//! 2 the command could not do its work: wrong usage, or a file that cannot be read.
+#![forbid(unsafe_code)]
+
+mod acl_check;
+mod acl_explain;
+mod audit_query;
+mod audit_verify;
+mod describe;
+mod files;
+mod keys;
+mod output;
+mod policy_args;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::{Failure, Outcome};
+
+/// Keys, policies and audit logs of Bailiwick.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bailiwick",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done or allowed; 1 denied, errors found or tampered with; 2 not done.\n\n\
+                  Examples:\n  \
+                  bailiwick keygen -o alice.key --comment 'alice at her laptop'\n  \
+                  bailiwick acl check policy.acl\n  \
+                  bailiwick acl explain --policy policy.acl alice read table/a\n  \
+                  bailiwick audit query audit.jsonl --denied"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Keygen(keys::Keygen),
+    Pubkey(keys::Pubkey),
+    Fingerprint(keys::Fingerprint),
+    /// Check a policy file, or ask it who may do what.
+    #[command(subcommand)]
+    Acl(AclCommand),
+    /// Verify an audit log, or search it.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    Describe(describe::Describe),
+}
+
+#[derive(Debug, Subcommand)]
+enum AclCommand {
+    Check(acl_check::Check),
+    Explain(acl_explain::Explain),
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    Verify(audit_verify::Verify),
+    Query(audit_query::Query),
+}
+
+fn main() -> ExitCode {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let done = run(Cli::parse().command, &mut out).and_then(|outcome| {
+        out.flush()?;
+        Ok(outcome)
+    });
+    match done {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Bad) => ExitCode::from(1),
+        // Whoever reads us has seen enough, as `head` has.
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            // What was found before the failure is shown before it.
+            let _ = out.flush();
+            failure.show();
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
+    match command {
+        Command::Keygen(command) => command.run(out),
+        Command::Pubkey(command) => command.run(out),
+        Command::Fingerprint(command) => command.run(out),
+        Command::Acl(AclCommand::Check(command)) => command.run(out),
+        Command::Acl(AclCommand::Explain(command)) => command.run(out),
+        Command::Audit(AuditCommand::Verify(command)) => command.run(out),
+        Command::Audit(AuditCommand::Query(command)) => command.run(out),
+        Command::Describe(command) => command.run(out),
+    }
+}

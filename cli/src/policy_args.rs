@@ -1,0 +1,80 @@
+//! The policy, its principals and its services, as `acl check` and `acl explain` take them.
+
+use std::path::{Path, PathBuf};
+
+use bailiwick_acl::policy::{
+    KeysRequired, LoadOptions, Loaded, MAX_FILE, Policy, PolicyErrors, ServiceFacts, Source,
+};
+use clap::Args;
+
+use crate::describe;
+use crate::files;
+use crate::output::Failure;
+
+/// Files beside the policy itself.
+#[derive(Debug, Args)]
+pub(crate) struct Beside {
+    /// A file of further `principal` lines.
+    #[arg(long, value_name = "FILE")]
+    principals: Option<PathBuf>,
+    /// The description of a service that the policy governs, as its server's `describe` prints it.
+    /// Verbs and objects are checked against all that are given.
+    #[arg(long, value_name = "FILE.json")]
+    service: Vec<PathBuf>,
+}
+
+/// The files of one policy, read.
+pub(crate) struct PolicyFiles {
+    name: String,
+    text: Vec<u8>,
+    principals: Option<(String, Vec<u8>)>,
+    services: Vec<ServiceFacts>,
+}
+
+impl PolicyFiles {
+    /// Reads the policy at `path` and what is beside it.
+    pub(crate) fn read(path: &Path, beside: &Beside) -> Result<Self, Failure> {
+        let text = files::read(path, "a policy file", MAX_FILE)?;
+        let principals = match &beside.principals {
+            Some(path) => {
+                let text = files::read(path, "a file of `principal` lines", MAX_FILE)?;
+                Some((path.display().to_string(), text))
+            }
+            None => None,
+        };
+        let mut services = Vec::new();
+        for path in &beside.service {
+            services.extend(describe::read(path)?.facts(path)?);
+        }
+        Ok(Self { name: path.display().to_string(), text, principals, services })
+    }
+
+    /// Loads the policy.
+    pub(crate) fn load(&self) -> Result<Loaded, PolicyErrors> {
+        let principals = self.principals.as_ref();
+        let options = LoadOptions {
+            services: &self.services,
+            principals: principals.map(|(name, text)| Source { name, text }),
+            previous_serial: None,
+            keys: KeysRequired::Tool,
+        };
+        Policy::load(Source { name: &self.name, text: &self.text }, &options)
+    }
+
+    /// What the policy file is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the policy file says nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.iter().all(u8::is_ascii_whitespace)
+    }
+
+    /// The text of a line of the policy file.
+    pub(crate) fn line(&self, number: u32) -> String {
+        let lines = self.text.split(|byte| *byte == b'\n');
+        let line = lines.into_iter().nth(number.saturating_sub(1) as usize).unwrap_or_default();
+        String::from_utf8_lossy(line).trim().to_owned()
+    }
+}
