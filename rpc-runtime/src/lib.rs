@@ -66,6 +66,11 @@ pub use endpoint::{Endpoint, EndpointError};
 #[cfg(feature = "net")]
 pub use server::{Drained, ServeError, Server, ServerBuilder};
 
+/// The README's examples, compiled and run with the documentation's.
+#[cfg(all(doctest, feature = "net"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
 /// What expansions of [`rpc_service`] need under a name that the user's crate need not have.
 #[doc(hidden)]
 pub mod __private {
