@@ -12,6 +12,7 @@ mod goals;
 mod idle;
 mod load;
 mod machine;
+mod ours;
 mod peer;
 mod process;
 mod report;
@@ -35,6 +36,7 @@ use tokio::runtime::Runtime;
 use crate::{
     compare::Extent,
     floor::{Floor, Flush},
+    ours::Bailiwick,
     peer::{Peer, System},
     report::Document,
     tarpc_peer::Tarpc,
@@ -132,7 +134,7 @@ fn main() -> ExitCode {
 
 fn compare(output: &Output) -> Result<(), AnyError> {
     let comparison = compare::run(output.extent())?;
-    let goals = System::SUBJECT.map_or_else(Vec::new, |ours| goals::judge(&comparison, ours));
+    let goals = goals::judge(&comparison, System::SUBJECT);
     println!("{}", report::text(&comparison, &goals));
     let summary = report::summary(&comparison);
     output.write_json(&Document { comparison: &comparison, summary, goals: &goals })
@@ -174,6 +176,7 @@ fn on(system: System, role: impl Role) -> Result<(), AnyError> {
         System::FloorAfterYield => role.play(Floor { flush: Flush::AfterYield }),
         System::FloorAtOnce => role.play(Floor { flush: Flush::AtOnce }),
         System::Tarpc => role.play(Tarpc),
+        System::Bailiwick => role.play(Bailiwick),
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::{future::Future, io, net::SocketAddr, path::Path};
 
+use bailiwick::CallError;
 use bytes::Bytes;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::ours::SetupError;
 
 /// Bytes in every call and every reply, before a system adds its own framing.
 pub(crate) const PAYLOAD: usize = 64;
@@ -20,17 +23,20 @@ pub(crate) enum System {
     FloorAtOnce,
     /// tarpc over plain TCP with bincode.
     Tarpc,
+    /// Bailiwick with mutual authentication, encryption, policy and audit.
+    Bailiwick,
 }
 
 impl System {
     /// Every system.
-    pub(crate) const ALL: [Self; 3] = [Self::FloorAfterYield, Self::FloorAtOnce, Self::Tarpc];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::FloorAfterYield, Self::FloorAtOnce, Self::Tarpc, Self::Bailiwick];
 
     /// The two floors, of which the faster one counts.
     pub(crate) const FLOORS: [Self; 2] = [Self::FloorAfterYield, Self::FloorAtOnce];
 
-    /// The system that is held against the goals; `None` until it can run here.
-    pub(crate) const SUBJECT: Option<Self> = None;
+    /// The system that is held against the goals.
+    pub(crate) const SUBJECT: Self = Self::Bailiwick;
 
     /// The name on the command line, in tables and in JSON.
     pub(crate) fn name(self) -> &'static str {
@@ -38,6 +44,7 @@ impl System {
             Self::FloorAfterYield => "floor-after-yield",
             Self::FloorAtOnce => "floor-at-once",
             Self::Tarpc => "tarpc",
+            Self::Bailiwick => "bailiwick",
         }
     }
 }
@@ -97,4 +104,10 @@ pub(crate) enum PeerError {
     /// tarpc reported a failure of its own.
     #[error("tarpc: {0}")]
     Tarpc(#[from] tarpc::client::RpcError),
+    /// Bailiwick did not answer a call.
+    #[error("bailiwick: {0}")]
+    Ours(#[from] CallError),
+    /// Bailiwick did not start or connect.
+    #[error(transparent)]
+    OursSetup(#[from] Box<SetupError>),
 }
