@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use zeroize::Zeroizing;
+
 use super::{RecordError, RecordLimits};
 use crate::aead::{Aead as _, Selected};
 use crate::schedule;
@@ -23,7 +25,7 @@ pub(super) struct Direction {
     /// ts[n], from which ts[n + 1] will be made.
     secret: Secret,
     cipher: Selected,
-    iv: [u8; 12],
+    iv: Zeroizing<[u8; 12]>,
     epoch: Epoch,
     /// The next record's.
     sequence: Sequence,
@@ -37,7 +39,7 @@ impl Direction {
         Self {
             secret,
             cipher: Selected::new(key.as_bytes()),
-            iv,
+            iv: Zeroizing::new(iv),
             epoch: Epoch(0),
             sequence: Sequence(0),
             bytes: KeyBytes(0),
@@ -65,7 +67,7 @@ impl Direction {
         if self.sequence.0 >= limits.hard_stop() {
             return Err(RecordError::Exhausted);
         }
-        let mut nonce = self.iv;
+        let mut nonce = *self.iv;
         for (byte, number) in nonce.iter_mut().skip(4).zip(self.sequence.0.to_be_bytes()) {
             *byte ^= number;
         }

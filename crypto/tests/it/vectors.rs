@@ -28,12 +28,21 @@ pub(crate) fn own_folder() -> PathBuf {
 fn find(name: &str) -> PathBuf {
     let own = own_folder().join(name);
     let Some(folder) = std::env::var_os("BAILIWICK_VECTORS") else { return own };
-    let named = Path::new(&folder).join(name);
+    let named = named_folder(Path::new(&folder)).join(name);
     if named.exists() {
         return named;
     }
     eprintln!("{}: not there; taking {}", named.display(), own.display());
     own
+}
+
+/// The folder as named, from this package or from the workspace: tests run in the former, people
+/// in the latter.
+fn named_folder(folder: &Path) -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    let found = [folder.to_owned(), workspace].into_iter().find(|folder| folder.is_dir());
+    // To fall back here would let a mistyped name pass for a run of somebody's vectors.
+    found.unwrap_or_else(|| panic!("BAILIWICK_VECTORS: {} is not a folder", folder.display()))
 }
 
 /// States how many vectors of a file ran.

@@ -95,6 +95,19 @@ fn anything_behind_close_is_an_error() {
 }
 
 #[test]
+fn behind_our_own_close_not_even_a_violation_is_answered() {
+    let mut peer = Raw::server_side();
+    let mut close = Vec::new();
+    peer.records.seal_close(peer.now, &mut close).unwrap();
+    assert_eq!(peer.reads(&close), [[3]]);
+    let error = peer.says(&[6]).unwrap_err();
+    assert_eq!(error, RecordError::Protocol(Violation::UnknownType(6)));
+    assert!(peer.hears().is_empty());
+    let alert = peer.records.seal_alert(Alert::ProtocolError, peer.now, &mut close);
+    assert_eq!(alert, Err(RecordError::Closed));
+}
+
+#[test]
 fn an_alert_ends_both_directions() {
     for (code, alert) in [
         (1, Alert::AccessDenied),
