@@ -1,0 +1,176 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use bailiwick::{Endpoint, PublicKey};
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::exit::{CALL_CODES, HAMMER_CODES, SERVE_CODES};
+
+/// A hashtable served over Bailiwick: every call is proven, allowed by a policy, and audited.
+///
+/// Begin with `hashtable demo`: it makes keys and a policy, starts a server, and shows what is
+/// allowed, what is refused, and what the audit log says about it.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Serve(ServeArgs),
+    Call(CallArgs),
+    Hammer(HammerArgs),
+    /// Print the service's description as JSON: methods, verbs, objects, delivery, types.
+    ///
+    /// `bailiwick acl check --service FILE` holds a policy against it.
+    Describe,
+    /// Tell the whole story in half a minute, with real processes in a temporary folder.
+    ///
+    /// Exits with 0 only if all went as it should.
+    Demo,
+}
+
+/// Serve a table, which is empty at the start and kept in memory.
+///
+/// Prints a line for each address with what a client needs to dial it. SIGINT or SIGTERM drains:
+/// calls that run are answered, no new ones begin; a second signal ends the process at once.
+#[derive(Debug, Parser)]
+#[command(after_help = SERVE_CODES)]
+pub(crate) struct ServeArgs {
+    /// Where to listen, such as tcp://127.0.0.1:7400; port 0 takes a free one. May be repeated.
+    #[arg(long, value_name = "ENDPOINT", required = true)]
+    pub(crate) listen: Vec<Endpoint>,
+    /// The server's key file, from `bailiwick keygen -o FILE`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: PathBuf,
+    /// Who may do what: rows such as `alice | table/** | read,write | allow`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// Further `principal NAME = KEY` lines, if they are not in the policy itself.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) principals: Option<PathBuf>,
+    /// Where refusals are recorded; made if it is not there, else carried on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: PathBuf,
+    /// What to log on stderr: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    pub(crate) log: LevelFilter,
+}
+
+/// Whom to call, as whom, and for how long.
+#[derive(Debug, Parser)]
+pub(crate) struct DialArgs {
+    /// Where the server listens, such as tcp://127.0.0.1:7400.
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(crate) connect: Endpoint,
+    /// The key that the server must prove, as its ready line shows it: ed25519:<64 hex digits>.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) server: PublicKey,
+    /// The caller's key file, from `bailiwick keygen -o FILE`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: PathBuf,
+    /// How long a call may take, connecting included: a number with ms, s or m.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// Make one call. Values go to stdout, everything else to stderr.
+#[derive(Debug, Parser)]
+#[command(after_help = CALL_CODES)]
+pub(crate) struct CallArgs {
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
+    #[command(subcommand)]
+    pub(crate) operation: Operation,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operation {
+    /// Print the value under a key.
+    Get { key: String },
+    /// Put a value under a key.
+    Put { key: String, value: OsString },
+    /// Remove a key; that it is not there is no error.
+    Delete { key: String },
+    /// Add to the number under a key, which counts from 0, and print the sum.
+    Increment {
+        key: String,
+        #[arg(allow_negative_numbers = true)]
+        by: i64,
+    },
+    /// Print the keys that begin with a prefix, in order; all keys without one.
+    Keys {
+        #[arg(default_value = "")]
+        prefix: String,
+    },
+}
+
+/// Increment one key from many connections at once, and see whether the sum is right.
+///
+/// Prints one line of JSON: calls, acknowledged, unknown (no answer: may have run),
+/// `distinct_replies`, `final_value` and seconds. Calls that are neither acknowledged nor unknown
+/// did not run. The key must be readable, hold a number or nothing, and be left alone by others.
+#[derive(Debug, Parser)]
+#[command(after_help = HAMMER_CODES)]
+pub(crate) struct HammerArgs {
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
+    /// How many calls in all.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) calls: u64,
+    /// How many connections they are spread over; each makes its calls one after the other.
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub(crate) clients: u64,
+    #[command(subcommand)]
+    pub(crate) operation: HammerOperation,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HammerOperation {
+    /// Add 1 to the number under a key.
+    Increment { key: String },
+}
+
+/// Reads `500ms`, `2s` or `1m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        _ => return Err("write a whole number and a unit: 500ms, 2s or 1m".to_owned()),
+    };
+    let number = number.parse::<u64>().map_err(|error| format!("`{number}`: {error}"))?;
+    match number.checked_mul(unit_ms) {
+        Some(0) => Err("no call is made in no time; give it some".to_owned()),
+        Some(ms) => Ok(Duration::from_millis(ms)),
+        None => Err("more milliseconds than 64 bits can count; take less".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_is_a_number_with_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(duration("1m"), Ok(Duration::from_secs(60)));
+        for bad in ["", "2", "s", "-1s", "1.5s", "0s", "2h", "2 s", "18446744073709551615m"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! From the command line to a client: whom to call, and as whom.
+
+use bailiwick::{Channel, ChannelConfig, Context, Endpoint, Identity, Limits, PublicKey};
+
+use crate::{
+    args::DialArgs,
+    exit::{Exit, Failure},
+    service::TableClient,
+};
+
+/// What it takes to connect, any number of times.
+#[derive(Clone, Debug)]
+pub(crate) struct Dial {
+    endpoint: Endpoint,
+    server: PublicKey,
+    identity: Identity,
+}
+
+impl Dial {
+    /// Reads the key file.
+    pub(crate) fn read(args: &DialArgs) -> Result<Self, Failure> {
+        let identity =
+            Identity::read(&args.identity).map_err(|error| Failure::of(Exit::Usage, error))?;
+        Ok(Self { endpoint: args.connect.clone(), server: args.server, identity })
+    }
+
+    /// Connects before the deadline of `cx`.
+    pub(crate) async fn connect(&self, cx: &Context) -> Result<TableClient, Failure> {
+        let defaults = Limits::default();
+        let handshake_timeout = defaults.handshake_timeout.min(cx.remaining());
+        let config = ChannelConfig {
+            limits: Limits { handshake_timeout, ..defaults },
+            ..ChannelConfig::default()
+        };
+        let (endpoint, identity) = (self.endpoint.clone(), self.identity.clone());
+        let channel = Channel::connect_with(endpoint, self.server, identity, config).await?;
+        Ok(TableClient::new(channel))
+    }
+}

@@ -1,0 +1,48 @@
+//! A hashtable served over Bailiwick: server and client in one binary.
+//!
+//! `service.rs` is the contract, `store.rs` keeps it; the other files are commands, one each.
+
+mod args;
+mod call;
+mod demo;
+mod describe;
+mod dial;
+mod exit;
+mod hammer;
+mod paint;
+mod serve;
+mod service;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+use exit::Failure;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    exit::plain_reports();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("hashtable: the system gives no threads or no epoll: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(args.command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Call(args) => call::run(args).await,
+        Command::Hammer(args) => hammer::run(args).await,
+        Command::Describe => describe::run(),
+        Command::Demo => demo::run().await,
+    }
+}

@@ -1,0 +1,112 @@
+//! `hashtable serve`: checks everything, says how to be reached, serves until a signal.
+
+use std::{
+    io::{self, Write as _},
+    process,
+};
+
+use bailiwick::{AuditLog, Drained, Endpoint, Identity, PolicyFile, Server};
+use miette::{Report, miette};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    args::ServeArgs,
+    exit::{Exit, Failure},
+    service::TableServer,
+    store::Store,
+};
+
+/// The shells' code for a process that a signal ended (128 + SIGINT).
+const INTERRUPTED: i32 = 130;
+
+/// Serves until SIGINT or SIGTERM.
+pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(args.log).init();
+    let mut signals = Signals::listen().map_err(refused)?;
+    let server = start(args).await?;
+    for warning in server.policy_warnings() {
+        eprintln!("{:?}", Report::new(warning.clone()));
+    }
+    announce(&server);
+
+    let shutdown = async {
+        signals.next().await;
+        eprintln!("draining: calls that run are answered; a second signal ends them");
+        tokio::spawn(async move {
+            signals.next().await;
+            process::exit(INTERRUPTED);
+        });
+    };
+    match server.serve_until(shutdown).await {
+        Drained::Completely => {
+            eprintln!("stopped: every call that had begun was answered");
+            Ok(())
+        }
+        Drained::CallsAborted => Err(Failure::new(
+            Exit::Service,
+            miette!(
+                help = "their callers are told that the outcome is unknown",
+                "stopped: the time for draining was over, and open connections were cut off"
+            ),
+        )),
+    }
+}
+
+/// Reads every file and binds every port, or refuses as a whole.
+async fn start(args: ServeArgs) -> Result<Server, Failure> {
+    let identity = Identity::read(&args.identity).map_err(refused)?;
+    let mut policy = PolicyFile::read(&args.policy).map_err(refused_with_help)?;
+    if let Some(principals) = &args.principals {
+        policy = policy.with_principals(principals).map_err(refused_with_help)?;
+    }
+    let audit = AuditLog::open(&args.audit).map_err(refused)?;
+    let mut server = Server::builder(identity)
+        .policy(policy)
+        .audit(audit)
+        .service(TableServer::new(Store::default()));
+    for endpoint in args.listen {
+        server = server.listen(endpoint);
+    }
+    server.bind().await.map_err(refused_with_help)
+}
+
+fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::of(Exit::Service, error)
+}
+
+fn refused_with_help(error: impl miette::Diagnostic + Send + Sync + 'static) -> Failure {
+    Failure::new(Exit::Service, error)
+}
+
+/// A line for each address, of what `hashtable call` takes; scripts wait for it.
+fn announce(server: &Server) {
+    let mut stdout = io::stdout().lock();
+    for address in server.addresses() {
+        let endpoint = Endpoint::tcp(address.to_string());
+        // A server goes on serving, whether or not somebody reads this.
+        let _ = writeln!(stdout, "ready: --connect {endpoint} --server {}", server.identity());
+    }
+    let _ = stdout.flush();
+}
+
+/// The signals that ask a server to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

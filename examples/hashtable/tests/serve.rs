@@ -1,0 +1,44 @@
+//! `hashtable serve`: ready lines, the drain, and what stays from one start to the next.
+
+use rustix::process::Signal;
+
+use crate::support::World;
+
+#[test]
+fn either_signal_drains_and_ends_well() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let world = World::new();
+        let server = world.serve();
+        world.call(&server, "alice", &["put", "k", "v"]).done("");
+        server.signal(signal);
+        let (status, stderr) = server.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains("draining") && stderr.contains("stopped"), "{stderr}");
+    }
+}
+
+#[test]
+fn the_table_is_new_at_each_start_and_the_audit_log_goes_on() {
+    let world = World::new();
+    for _ in 0..2 {
+        let server = world.serve();
+        world.call(&server, "alice", &["get", "k"]).failed(1, &["no such key"]);
+        world.call(&server, "alice", &["put", "k", "v"]).done("");
+        world.call(&server, "bob", &["put", "k", "w"]).failed(3, &["denied"]);
+        server.signal(Signal::TERM);
+        assert!(server.wait().0.success());
+    }
+    let report = bailiwick_acl::audit::verify(world.read("audit.jsonl").as_bytes()).unwrap();
+    assert_eq!((report.records, report.denials), (4, 2), "two starts, two denials");
+}
+
+#[test]
+fn what_is_doubtful_about_the_policy_is_said_and_the_server_starts() {
+    let world = World::new();
+    world.write("policy.acl", "alice | table/** | read | allow\nalice | table/** | read | allow\n");
+    let server = world.serve();
+    server.signal(Signal::TERM);
+    let (status, stderr) = server.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(stderr.contains("policy.acl:2"), "{stderr}");
+}

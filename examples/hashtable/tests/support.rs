@@ -1,0 +1,185 @@
+//! A folder with keys and a policy, and the processes that run in it.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+};
+
+use bailiwick::{Identity, PublicKey, key_file};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// What most tests run under: alice may everything but the salary, bob may read.
+pub(crate) const POLICY: &str = "\
+alice | table/**     | read,write | allow
+alice | table        | list       | allow
+bob   | table/*      | read       | allow
+*     | table/salary | write      | deny
+";
+
+pub(crate) struct World {
+    folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        for name in ["server", "alice", "bob", "mallory", "impostor"] {
+            let identity = Identity::generate(&mut rand::rng());
+            key_file::create(world.path(&format!("{name}.key")), &identity, name, None).unwrap();
+        }
+        let (alice, bob) = (world.key("alice"), world.key("bob"));
+        let principals = format!("principal alice = {alice}\nprincipal bob = {bob}\n");
+        world.write("principals.acl", &principals);
+        world.write("policy.acl", POLICY);
+        world
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    pub(crate) fn key(&self, name: &str) -> PublicKey {
+        Identity::read(self.path(&format!("{name}.key"))).unwrap().public_key()
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hashtable"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    pub(crate) fn serve(&self) -> Running {
+        self.serve_as("server", "audit.jsonl")
+    }
+
+    pub(crate) fn serve_as(&self, name: &str, audit: &str) -> Running {
+        let identity = format!("{name}.key");
+        let mut process = self
+            .command(&[
+                "serve",
+                "--listen",
+                "tcp://127.0.0.1:0",
+                "--identity",
+                &identity,
+                "--policy",
+                "policy.acl",
+                "--principals",
+                "principals.acl",
+                "--audit",
+                audit,
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let words: Vec<_> = ready.split_whitespace().collect();
+        let ["ready:", "--connect", connect, "--server", server] = words[..] else {
+            panic!("no ready line: {ready:?}");
+        };
+        assert_eq!(server, self.key(name).to_string());
+        Running { process, connect: connect.to_owned(), server: server.to_owned() }
+    }
+
+    /// `hashtable call` with the key of `who` at `connect`, expecting the key `server`.
+    pub(crate) fn call_at(
+        &self,
+        connect: &str,
+        server: &str,
+        who: &str,
+        operation: &[&str],
+    ) -> Ran {
+        let identity = format!("{who}.key");
+        let dial = ["call", "--connect", connect, "--server", server, "--identity", &identity];
+        self.run(&[&dial, operation].concat())
+    }
+
+    pub(crate) fn call(&self, server: &Running, who: &str, operation: &[&str]) -> Ran {
+        self.call_at(&server.connect, &server.server, who, operation)
+    }
+}
+
+/// A server process; killed when dropped.
+pub(crate) struct Running {
+    process: Child,
+    pub(crate) connect: String,
+    pub(crate) server: String,
+}
+
+impl Running {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.connect.strip_prefix("tcp://").unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.process.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// How it ends, and what it had to say.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.process.wait().unwrap();
+        let mut stderr = String::new();
+        self.process.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        (status, stderr)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    pub(crate) fn done(&self, stdout: &str) {
+        assert_eq!((self.code, &*self.stdout), (Some(0), stdout), "{}", self.stderr);
+    }
+
+    /// It failed with `code` and a word about each of `words`; stdout stays clean for values.
+    #[track_caller]
+    pub(crate) fn failed(&self, code: i32, words: &[&str]) {
+        assert_eq!((self.code, &*self.stdout), (Some(code), ""), "{}", self.stderr);
+        for word in words {
+            assert!(self.stderr.contains(word), "no {word:?} in:\n{}", self.stderr);
+        }
+        assert!(!self.stderr.contains('\x1b'), "no colour where nobody looks");
+    }
+}
