@@ -33,9 +33,9 @@ pub(crate) struct Explain {
     #[command(flatten)]
     beside: Beside,
     /// A file of requests, one JSON object a line; `-` is standard input.
-    #[arg(long, value_name = "FILE.jsonl", conflicts_with_all = ["principal", "json"])]
+    #[arg(long, value_name = "FILE.jsonl", conflicts_with = "principal")]
     requests: Option<PathBuf>,
-    /// Print one JSON object.
+    /// Print one JSON object; with --requests, answers are JSON anyway.
     #[arg(long)]
     json: bool,
     /// Who asks.

@@ -60,10 +60,11 @@ impl Known<'_> {
         // A list of which nothing is known says nothing about the object.
         let listed =
             |method: &MethodFacts| declared.is_empty() || declared.contains(&&*method.verb);
+        let listed: Vec<_> = self.methods.iter().copied().filter(|method| listed(method)).collect();
         if let Some(object) = object
-            && !self.methods.iter().any(|method| listed(method) && method.object.overlaps(object))
+            && !listed.iter().any(|method| method.object.overlaps(object))
         {
-            faults.push(self.unknown_object(object, span));
+            faults.push(self.unknown_object(object, &listed, span));
         }
     }
 
@@ -75,15 +76,16 @@ impl Known<'_> {
         Fault::new(verb.span, format!("verb `{}` is declared by no service", verb.text), help)
     }
 
-    fn unknown_object(&self, object: &Pattern, span: Span) -> Fault {
+    /// `listed` are the methods with one of the row's verbs.
+    fn unknown_object(&self, object: &Pattern, listed: &[&MethodFacts], span: Span) -> Fault {
         let other = self.methods.iter().find(|method| method.object.overlaps(object));
         let message = match other {
             Some(_) => format!("no method with this verb can name `{object}`"),
             None => format!("no method can name `{object}`"),
         };
-        let help = match (other, self.mended(object)) {
-            (Some(method), _) => format!("the verb for it is `{}`", method.verb),
-            (None, Some(mended)) => format!("did you mean `{mended}`?"),
+        let help = match (mended(object, listed).or_else(|| mended(object, &self.methods)), other) {
+            (Some(mended), _) => format!("did you mean `{mended}`?"),
+            (None, Some(method)) => format!("the verb for it is `{}`", method.verb),
             (None, None) => {
                 let templates: BTreeSet<_> =
                     self.methods.iter().map(|method| method.object.to_string()).collect();
@@ -92,23 +94,22 @@ impl Known<'_> {
         };
         Fault::new(span, message, help)
     }
+}
 
-    /// The object with the literals of some method's template where they are nearly the same.
-    fn mended(&self, object: &Pattern) -> Option<Pattern> {
-        self.methods.iter().find_map(|method| {
-            let ObjectTemplate::Template(template) = &method.object else { return None };
-            let mut mended = object.clone();
-            for (segment, wanted) in mended.segments.iter_mut().zip(template) {
-                if let (Segment::Literal(text), TemplateSegment::Literal(wanted)) =
-                    (&segment, wanted)
-                    && nearest(text, [&**wanted]).is_some()
-                {
-                    *segment = Segment::Literal((&**wanted).into());
-                }
+/// The object with the literals of some method's template where they are nearly the same.
+fn mended(object: &Pattern, methods: &[&MethodFacts]) -> Option<Pattern> {
+    methods.iter().find_map(|method| {
+        let ObjectTemplate::Template(template) = &method.object else { return None };
+        let mut mended = object.clone();
+        for (segment, wanted) in mended.segments.iter_mut().zip(template) {
+            if let (Segment::Literal(text), TemplateSegment::Literal(wanted)) = (&segment, wanted)
+                && nearest(text, [&**wanted]).is_some()
+            {
+                *segment = Segment::Literal((&**wanted).into());
             }
-            method.object.overlaps(&mended).then_some(mended)
-        })
-    }
+        }
+        (mended != *object && method.object.overlaps(&mended)).then_some(mended)
+    })
 }
 
 /// The first few of many, quoted.

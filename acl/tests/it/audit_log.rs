@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bailiwick_acl::audit::{
@@ -222,6 +222,43 @@ fn a_place_that_cannot_hold_a_log_is_refused_with_advice() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o666)).unwrap();
     let error = AuditLog::open(&open, [1; 16], "n1").unwrap_err();
     assert!(error.to_string().contains("chmod go-w"), "{error}");
+}
+
+#[test]
+fn a_record_that_only_half_fits_on_the_disk_is_cut_back() {
+    const FILE: &str = "BAILIWICK_TEST_SMALL_DISK";
+    if let Some(path) = std::env::var_os(FILE) {
+        return fill(Path::new(&path));
+    }
+    // A limit on the file's size stands for a full disk: the write that reaches it is short. It
+    // holds for a whole process, so the test runs itself again under one.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact \
+                  audit_log::a_record_that_only_half_fits_on_the_disk_is_cut_back";
+    let test = std::env::current_exe().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .arg(test)
+        .env(FILE, &path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(verify(&*fs::read(&path).unwrap()).unwrap().records > 1);
+}
+
+fn fill(path: &Path) {
+    let log = AuditLog::open(path, [1; 16], "n1").unwrap();
+    let object = "x".repeat(99);
+    let (whole, error) = (0..1_000)
+        .find_map(|done| log.append(&denial(&object), time(1)).err().map(|error| (done, error)))
+        .unwrap();
+    for again in [true, false] {
+        assert!(matches!(error, AuditError::Io { doing: "write", .. }), "{error}");
+        assert!(!log.is_healthy());
+        assert_eq!(verify(&*fs::read(path).unwrap()).unwrap().records, whole);
+        assert!(!again || log.append(&denial(&object), time(1)).is_err());
+    }
 }
 
 #[test]
