@@ -1,0 +1,168 @@
+"""Checks docs/protocol.md: the client that was written from it against our vectors and our server.
+
+    python3 tests/interop/check.py
+
+It builds nothing but `hashtable` and `bailiwick`, with cargo, and leaves nothing behind. It needs the
+Python package `cryptography` and says so if that is missing.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+
+import client
+from client import CLOSE, DATA, KEY_UPDATE, PING, Client, Direction, Handshake
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def check_vectors():
+    """FIN and the first records come out byte for byte as in the known answers."""
+    cases = json.loads((ROOT / "crypto/vectors/handshake.json").read_text())["cases"]
+    assert cases
+    for case in cases:
+        given = {name: bytes.fromhex(value) for name, value in case["given"].items()}
+        answers = {name: bytes.fromhex(value) for name, value in case["answers"].items()}
+        handshake = Handshake(
+            answers["responder_public_key"],
+            Ed25519PrivateKey.from_private_bytes(given["initiator_seed"]),
+            given["initiator_params"],
+            given["psk"],
+            given["initiator_share_secret"],
+            given["initiator_scid"],
+        )
+        assert handshake.init == answers["init"]
+        fin, ts_i, ts_r = handshake.read_resp(answers["resp"])
+        assert (fin, ts_i, ts_r) == (answers["fin"], answers["ts_i_0"], answers["ts_r_0"])
+        ours, theirs = Direction(ts_i), Direction(ts_r)
+        assert ours.seal(DATA, b"hello") == answers["record_i_1_data"]
+        assert ours.seal(DATA) == answers["record_i_2_data_empty"]
+        assert ours.seal(KEY_UPDATE) == answers["record_i_3_key_update"]
+        assert ours.seal(DATA, b"after the key update") == answers["record_i_4_data"]
+        for name, kind in [("record_r_1_ping", PING), ("record_r_2_key_update", KEY_UPDATE),
+                           ("record_r_3_data", DATA), ("record_r_4_close", CLOSE)]:
+            assert theirs.open(answers[name][:4], answers[name][4:])[0] == kind
+    print(f"known answers: {len(cases)} handshakes with their records, byte for byte")
+
+
+def cargo(package, *arguments):
+    return ["cargo", "run", "--quiet", "--package", package, "--bin", arguments[0], "--",
+            *arguments[1:]]
+
+
+def check_server():
+    """Calls, a denial, a stranger, a key update, a ping and a close, against our server."""
+    seed, stranger = os.urandom(32), os.urandom(32)
+    identity = Ed25519PrivateKey.from_private_bytes(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        key = folder / "server.key"
+        made = cargo("bailiwick-cli", "bailiwick", "keygen", "-o", str(key))
+        subprocess.run(made, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        public = identity.public_key().public_bytes_raw().hex()
+        (folder / "policy.acl").write_text(
+            f"principal python = ed25519:{public}\n"
+            "python | table/* | read,write | allow\n"
+            "python | table/payroll | * | deny\n"
+        )
+        serve = cargo(
+            "hashtable", "hashtable", "serve", "--listen", "tcp://127.0.0.1:0",
+            "--identity", str(key), "--policy", str(folder / "policy.acl"),
+            "--audit", str(folder / "audit.jsonl"),
+        )
+        # A group of its own: the signal must reach the server behind cargo.
+        process = subprocess.Popen(
+            serve, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        try:
+            _ready, _connect, endpoint, _server, server = process.stdout.readline().split()
+            host, port = endpoint.removeprefix("tcp://").rsplit(":", 1)
+            talk((host, int(port)), bytes.fromhex(server.removeprefix("ed25519:")), identity)
+            refuse((host, int(port)), bytes.fromhex(server.removeprefix("ed25519:")), stranger)
+            verify = cargo("bailiwick-cli", "bailiwick", "audit", "verify",
+                           str(folder / "audit.jsonl"))
+            subprocess.run(verify, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+            reasons = [json.loads(line).get("reason")
+                       for line in (folder / "audit.jsonl").read_text().splitlines()]
+            for reason in ["row", "bad_object", "unknown_method", "unknown_principal"]:
+                assert reason in reasons, (reason, reasons)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
+
+
+def talk(address, server, identity):
+    connection = Client(address, server, identity)
+    text, zigzag = client.text, client.zigzag
+
+    def call(method, arguments, **more):
+        return connection.call("Table", method, arguments, **more)
+
+    assert call("get", text("hits")) == ("ok", b"\0"), "None"
+    assert call("put", text("hits") + text("42")) == ("ok", b"")
+    assert call("get", text("hits")) == ("ok", b"\x01" + text("42")), "Some"
+    status, body = call("increment", text("hits") + zigzag(-2), metadata=[("trace", "00-1")])
+    assert (status, client.unzigzag(body)) == ("ok", 40)
+    print("calls: get, put, increment")
+
+    large = os.urandom(60_000)
+    assert call("put", text("large") + client.put_varint(len(large)) + large) == ("ok", b"")
+    status, body = call("get", text("large"))
+    assert (status, body) == ("ok", b"\x01" + client.put_varint(len(large)) + large)
+    print("a value of 60,000 bytes, over several records each way")
+
+    assert call("increment", text("large") + zigzag(1))[0] == "app"
+    status, body = call("get", text("payroll"))
+    assert status == "denied" and client.take_varint(body)[1] == b""
+    assert call("get", text("../payroll"))[0] == "denied"
+    assert call("get", text("hits") + b"\0") == ("malformed", b"")
+    assert call("get", b"\xff\xff\xff\xff\x0fx") == ("malformed", b"")
+    assert call("drop", b"") == ("unimplemented", b"")
+    assert call("get", text("hits"), seconds=0) == ("deadline exceeded", b"\0")
+    print("refused: by a row, a bad name, trailing bytes, a false length, no such method, too late")
+
+    connection.update_key()
+    connection.ping(7)
+    assert connection.receiving.epoch == 1, "the server follows a key update"
+    assert call("get", text("hits")) == ("ok", b"\x01" + text("40"))
+    connection.close()
+    print("a key update, a ping, a close answered by a close")
+
+    # A call number that does not rise ends the connection, and that one only.
+    connection = Client(address, server, identity)
+    call("get", text("hits"))
+    connection.next_call = 0
+    try:
+        call("get", text("hits"))
+        raise AssertionError("a call number was accepted twice")
+    except client.Alert as alert:
+        assert str(alert) == "protocol_error", alert
+    print("a repeated call number: protocol_error")
+
+
+def refuse(address, server, seed):
+    try:
+        Client(address, server, Ed25519PrivateKey.from_private_bytes(seed))
+        raise AssertionError("a stranger was let in")
+    except client.Alert as alert:
+        assert str(alert) == "access_denied", alert
+    try:
+        other = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw()
+        Client(address, other, Ed25519PrivateKey.from_private_bytes(seed))
+        raise AssertionError("the server answered for a key that it does not have")
+    except (client.Truncated, ConnectionResetError):
+        pass
+    print("a stranger: access_denied; an INIT for another server: silence")
+
+
+if __name__ == "__main__":
+    check_vectors()
+    check_server()
+    print("docs/protocol.md holds")
