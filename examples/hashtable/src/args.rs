@@ -93,7 +93,11 @@ pub(crate) enum Operation {
     /// Print the value under a key.
     Get { key: String },
     /// Put a value under a key.
-    Put { key: String, value: OsString },
+    Put {
+        key: String,
+        #[arg(allow_hyphen_values = true)]
+        value: OsString,
+    },
     /// Remove a key; that it is not there is no error.
     Delete { key: String },
     /// Add to the number under a key, which counts from 0, and print the sum.

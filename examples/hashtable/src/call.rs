@@ -116,10 +116,9 @@ fn report(error: &CallError<TableError>, method: &'static str, key: Option<&str>
         (_, Executed::Unknown) if may_repeat => {
             miette!(help = format!("`{}` can safely be repeated", method.name), "{error}")
         }
-        (_, Executed::Unknown) => miette!(
-            help = "it may have run: read the key before you repeat it",
-            "{error}"
-        ),
+        (_, Executed::Unknown) => {
+            miette!(help = "it may have run: read the key before you repeat it", "{error}")
+        }
         (_, Executed::No) => {
             miette!(help = "it did not run: repeat it once the cause is gone", "{error}")
         }

@@ -92,7 +92,7 @@ async fn stranger_and_impostor(stage: &Stage, server: &stage::Server) -> Result<
 
     stage.scene("An impostor: another server, where alice expects the real one");
     let mut impostor = stage.serve("impostor", "impostor.jsonl").await?;
-    stage.remark("It does not hold the key that alice asks for, so she sends it nothing.");
+    stage.remark("It does not hold the key that alice asks for, so her call is never sent.");
     let not_trusted = Answer { code: 5, stdout: "", stderr: "did not answer the handshake" };
     let dialled = impostor.with_the_key_of(server);
     stage.call_at(&dialled, "alice", &["put", "password", "hunter2"], not_trusted).await?;

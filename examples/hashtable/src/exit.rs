@@ -120,7 +120,7 @@ pub(crate) fn plain_reports() {
 mod tests {
     use std::time::Duration;
 
-    use bailiwick::{CallKey, CallNumber, Disconnected, Incarnation, Never, testing::test_identity};
+    use bailiwick::{Disconnected, Never, ProtocolError};
 
     use super::*;
 
@@ -137,12 +137,8 @@ mod tests {
         assert_eq!(late(Executed::Unknown), Exit::Unknown);
         assert_eq!(late(Executed::Yes), Exit::Service);
 
-        let call = CallKey {
-            client: test_identity("alice").public_key(),
-            incarnation: Incarnation::from_bytes([7; 16]),
-            number: CallNumber(1),
-        };
-        assert_eq!(Exit::of_call(&Error::OutcomeUnknown { call }), Exit::Unknown);
+        let unread = Error::Protocol(ProtocolError::ReplyBody);
+        assert_eq!(Exit::of_call(&unread), Exit::Unknown);
         assert_eq!(Exit::of_call(&Error::Internal), Exit::Service);
         let overloaded = Error::Overloaded { retry_after: Duration::ZERO };
         assert_eq!(Exit::of_call(&overloaded), Exit::Unreachable);

@@ -142,7 +142,7 @@ async fn a_page_of_the_longest_keys_fits_a_frame() {
         .policy("alice | table/* | write | allow\nalice | table | list | allow");
     let alice = table.as_principal("alice").await;
     for number in 0..KEYS_PER_PAGE {
-        let key = format!("{number:0>width$}", width = MAX_KEY);
+        let key = format!("{number:0>MAX_KEY$}");
         alice.put(&cx(), key, Bytes::new()).await.unwrap();
     }
     let page = alice.keys(&cx(), String::new(), None).await.unwrap();

@@ -1,5 +1,7 @@
 //! The binary as its users meet it: real processes, real keys, real ports.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod bad_start;
 mod call;
 mod demo;

@@ -17,6 +17,9 @@ fn values_come_back_as_they_were_put() {
     alice(&["get", "greeting"]).done("good morning\n");
     alice(&["put", "empty", ""]).done("");
     alice(&["get", "empty"]).done("\n");
+    alice(&["put", "option", "-x y"]).done("");
+    alice(&["get", "option"]).done("-x y\n");
+    alice(&["delete", "option"]).done("");
     alice(&["increment", "count", "44"]).done("44\n");
     alice(&["increment", "count", "-2"]).done("42\n");
     alice(&["keys", ""]).done("count\nempty\ngreeting\n");
@@ -51,7 +54,15 @@ fn usage_is_exit_2_and_nothing_is_sent() {
     world.call_at("127.0.0.1:1", &key, "alice", &["keys"]).failed(2, &["tcp://127.0.0.1:1"]);
     world.call_at(at, "ed25519:12", "alice", &["keys"]).failed(2, &["64 hexadecimal digits"]);
     let soon = world.run(&[
-        "call", "--connect", at, "--server", &key, "--identity", "alice.key", "--timeout", "2",
+        "call",
+        "--connect",
+        at,
+        "--server",
+        &key,
+        "--identity",
+        "alice.key",
+        "--timeout",
+        "2",
         "keys",
     ]);
     soon.failed(2, &["500ms"]);

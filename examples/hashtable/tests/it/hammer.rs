@@ -7,8 +7,19 @@ use crate::support::{Ran, Running, World};
 fn hammer(world: &World, server: &Running, who: &str, calls: &str, clients: &str) -> Ran {
     let identity = format!("{who}.key");
     world.run(&[
-        "hammer", "--connect", &server.connect, "--server", &server.server, "--identity",
-        &identity, "--calls", calls, "--clients", clients, "increment", "count",
+        "hammer",
+        "--connect",
+        &server.connect,
+        "--server",
+        &server.server,
+        "--identity",
+        &identity,
+        "--calls",
+        calls,
+        "--clients",
+        clients,
+        "increment",
+        "count",
     ])
 }
 

@@ -1,5 +1,7 @@
 //! `hashtable serve`: ready lines, the drain, and what stays from one start to the next.
 
+use std::net::TcpStream;
+
 use rustix::process::Signal;
 
 use crate::support::World;
@@ -15,6 +17,20 @@ fn either_signal_drains_and_ends_well() {
         assert_eq!(status.code(), Some(0), "{stderr}");
         assert!(stderr.contains("draining") && stderr.contains("stopped"), "{stderr}");
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let world = World::new();
+    let mut server = world.serve();
+    // Holds the drain up for a while. The call comes behind it, so that it has been accepted.
+    let _silent = TcpStream::connect(server.address()).unwrap();
+    world.call(&server, "alice", &["put", "k", "v"]).done("");
+    server.signal(Signal::TERM);
+    assert!(server.next_line().contains("draining"));
+    server.signal(Signal::TERM);
+    let (status, stderr) = server.wait();
+    assert_eq!((status.code(), &*stderr), (Some(130), ""));
 }
 
 #[test]
@@ -35,10 +51,14 @@ fn the_table_is_new_at_each_start_and_the_audit_log_goes_on() {
 #[test]
 fn what_is_doubtful_about_the_policy_is_said_and_the_server_starts() {
     let world = World::new();
-    world.write("policy.acl", "alice | table/** | read | allow\nalice | table/** | read | allow\n");
+    // A backslash is refused in every request.
+    world.write(
+        "policy.acl",
+        "alice | table/** | read | allow\nalice | table/a\\\\b | read | deny\n",
+    );
     let server = world.serve();
     server.signal(Signal::TERM);
     let (status, stderr) = server.wait();
     assert_eq!(status.code(), Some(0));
-    assert!(stderr.contains("policy.acl:2"), "{stderr}");
+    assert!(stderr.contains("policy.acl:2:9"), "{stderr}");
 }

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
 };
 
 use bailiwick::{Identity, PublicKey, key_file};
@@ -95,7 +95,8 @@ impl World {
             panic!("no ready line: {ready:?}");
         };
         assert_eq!(server, self.key(name).to_string());
-        Running { process, connect: connect.to_owned(), server: server.to_owned() }
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        Running { process, stderr, connect: connect.to_owned(), server: server.to_owned() }
     }
 
     /// `hashtable call` with the key of `who` at `connect`, expecting the key `server`.
@@ -119,6 +120,7 @@ impl World {
 /// A server process; killed when dropped.
 pub(crate) struct Running {
     process: Child,
+    stderr: BufReader<ChildStderr>,
     pub(crate) connect: String,
     pub(crate) server: String,
 }
@@ -133,12 +135,18 @@ impl Running {
         kill_process(pid, signal).unwrap();
     }
 
+    /// The next line that it says on stderr.
+    pub(crate) fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).unwrap();
+        line
+    }
+
     /// How it ends, and what it had to say.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        let status = self.process.wait().unwrap();
         let mut stderr = String::new();
-        self.process.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        (status, stderr)
+        self.stderr.read_to_string(&mut stderr).unwrap();
+        (self.process.wait().unwrap(), stderr)
     }
 }
 
