@@ -2,14 +2,28 @@
 
 use serde_json::Value;
 
-use crate::support::{Ran, Running, World};
+use crate::{
+    relay,
+    support::{Ran, Running, World},
+};
 
 fn hammer(world: &World, server: &Running, who: &str, calls: &str, clients: &str) -> Ran {
+    hammer_at(world, &server.connect, server, who, calls, clients)
+}
+
+fn hammer_at(
+    world: &World,
+    connect: &str,
+    server: &Running,
+    who: &str,
+    calls: &str,
+    clients: &str,
+) -> Ran {
     let identity = format!("{who}.key");
     world.run(&[
         "hammer",
         "--connect",
-        &server.connect,
+        connect,
         "--server",
         &server.server,
         "--identity",
@@ -41,6 +55,22 @@ fn every_call_counts_once_over_many_connections() {
         assert_eq!(summary, expected);
     }
     world.call(&server, "bob", &["get", "count"]).done("1000\n");
+}
+
+#[test]
+fn over_connections_that_break_no_call_runs_twice_and_none_is_forgotten() {
+    let world = World::new();
+    let server = world.serve();
+    let breaking = relay::start_breaking(server.address(), 2000);
+    let ran = hammer_at(&world, &breaking, &server, "alice", "400", "4");
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let count = |field: &str| summary[field].as_u64().unwrap();
+    let (acknowledged, unknown) = (count("acknowledged"), count("unknown"));
+    assert_eq!(acknowledged + unknown, 400, "every call was made in the end");
+    assert!(unknown >= 4, "connections did break: {summary}");
+    assert_eq!(count("distinct_replies"), acknowledged);
+    assert!((acknowledged..=400).contains(&count("final_value")), "{summary}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A stretch of network between a client and a server, with a will of its own.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
 };
@@ -22,6 +22,28 @@ pub(crate) fn start(server: SocketAddr, mishap: Mishap) -> String {
     thread::spawn(move || {
         let (client, _) = listener.accept().unwrap();
         relay(client, TcpStream::connect(server).unwrap(), mishap);
+    });
+    endpoint
+}
+
+/// Listens in front of `server` for any number of connections, and breaks each of them once the
+/// server has said `budget` bytes over it.
+pub(crate) fn start_breaking(server: SocketAddr, budget: u64) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(server).unwrap());
+            let (mut requests, mut upstream) =
+                (client.try_clone().unwrap(), server.try_clone().unwrap());
+            // A broken connection is what this is for.
+            thread::spawn(move || io::copy(&mut requests, &mut upstream));
+            thread::spawn(move || {
+                let _ = io::copy(&mut (&server).take(budget), &mut &client);
+                let _ = client.shutdown(Shutdown::Both);
+                let _ = server.shutdown(Shutdown::Both);
+            });
+        }
     });
     endpoint
 }
