@@ -3,6 +3,7 @@
 //! It fails closed. Where a record cannot be written that must be written, the request is refused;
 //! while the log is unhealthy every request is, and each one tries to heal it.
 
+mod answer;
 mod caller;
 mod flood;
 
@@ -11,12 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use thiserror::Error;
 
 use crate::audit::{AuditError, AuditId, AuditLog, Event, Record};
-use crate::policy::{Decision, Effect, Policy, Principal, Reason, RowRef};
+use crate::policy::{Decision, Effect, Policy, Reason};
 use flood::Flood;
 
+pub use answer::{Denial, Grant, Refused, ReplaceError};
 pub use caller::Caller;
 pub use flood::FULL_PER_SECOND;
 
@@ -27,6 +28,8 @@ pub struct Monitor {
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     allows: Allows,
     flood: Mutex<Flood>,
+    /// Held while one policy gives way to another, so that serials are compared in turn.
+    replacing: Mutex<()>,
 }
 
 /// Which allowed requests go on record; refused ones always do.
@@ -59,58 +62,6 @@ pub struct Request<'a> {
     pub call: u64,
 }
 
-/// Proof that the monitor allowed one request; nothing else can build it.
-#[must_use]
-#[derive(Debug)]
-pub struct Grant {
-    principal: Principal,
-    row: RowRef,
-    revision: u64,
-}
-
-/// Why a request must not run.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Denial {
-    /// Refused, and on record. Tell the peer the number and no more.
-    #[error("denied ({reason}); see {audit}")]
-    Recorded {
-        /// The record.
-        audit: AuditId,
-        /// Why; not for the peer.
-        reason: Reason,
-    },
-    /// Refused because the audit log cannot be written (`audit_unavailable`).
-    #[error("refused: the audit log cannot be written")]
-    Unrecorded,
-}
-
-/// A stranger, or someone no longer welcome.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("no principal has this key")]
-pub struct Refused {
-    /// The record; `None` if it is counted in the next summary, or could not be written.
-    pub audit: Option<AuditId>,
-}
-
-/// Why a policy did not come into force; the one before stays.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ReplaceError {
-    /// An older policy, perhaps replayed.
-    #[error("the new policy's serial {} is lower than {in_force}, the one in force: raise it",
-        new.map_or_else(|| "(none)".to_owned(), |serial| serial.to_string()))]
-    Serial {
-        /// The new one's.
-        new: Option<u64>,
-        /// The one in force.
-        in_force: u64,
-    },
-    /// The change could not be put on record.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-}
-
 impl Monitor {
     /// Puts `policy` in force and its load on record. `clock` gives the time of each record.
     ///
@@ -128,6 +79,7 @@ impl Monitor {
             clock: Box::new(clock),
             allows: Allows::default(),
             flood: Mutex::default(),
+            replacing: Mutex::default(),
         };
         monitor.record_policy(&monitor.policy(), Event::PolicyLoad, None)?;
         Ok(monitor)
@@ -157,6 +109,7 @@ impl Monitor {
     ///
     /// [`ReplaceError`]; the policy before stays in force.
     pub fn replace(&self, policy: Policy) -> Result<(), ReplaceError> {
+        let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let in_force = self.policy();
         if let Some(serial) = in_force.serial()
             && policy.serial().is_none_or(|new| new < serial)
@@ -393,46 +346,6 @@ fn judge<'r>(
         }
     }
     answer
-}
-
-impl Grant {
-    /// Who may.
-    #[must_use]
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
-    /// The row that allowed it (of the first object, if there are several).
-    #[must_use]
-    pub fn row(&self) -> RowRef {
-        self.row
-    }
-
-    /// The revision of the policy that allowed it; see [`Policy::revision`].
-    #[must_use]
-    pub fn revision(&self) -> u64 {
-        self.revision
-    }
-}
-
-impl Denial {
-    /// The record's number, for the peer.
-    #[must_use]
-    pub const fn audit(&self) -> Option<AuditId> {
-        match self {
-            Self::Recorded { audit, .. } => Some(*audit),
-            Self::Unrecorded => None,
-        }
-    }
-
-    /// Why; not for the peer.
-    #[must_use]
-    pub const fn reason(&self) -> Reason {
-        match self {
-            Self::Recorded { reason, .. } => *reason,
-            Self::Unrecorded => Reason::AuditUnavailable,
-        }
-    }
 }
 
 impl fmt::Debug for Monitor {

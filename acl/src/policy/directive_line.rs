@@ -124,6 +124,12 @@ fn expect<'a>(line: Line<'a>, rest: Piece<'a>, faults: &mut Vec<Fault>) -> Optio
         return None;
     }
     let object_span = object.1.span(0, object.0.len());
+    // Taken as part of the name, it would make an `expect deny` hold for no reason.
+    if let Some(at) = object.0.find(" #").or_else(|| object.0.find("\t#")) {
+        let help = "put the comment on its own line; a `#` in a name is `\\u{23}` here";
+        let span = object.1.span(at + 1, object.0.len());
+        faults.push(Fault::new(span, "a comment cannot stand after `expect`", help));
+    }
     Some(ExpectLine {
         effect: parse_effect(effect, faults),
         principal: names::check(name.0, Kind::Principal, name.1, faults)

@@ -95,6 +95,7 @@ fn violations(
     faults: &mut Vec<Fault>,
 ) {
     let Some(subject) = line.row.who.and_then(|who| people.id(&who)) else { return };
+    let near: Vec<_> = syntax.rows.iter().filter(|row| may_concern(&line.row, row)).collect();
     let except: Vec<_> = line.except.iter().filter_map(|who| people.id(who)).collect();
     let bound: Vec<_> = everyone
         .all
@@ -103,11 +104,11 @@ fn violations(
             subjects.contains(&subject) && !except.iter().any(|id| subjects.contains(id))
         })
         .collect();
-    for row in syntax.rows.iter().filter(|row| row.effect == Some(Effect::Allow)) {
+    for row in near.iter().filter(|row| row.effect == Some(Effect::Allow)) {
         let Some(granted) = row.who.and_then(|who| people.id(&who)) else { continue };
         let witness = bound.iter().filter(|(_, subjects)| subjects.contains(&granted)).find_map(
             |(name, subjects)| {
-                let verb = witness(&line.row, row, name, subjects, syntax, people)?;
+                let verb = witness(&line.row, row, name, subjects, &near, people)?;
                 Some((*name, verb))
             },
         );
@@ -115,6 +116,14 @@ fn violations(
             faults.push(violated(line.row.span, row, name, verb));
         }
     }
+}
+
+/// Whether a row has objects and verbs in common with an invariant, for some caller; the others
+/// need no closer look.
+fn may_concern(never: &Row<'_>, row: &Row<'_>) -> bool {
+    let objects = never.object.as_ref().zip(row.object.as_ref());
+    objects.is_some_and(|(never, row)| never.may_meet(row))
+        && !shared_verbs(&never.verbs, &row.verbs).is_empty()
 }
 
 fn violated(never: Span, row: &Row<'_>, name: &str, verb: Option<&str>) -> Fault {
@@ -133,7 +142,7 @@ fn witness<'r>(
     row: &'r Row<'_>,
     name: &str,
     subjects: &[SubjectId],
-    syntax: &Syntax<'_>,
+    near: &[&Row<'_>],
     people: &People<'_>,
 ) -> Option<Option<&'r str>> {
     let common = never.object.as_ref()?.meet(row.object.as_ref()?, name)?;
@@ -141,8 +150,7 @@ fn witness<'r>(
         return None;
     }
     shared_verbs(&never.verbs, &row.verbs).into_iter().find(|verb| {
-        let denies: Vec<&Pattern> = syntax
-            .rows
+        let denies: Vec<&Pattern> = near
             .iter()
             .filter(|deny| deny.effect == Some(Effect::Deny) && includes(&deny.verbs, *verb))
             .filter(|deny| {

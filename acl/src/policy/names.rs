@@ -81,7 +81,9 @@ fn explain(text: &str, kind: Kind, place: Place) -> Fault {
         .chars()
         .filter_map(|c| if c.is_ascii() { Some(c.to_ascii_lowercase()) } else { look_alike(c) })
         .collect();
-    let help = if is_name(&mend) {
+    let help = if text.contains('#') {
+        "a comment stands on its own line, or after a row's effect".to_owned()
+    } else if is_name(&mend) {
         format!("write `{mend}`")
     } else {
         "a name is a-z or 0-9, then up to 62 of a-z 0-9 . _ -".to_owned()

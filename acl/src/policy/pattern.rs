@@ -75,6 +75,22 @@ impl Pattern {
         Some(Self { segments, extent: long.extent })
     }
 
+    /// Whether the patterns may [`meet`](Self::meet) for some caller or other.
+    pub(crate) fn may_meet(&self, other: &Self) -> bool {
+        let literals = |pattern: (&Segment, &Segment)| match pattern {
+            (Segment::Literal(left), Segment::Literal(right)) => left == right,
+            _ => true,
+        };
+        let (ours, theirs) = (self.segments.len(), other.segments.len());
+        let reaches = match (self.extent, other.extent) {
+            (Extent::Exact, Extent::Exact) => ours == theirs,
+            (Extent::Exact, Extent::Below) => ours > theirs,
+            (Extent::Below, Extent::Exact) => ours < theirs,
+            (Extent::Below, Extent::Below) => true,
+        };
+        reaches && self.segments.iter().zip(&other.segments).all(literals)
+    }
+
     /// Whether one of the objects of `self`, a result of [`meet`](Self::meet), escapes all of
     /// `others` for the caller `principal`.
     ///

@@ -1,5 +1,9 @@
 //! `expect` and `never`: a policy that breaks its own tests does not load.
 
+use bailiwick_acl::policy::object_pattern;
+use proptest::prelude::*;
+
+use super::world::Dice;
 use super::{key, load};
 
 #[track_caller]
@@ -87,4 +91,67 @@ fn where_no_keys_are_given_a_never_thinks_of_strangers_too() {
     let error = refused("never * | x | r\n* | x | r | allow");
     assert!(error.message.contains("anyone may"), "{error}");
     holds("never * | x/{self} | r\n* | y | r | allow");
+}
+
+/// A row without its effect, from few enough words that rows often meet.
+fn columns(dice: &mut Dice) -> [String; 3] {
+    let who = dice.pick(&["alice", "bob", "@both", "*"]);
+    let depth = 1 + dice.below(3);
+    let object: Vec<_> =
+        (0..depth).map(|_| dice.pick(&["a", "b", "alice", "*", "{self}"])).collect();
+    let below = dice.pick(&["", "", "/**"]);
+    let verb = dice.pick(&["r", "w", "r,w", "*"]);
+    [who.to_owned(), object.join("/") + below, verb.to_owned()]
+}
+
+/// Every object of up to four segments that matter, `new` standing for all that no row mentions.
+fn objects() -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut longest = vec![String::new()];
+    for _ in 0..4 {
+        let longer = |object: &String| {
+            ["a", "b", "alice", "bob", "carol", "new"].map(|name| format!("{object}/{name}"))
+        };
+        longest = longest.iter().flat_map(longer).collect();
+        all.extend(longest.iter().map(|object| object[1..].to_owned()));
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn a_never_is_violated_exactly_when_someone_may(seed: u64, rows in 1_usize..9) {
+        let mut dice = Dice(seed);
+        let mut text: String = ["alice", "bob", "carol"]
+            .iter()
+            .zip(1..)
+            .map(|(name, number)| format!("principal {name} = {}\n", key(number).1))
+            .collect();
+        text += "group @both = alice, bob\n";
+        for _ in 0..rows {
+            let effect = dice.pick(&["allow", "deny"]);
+            text += &format!("{} | {effect}\n", columns(&mut dice).join(" | "));
+        }
+        let [who, object, verbs] = columns(&mut dice);
+        let except = dice.pick(&["", "bob", "@both"]);
+        let clause = if except.is_empty() { String::new() } else { format!(" except {except}") };
+        let never = format!("never {who} | {object} | {verbs}{clause}\n");
+
+        let policy = load(&text).unwrap().policy;
+        let pattern = object_pattern(&object).unwrap();
+        let is = |name: &str, subject: &str| {
+            subject == "*" || subject == name || (subject == "@both" && name != "carol")
+        };
+        let tried: Vec<_> = if verbs == "*" { vec!["r", "w", "new"] } else { verbs.split(',').collect() };
+        let objects = objects();
+        let violated = ["alice", "bob", "carol"].iter().any(|name| {
+            is(name, &who) && !is(name, except) && objects.iter().any(|object| {
+                pattern.matches(object, name)
+                    && tried.iter().any(|verb| policy.explain(name, verb, object).is_allowed())
+            })
+        });
+        prop_assert_eq!(load(&(text.clone() + &never)).is_err(), violated, "{}{}", text, never);
+    }
 }

@@ -172,6 +172,8 @@ fn the_rest_of_the_grammar_is_refused_where_it_is_broken() {
     refused("Alice | x | r | allow", "1:1", "upper-case", "`alice`");
     refused("@stff | x | r | allow\ngroup @staff = a", "1:1", "unknown group", "`@staff`");
     refused("a | x | r | allow # \u{202e}", "1:21", "U+202E in a comment", "remove");
+    refused("a | x | r | allow\nexpect deny a w x # why", "2:19", "a comment", "own line");
+    refused("group @g = a, b # why", "1:16", "in a principal", "own line");
     refused("gruop @a = b", "1:1", "unknown directive", "`group`");
     refused("acl 2", "1:5", "version `2`", "acl 1");
     refused("serial 1\nserial 2", "2:8", "twice", "one");
@@ -317,6 +319,18 @@ fn a_row_that_can_never_matter_only_warns() {
     assert_eq!(loaded.warnings.len(), 1);
     assert_eq!((loaded.warnings[0].line, loaded.warnings[0].column), (2, 5));
     load(&format!("principal mallory = {}\nmallory | ** | * | deny", key(1).1)).unwrap();
+}
+
+#[test]
+fn the_digest_is_that_of_the_file() {
+    // printf '' | sha256sum
+    let digest = load("").unwrap().policy.digest();
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    let keys = Source { name: "keys", text: b"# none\n" };
+    let options = LoadOptions { principals: Some(keys), ..LoadOptions::default() };
+    let both = Policy::load(Source { name: "p", text: b"" }, &options).unwrap().policy;
+    assert_ne!(both.digest(), digest);
 }
 
 #[test]
