@@ -1,0 +1,16 @@
+//! The runtime's promises, tested through what users and peers see of it.
+#![allow(clippy::unwrap_used, reason = "a test that fails stops where it fails")]
+
+mod probe; // the services that are called
+mod raw; // a peer that builds its records by hand
+mod world; // a server, its policy and its clients
+
+mod calls; // what a call is, its limits included
+mod cuts; // what is known of a call whose connection was cut
+mod denials; // what never reaches a handler, and what goes on record
+mod drain; // how a server ends
+mod fake_server; // a server that breaks the protocol
+mod floods; // many connections
+mod outcomes; // every failure, and whether the call ran
+mod stalls; // a peer that stops in the middle of anything
+mod wire; // a client that breaks the protocol

@@ -1,0 +1,124 @@
+//! A server on a port of its own, the policy it enforces, and clients of it.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bailiwick::{
+    AuditLog, Channel, ChannelConfig, ConnectError, Context, Drained, Endpoint, Limits, PolicyFile,
+    Psk, PublicKey, Server, ServerBuilder, testing::test_identity,
+};
+use tokio::{sync::oneshot, task::JoinHandle, time};
+
+use crate::probe::{Counting, GreeterServer, ProbeClient, ProbeServer, State};
+
+/// Alice may do all, Bob may write one key, Mallory has a key and nothing else.
+const ROWS: &str = "\
+alice | probe | read | allow
+alice | table/* | write | allow
+alice | people/* | greet | allow
+bob | table/bob | write | allow
+";
+
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) server: PublicKey,
+    pub(crate) audit: AuditLog,
+    pub(crate) state: Arc<State>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<Drained>,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with_limits(Limits::default()).await
+    }
+
+    pub(crate) async fn with_limits(limits: Limits) -> Self {
+        Self::of(Server::builder(test_identity("server")).limits(limits)).await
+    }
+
+    pub(crate) async fn with_psk(psk: Psk) -> Self {
+        Self::of(Server::builder(test_identity("server")).psk(psk)).await
+    }
+
+    async fn of(builder: ServerBuilder) -> Self {
+        let (audit, state) = (AuditLog::memory(), State::new());
+        let bound = builder
+            .policy(PolicyFile::from_text("policy.acl", policy()))
+            .audit(audit.clone())
+            .service(ProbeServer::new(Counting(Arc::clone(&state))))
+            .service(GreeterServer::new(Counting(Arc::clone(&state))))
+            .listen(Endpoint::tcp("127.0.0.1:0"))
+            .bind()
+            .await
+            .unwrap();
+        let (address, server) = (bound.addresses()[0], bound.identity());
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(bound.serve_until(async {
+            let _ = stopped.await;
+        }));
+        Self { address, server, audit, state, stop: Some(stop), serving }
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::tcp(self.address.to_string())
+    }
+
+    /// A client that calls as `name`.
+    pub(crate) async fn client(&self, name: &str) -> ProbeClient {
+        ProbeClient::new(self.channel(name, Limits::default()).await.unwrap())
+    }
+
+    pub(crate) async fn channel(
+        &self,
+        name: &str,
+        limits: Limits,
+    ) -> Result<Channel, ConnectError> {
+        let config = ChannelConfig { limits, psk: None };
+        let identity = test_identity(name);
+        Channel::connect_with(self.endpoint(), self.server, identity, config).await
+    }
+
+    /// Begins the drain; [`drained`](Self::drained) says how it ended.
+    pub(crate) fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    pub(crate) async fn drained(self) -> Drained {
+        self.serving.await.unwrap()
+    }
+
+    /// The records whose field `key` is `value`.
+    pub(crate) fn records(&self, key: &str, value: &str) -> Vec<String> {
+        let field = format!("\"{key}\":\"{value}\"");
+        self.audit.lines().into_iter().filter(|line| line.contains(&field)).collect()
+    }
+
+    /// Waits until there is a record whose field `key` is `value`.
+    pub(crate) async fn recorded(&self, key: &str, value: &str) {
+        eventually(value, || !self.records(key, value).is_empty()).await;
+    }
+}
+
+fn policy() -> String {
+    let bound = ["alice", "bob", "mallory"]
+        .map(|name| format!("principal {name} = {}\n", test_identity(name).public_key()));
+    bound.concat() + ROWS
+}
+
+/// More time than any call here needs.
+pub(crate) fn cx() -> Context {
+    Context::within(Duration::from_secs(20))
+}
+
+/// Waits until `claim` holds.
+pub(crate) async fn eventually(what: &str, claim: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !claim() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it never came to this: {what}");
+        time::sleep(Duration::from_millis(5)).await;
+    }
+}
