@@ -135,16 +135,41 @@ def talk(address, server, identity):
     connection.close()
     print("a key update, a ping, a close answered by a close")
 
-    # A call number that does not rise ends the connection, and that one only.
-    connection = Client(address, server, identity)
-    call("get", text("hits"))
-    connection.next_call = 0
+    # Each ends its own connection, and that one only.
+    number = client.put_varint
+    get = client.method_id("Table", "get")
+    late = client.LP(b"\x01\0\0\0" + get + number(1000) + b"\0\0" + text("hits"))
+    many = client.LP(b"\x01\0\0\0" + get + number(1000) + b"\0" + number(65) + bytes(130))
+    for wrong, frames in {
+        "a call number twice": late + late,
+        "a length of zero": bytes(4),
+        "a length above max_frame": b"\xff" * 4,
+        "an unknown type": client.LP(b"\x0b"),
+        "a reply to a server": client.LP(b"\x02\0\0\0"),
+        "bytes behind the fields": client.LP(b"\x07\0\0"),
+        "a number longer than need be": client.LP(b"\x07\x80\0"),
+        "65 entries of metadata": many,
+    }.items():
+        ends(Client(address, server, identity), DATA, frames, "protocol_error", wrong)
+    ends(Client(address, server, identity), 6, b"", "protocol_error", "an unknown record")
+    ends(Client(address, server, identity), PING, b"x", "protocol_error", "a ping with content")
+    half = Client(address, server, identity)
+    half.socket.sendall(half.sending.seal(DATA, late[:9]))
+    ends(half, CLOSE, b"", "protocol_error", "a close amid a frame")
+    idle = Client(address, server, identity)
+    idle.socket.sendall(b"".join(idle.sending.seal(DATA) for _ in range(31)))
+    ends(idle, DATA, b"", "limit_exceeded", "the 32nd empty record")
+    print("what is no frame or record: protocol_error; the 32nd empty record: limit_exceeded")
+
+
+def ends(connection, kind, content, alert, wrong):
+    connection.socket.sendall(connection.sending.seal(kind, content))
     try:
-        call("get", text("hits"))
-        raise AssertionError("a call number was accepted twice")
-    except client.Alert as alert:
-        assert str(alert) == "protocol_error", alert
-    print("a repeated call number: protocol_error")
+        while True:
+            connection._read_frame()
+    except client.Alert as ended:
+        assert str(ended) == alert, (wrong, ended)
+    connection.socket.close()
 
 
 def refuse(address, server, seed):
