@@ -1,9 +1,6 @@
 //! `hashtable call`: one call, its value on stdout, its outcome in the exit code.
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    os::unix::ffi::OsStringExt as _,
-};
+use std::os::unix::ffi::OsStringExt as _;
 
 use bailiwick::{CallError, Context, Executed, service::Delivery};
 use bailiwick_acl::object;
@@ -13,6 +10,7 @@ use crate::{
     args::{CallArgs, Operation},
     dial::Dial,
     exit::{Exit, Failure},
+    output,
     service::{KEYS_PER_PAGE, TABLE, Table as _, TableClient, TableError},
 };
 
@@ -33,7 +31,7 @@ pub(crate) async fn run(args: CallArgs) -> Result<(), Failure> {
         Operation::Keys { prefix } => keys(&table, &cx, &prefix).await,
     };
     let output = called.map_err(|error| failure(&error, method, key.as_deref()))?;
-    print(&output)
+    output::value(&output)
 }
 
 /// The method that an operation calls, and the key it is about.
@@ -126,38 +124,9 @@ fn report(error: &CallError<TableError>, method: &'static str, key: Option<&str>
     }
 }
 
-/// Values are others' bytes: a terminal is shown them, and not steered by them.
-fn print(output: &[u8]) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    let written = if stdout.is_terminal() {
-        stdout.write_all(harmless(output).as_bytes())
-    } else {
-        stdout.write_all(output)
-    };
-    // The call has run; what is lost is its answer.
-    written.and_then(|()| stdout.flush()).map_err(|error| Failure::of(Exit::Service, error))
-}
-
-fn harmless(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    let shown = |c: char| match c {
-        '\n' | '\t' => c.to_string(),
-        c if c.is_control() || object::is_invisible(c) => c.escape_unicode().to_string(),
-        c => c.to_string(),
-    };
-    text.chars().map(shown).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_does_not_steer_the_terminal() {
-        assert_eq!(harmless(b"a\tb\n"), "a\tb\n");
-        assert_eq!(harmless(b"\x1b[2J\x9b\r"), "\\u{1b}[2J\u{fffd}\\u{d}");
-        assert_eq!(harmless("\u{202e}é".as_bytes()), "\\u{202e}é");
-    }
 
     #[test]
     fn each_operation_calls_a_method_that_there_is() {

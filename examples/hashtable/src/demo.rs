@@ -35,7 +35,9 @@ pub(crate) async fn run() -> Result<(), Failure> {
 
 async fn tell(stage: &Stage) -> Result<(), Report> {
     stage.say("A table, two people who may use it, a stranger and an impostor.");
-    stage.say(&format!("Every line after `$` is a command that you could type in {}.", stage.at()));
+    stage.say(
+        "Lines after `$` are commands that you could type; the README tells the same by hand.",
+    );
     let server = opening(stage).await?;
     allowed(stage, &server).await?;
     denied(stage, &server).await?;

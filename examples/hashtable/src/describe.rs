@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::{
     exit::{Exit, Failure},
+    output,
     service::TABLE,
 };
 
@@ -11,6 +12,5 @@ use crate::{
 pub(crate) fn run() -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(&json!({ "services": [TABLE] }))
         .map_err(|error| Failure::of(Exit::Service, error))?;
-    println!("{text}");
-    Ok(())
+    output::line(text)
 }

@@ -9,6 +9,8 @@ use std::{
 use bailiwick::{CallError, ConnectError, Executed, NotSent};
 use miette::{MietteHandlerOpts, Report};
 
+use crate::output;
+
 /// What a script can tell from the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -69,7 +71,7 @@ impl Failure {
 
     /// Says on stderr what happened and what to do about it.
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("{:?}", self.report);
+        output::tell(format_args!("{:?}", self.report));
         ExitCode::from(self.exit as u8)
     }
 }

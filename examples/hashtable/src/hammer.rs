@@ -15,6 +15,7 @@ use crate::{
     call,
     dial::Dial,
     exit::{Exit, Failure},
+    output,
     service::{Table as _, TableClient, TableError},
 };
 
@@ -86,7 +87,9 @@ pub(crate) async fn run(args: HammerArgs) -> Result<(), Failure> {
         final_value: read.as_ref().ok().copied(),
         seconds,
     };
-    println!("{}", serde_json::to_string(&summary).map_err(|e| Failure::of(Exit::Service, e))?);
+    let line =
+        serde_json::to_string(&summary).map_err(|error| Failure::of(Exit::Service, error))?;
+    output::line(line)?;
     summary.check(initial, read?)
 }
 

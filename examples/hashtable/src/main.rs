@@ -9,6 +9,7 @@ mod describe;
 mod dial;
 mod exit;
 mod hammer;
+mod output;
 mod paint;
 mod serve;
 mod service;
@@ -27,7 +28,9 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("hashtable: the system gives no threads or no epoll: {error}");
+            output::tell(format_args!(
+                "hashtable: the system gives no threads or no epoll: {error}"
+            ));
             return ExitCode::FAILURE;
         }
     };

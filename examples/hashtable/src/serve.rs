@@ -1,9 +1,6 @@
 //! `hashtable serve`: checks everything, says how to be reached, serves until a signal.
 
-use std::{
-    io::{self, Write as _},
-    process,
-};
+use std::{io, process};
 
 use bailiwick::{AuditLog, Drained, Endpoint, Identity, PolicyFile, Server};
 use miette::{Report, miette};
@@ -12,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     args::ServeArgs,
     exit::{Exit, Failure},
+    output,
     service::TableServer,
     store::Store,
 };
@@ -21,17 +19,22 @@ const INTERRUPTED: i32 = 130;
 
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(args.log).init();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(args.log)
+        // It would say by `eprintln` that stderr is gone, and panic.
+        .log_internal_errors(false)
+        .init();
     let mut signals = Signals::listen().map_err(refused)?;
     let server = start(args).await?;
     for warning in server.policy_warnings() {
-        eprintln!("{:?}", Report::new(warning.clone()));
+        output::tell(format_args!("{:?}", Report::new(warning.clone())));
     }
     announce(&server);
 
     let shutdown = async {
         signals.next().await;
-        eprintln!("draining: calls that run are answered; a second signal ends them");
+        output::tell("draining: calls that run are answered; a second signal ends them");
         tokio::spawn(async move {
             signals.next().await;
             process::exit(INTERRUPTED);
@@ -39,7 +42,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     };
     match server.serve_until(shutdown).await {
         Drained::Completely => {
-            eprintln!("stopped: every call that had begun was answered");
+            output::tell("stopped: every call that had begun was answered");
             Ok(())
         }
         Drained::CallsAborted => Err(Failure::new(
@@ -80,13 +83,12 @@ fn refused_with_help(error: impl miette::Diagnostic + Send + Sync + 'static) -> 
 
 /// A line for each address, of what `hashtable call` takes; scripts wait for it.
 fn announce(server: &Server) {
-    let mut stdout = io::stdout().lock();
     for address in server.addresses() {
         let endpoint = Endpoint::tcp(address.to_string());
+        let line = format!("ready: --connect {endpoint} --server {}", server.identity());
         // A server goes on serving, whether or not somebody reads this.
-        let _ = writeln!(stdout, "ready: --connect {endpoint} --server {}", server.identity());
+        let _ = output::line(line);
     }
-    let _ = stdout.flush();
 }
 
 /// The signals that ask a server to stop.

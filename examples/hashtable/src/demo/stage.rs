@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::broken;
-use crate::paint::Paint;
+use crate::{output, paint::Paint};
 
 /// How long a server may take to get ready, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,31 +61,31 @@ impl Stage {
         })
     }
 
-    /// The folder.
-    pub(super) fn at(&self) -> impl Display {
-        self.folder.path().display()
+    /// Whoever does not listen to the end is not told that it is over.
+    fn print(&self, line: impl Display) {
+        let _ = output::line(line);
     }
 
     pub(super) fn say(&self, words: &str) {
-        println!("{words}");
+        self.print(words);
     }
 
     pub(super) fn scene(&self, title: &str) {
         let number = self.scenes.fetch_add(1, Ordering::Relaxed) + 1;
-        println!("\n{}", self.paint.bold(format_args!("{number}. {title}")));
+        self.print(format_args!("\n{}", self.paint.bold(format_args!("{number}. {title}"))));
     }
 
     pub(super) fn remark(&self, words: &str) {
-        println!("   {}", self.paint.dim(format_args!("# {words}")));
+        self.print(format_args!("   {}", self.paint.dim(format_args!("# {words}"))));
     }
 
     pub(super) fn command(&self, words: &str) {
-        println!("   $ {words}");
+        self.print(format_args!("   $ {words}"));
     }
 
     pub(super) fn output(&self, lines: &str) {
-        for line in lines.lines().filter(|line| !line.trim().is_empty()) {
-            println!("     {}", line.trim_end());
+        for line in lines.trim_matches('\n').lines() {
+            self.print(format_args!("     {line}").to_string().trim_end());
         }
     }
 
@@ -176,9 +176,9 @@ impl Stage {
     }
 
     fn show_call(&self, dial: &str, who: &str, operation: &[&str]) {
-        let quoted = |word: &&str| match word.is_empty() || word.contains(' ') {
-            true => format!("'{word}'"),
-            false => (*word).to_owned(),
+        let quoted = |word: &&str| {
+            let plain = !word.is_empty() && !word.contains(' ');
+            if plain { (*word).to_owned() } else { format!("'{word}'") }
         };
         let operation: Vec<_> = operation.iter().map(quoted).collect();
         let operation = operation.join(" ");
@@ -209,7 +209,7 @@ impl Stage {
             Some(code) => self.paint.bad(format_args!("exit {code}")),
             None => self.paint.bad("killed"),
         };
-        println!("     {status}");
+        self.print(format_args!("     {status}"));
     }
 
     fn program<'a>(&self, arguments: impl Iterator<Item = &'a str>) -> Command {

@@ -61,14 +61,14 @@ fn every_call_counts_once_over_many_connections() {
 fn over_connections_that_break_no_call_runs_twice_and_none_is_forgotten() {
     let world = World::new();
     let server = world.serve();
-    let breaking = relay::start_breaking(server.address(), 2000);
+    let breaking = relay::start_breaking(server.address(), 1000);
     let ran = hammer_at(&world, &breaking, &server, "alice", "400", "4");
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let summary: Value = serde_json::from_str(&ran.stdout).unwrap();
     let count = |field: &str| summary[field].as_u64().unwrap();
     let (acknowledged, unknown) = (count("acknowledged"), count("unknown"));
     assert_eq!(acknowledged + unknown, 400, "every call was made in the end");
-    assert!(unknown >= 4, "connections did break: {summary}");
+    assert!(unknown > 0, "connections did break: {summary}");
     assert_eq!(count("distinct_replies"), acknowledged);
     assert!((acknowledged..=400).contains(&count("final_value")), "{summary}");
 }
