@@ -13,7 +13,7 @@ use std::{
 use bailiwick_acl::{self as acl, Caller, Denial, Grant, Monitor, Reason};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tracing::{Instrument, Span};
+use tracing::{Instrument, Level, Span};
 
 use crate::{
     context::{Arrival, Context, SessionInfo},
@@ -197,6 +197,10 @@ impl Request<'_> {
     }
 
     fn span(&self) -> Span {
+        // A span that nobody listens to is not free: its fields are recorded for `log`.
+        if !tracing::enabled!(Level::DEBUG) {
+            return Span::none();
+        }
         tracing::debug_span!(
             "call",
             service = self.method.service,

@@ -39,7 +39,11 @@ pub(crate) fn poll_read(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     ready!(socket.poll_readable(cx))?;
-    pin!(socket.read_buf(input.room())).poll(cx)
+    let read = ready!(pin!(socket.read_buf(input.room())).poll(cx));
+    if let Ok(count) = read {
+        input.arrived(count);
+    }
+    Poll::Ready(read)
 }
 
 /// Writes until `output` is empty.

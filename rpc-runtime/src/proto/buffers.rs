@@ -1,9 +1,9 @@
 //! What has been received and not read, and what is to be sent and has not been.
 
-/// How much is read at a time: a whole record, and the beginning of another.
-const READ_SIZE: usize = 68 * 1024;
+/// How much is read at a time: from a quiet peer, and from one that sends as fast as it is read.
+const READ_SIZE: (usize, usize) = (4 * 1024, 64 * 1024);
 
-/// An idle connection keeps no more than this in any buffer.
+/// A connection without traffic keeps no more than this in any buffer.
 const KEEP: usize = 2 * 1024;
 
 /// Bytes in the order they came. They are read from the front.
@@ -11,14 +11,21 @@ const KEEP: usize = 2 * 1024;
 pub(crate) struct Input {
     bytes: Vec<u8>,
     taken: usize,
+    /// How much came at once lately.
+    lately: usize,
 }
 
 impl Input {
     /// Room for the next read, behind what is there. Whoever reads appends to it.
     pub(crate) fn room(&mut self) -> &mut Vec<u8> {
         self.compact();
-        self.bytes.reserve(READ_SIZE.saturating_sub(self.bytes.len()).max(1024));
+        self.bytes.reserve((2 * self.lately).clamp(READ_SIZE.0, READ_SIZE.1));
         &mut self.bytes
+    }
+
+    /// `count` bytes were appended by one read: the next will have room for twice as much.
+    pub(crate) fn arrived(&mut self, count: usize) {
+        self.lately = count;
     }
 
     /// What has not been taken.
@@ -52,11 +59,16 @@ impl Input {
 pub(crate) struct Output {
     bytes: Vec<u8>,
     sent: usize,
+    /// How much memory the last batch took: the next gets it at once, without growing to it.
+    lately: usize,
 }
 
 impl Output {
     /// Where bytes to send are appended.
     pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve(self.lately);
+        }
         &mut self.bytes
     }
 
@@ -86,6 +98,7 @@ impl Output {
     /// Gives memory back while nothing is waiting to be sent.
     pub(crate) fn rest(&mut self) {
         if self.is_empty() {
+            self.lately = self.bytes.capacity().min(READ_SIZE.1);
             shrink(&mut self.bytes);
         }
     }

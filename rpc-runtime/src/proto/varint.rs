@@ -15,7 +15,18 @@ fn lowest_seven_bits(value: u64) -> u8 {
 
 /// Takes a value off the front of `bytes`; `None` if it is cut short, longer than it need be, or
 /// above `u64::MAX`.
+#[inline]
 pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    match **bytes {
+        [only, ref behind @ ..] if only < 0x80 => {
+            *bytes = behind;
+            Some(only.into())
+        }
+        _ => take_long(bytes),
+    }
+}
+
+fn take_long(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     for (index, &byte) in bytes.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7f);
