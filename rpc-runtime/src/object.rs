@@ -168,6 +168,15 @@ impl Names {
         }
     }
 
+    /// Gives memory back while no call is judged: one call may have listed a whole frame of names.
+    pub(crate) fn rest(&mut self) {
+        const KEEP: usize = 1024;
+        self.text.clear();
+        self.text.shrink_to(KEEP);
+        self.ends.clear();
+        self.ends.shrink_to(KEEP / 8);
+    }
+
     /// Whether an argument holds what may not stand in a segment, `/` for example.
     pub(crate) fn has_bad_segment(&self) -> bool {
         self.bad_segment
@@ -212,6 +221,14 @@ mod tests {
             objects.segments("").segment("secret");
         });
         assert!(leading.1, "{leading:?}");
+    }
+
+    #[test]
+    fn names_of_one_large_call_are_not_kept_until_the_next() {
+        let mut names = Names::default();
+        Objects::new(&mut names).listed(&vec!["x"; 100_000]);
+        names.rest();
+        assert!(names.text.capacity() <= 1024 && names.ends.capacity() <= 128);
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl<S: Socket> ServerDriver<S> {
             }
             if !self.read(cx) && !self.timer.arm(self.next_timeout(), cx) {
                 self.core.rest();
+                self.names.rest();
                 return Poll::Pending;
             }
         }

@@ -253,6 +253,9 @@ impl Client {
         self.input.rest();
         self.output.rest();
         self.frames.rest();
+        if let State::Open(session) = &mut self.state {
+            session.rest();
+        }
     }
 
     /// Why no session came about: the handshake's error, or how the connection ended and whether

@@ -54,6 +54,14 @@ impl Joiner {
         self.join(plain)
     }
 
+    /// Gives memory back while no frame is half here.
+    pub(crate) fn rest(&mut self) {
+        if !self.is_midway() {
+            self.partial = Vec::new();
+            self.spent = false;
+        }
+    }
+
     /// Whether a frame has begun and not ended.
     pub(crate) fn is_midway(&self) -> bool {
         !self.partial.is_empty() && !self.spent

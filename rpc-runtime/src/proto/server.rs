@@ -328,5 +328,8 @@ impl Server {
         self.input.rest();
         self.output.rest();
         self.frames.rest();
+        if let State::Open(session) = &mut self.state {
+            session.rest();
+        }
     }
 }

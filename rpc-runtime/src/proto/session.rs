@@ -216,6 +216,11 @@ impl Session {
         }
     }
 
+    /// Gives memory back while nothing is under way.
+    pub(crate) fn rest(&mut self) {
+        self.joiner.rest();
+    }
+
     pub(crate) fn last_received(&self) -> Instant {
         self.last_received
     }
