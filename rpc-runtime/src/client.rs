@@ -4,15 +4,15 @@ use std::{
     fmt,
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bailiwick_crypto::{Identity, Params, Psk, PublicKey, RecordLimits, Transport, initiator};
 use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::TcpStream, sync::Notify, time};
+use tokio::{net::TcpStream, sync::Notify, task::JoinHandle, time};
 
 use crate::{
     config::Limits,
@@ -29,6 +29,9 @@ use crate::{
     reply,
     service::MethodDescription,
 };
+
+/// How long closing may take.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// A session with a server, to call through. Clones share it; it closes when the last is dropped.
 ///
@@ -49,6 +52,8 @@ pub struct ChannelConfig {
 }
 
 struct Link {
+    /// The connection's task; aborting it is nobody's business but the runtime's.
+    connection: Mutex<Option<JoinHandle<()>>>,
     calls: SharedCalls,
     room: Arc<Notify>,
     client: PublicKey,
@@ -109,7 +114,7 @@ impl Channel {
         let client = identity.public_key();
         // Call numbers are counted for each channel, so each is a client life of its own.
         let incarnation = fresh_incarnation();
-        let calls = Arc::new(std::sync::Mutex::new(Calls::new(&config.limits)));
+        let calls = Arc::new(Mutex::new(Calls::new(&config.limits)));
         let handshake = initiator::Config {
             transport: Transport::Tcp,
             identity,
@@ -123,8 +128,9 @@ impl Channel {
         let mut driver = ClientDriver::new(socket, core, Arc::clone(&calls), Arc::clone(&room));
         poll_fn(|cx| driver.poll_connected(cx)).await;
         if let Progress::Connected = driver.core.progress() {
-            tokio::spawn(driver);
-            return Ok(Self { link: Arc::new(Link { calls, room, client, server, incarnation }) });
+            let connection = Mutex::new(Some(tokio::spawn(driver)));
+            let link = Link { connection, calls, room, client, server, incarnation };
+            return Ok(Self { link: Arc::new(link) });
         }
         Err(match driver.core.into_failure() {
             Ok(source) => ConnectError::NotTrusted { endpoint, source },
@@ -134,6 +140,21 @@ impl Channel {
             Err((_, false)) => ConnectError::NotThisServer { endpoint, server },
             Err((source, true)) => ConnectError::Ended { endpoint, source },
         })
+    }
+
+    /// Closes the session in good order and waits until the server can know, a second at most.
+    ///
+    /// Dropping the last clone closes it too, but a process that ends right then may be gone
+    /// before the close is sent. While other clones are in use this only drops one.
+    pub async fn close(self) {
+        let connection = match Arc::into_inner(self.link) {
+            Some(link) => link.connection.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            None => None,
+        };
+        if let Some(connection) = connection {
+            // A connection that does not end by itself is left to the runtime.
+            let _ = time::timeout(CLOSE, connection).await;
+        }
     }
 
     /// The key that this channel calls as.

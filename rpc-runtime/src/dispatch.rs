@@ -165,7 +165,7 @@ impl Request<'_> {
         let deadline = self.deadline();
         let span = self.span();
         let session = Arc::clone(self.session);
-        let arrival = Arrival { session, number: CallNumber(self.frame.call) };
+        let arrival = Arrival { session, number: CallNumber::new(self.frame.call) };
         let context = Context::arrived(deadline, self.frame.metadata, arrival);
         let header = self.header;
 

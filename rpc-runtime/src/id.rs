@@ -53,9 +53,15 @@ impl fmt::Debug for MethodId {
 
 /// A call's number within its client's incarnation; from 0, one more for each call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallNumber(pub(crate) u64);
+pub struct CallNumber(u64);
 
 impl CallNumber {
+    /// The number that stands as `number` on the wire.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
     /// The number as it stands on the wire.
     #[must_use]
     pub const fn get(self) -> u64 {
@@ -71,7 +77,7 @@ impl fmt::Display for CallNumber {
 
 /// One life of a process: 16 random bytes, made at its start.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Incarnation(pub(crate) [u8; 16]);
+pub struct Incarnation([u8; 16]);
 
 impl Incarnation {
     /// The incarnation with these bytes.

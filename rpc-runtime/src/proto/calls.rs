@@ -70,7 +70,7 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     pub(crate) fn number(&self) -> CallNumber {
-        CallNumber(self.number)
+        CallNumber::new(self.number)
     }
 }
 

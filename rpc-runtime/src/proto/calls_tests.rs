@@ -173,7 +173,7 @@ fn arguments_that_do_not_marshal_leave_no_trace() {
     });
     assert_eq!(refused.unwrap_err(), BeginError::NotSent(MarshalError::Encode.into()));
     assert!(!calls.has_frames());
-    assert_eq!(begin(&mut calls, now, 100).unwrap().number(), CallNumber(0));
+    assert_eq!(begin(&mut calls, now, 100).unwrap().number(), CallNumber::new(0));
 }
 
 #[test]
