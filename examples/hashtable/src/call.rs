@@ -19,19 +19,30 @@ pub(crate) async fn run(args: CallArgs) -> Result<(), Failure> {
     let cx = Context::within(args.dial.timeout);
     let table = Dial::read(&args.dial)?.connect(&cx).await?;
     let (method, key) = about(&args.operation);
-    let called = match args.operation {
-        Operation::Get { key } => get(&table, &cx, key).await?,
-        Operation::Put { key, value } => {
-            table.put(&cx, key, value.into_vec().into()).await.map(|()| Vec::new())
-        }
-        Operation::Delete { key } => table.delete(&cx, key).await.map(|()| Vec::new()),
-        Operation::Increment { key, by } => {
-            table.increment(&cx, key, by).await.map(|sum| format!("{sum}\n").into_bytes())
-        }
-        Operation::Keys { prefix } => keys(&table, &cx, &prefix).await,
-    };
-    let output = called.map_err(|error| failure(&error, method, key.as_deref()))?;
+    let called = operate(&table, &cx, args.operation).await;
+    let channel = table.channel().clone();
+    drop(table);
+    channel.close().await;
+    let output = called?.map_err(|error| failure(&error, method, key.as_deref()))?;
     output::value(&output)
+}
+
+async fn operate(
+    table: &TableClient,
+    cx: &Context,
+    operation: Operation,
+) -> Result<Result<Vec<u8>, CallError<TableError>>, Failure> {
+    Ok(match operation {
+        Operation::Get { key } => get(table, cx, key).await?,
+        Operation::Put { key, value } => {
+            table.put(cx, key, value.into_vec().into()).await.map(|()| Vec::new())
+        }
+        Operation::Delete { key } => table.delete(cx, key).await.map(|()| Vec::new()),
+        Operation::Increment { key, by } => {
+            table.increment(cx, key, by).await.map(|sum| format!("{sum}\n").into_bytes())
+        }
+        Operation::Keys { prefix } => keys(table, cx, &prefix).await,
+    })
 }
 
 /// The method that an operation calls, and the key it is about.
