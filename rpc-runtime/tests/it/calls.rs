@@ -135,8 +135,10 @@ async fn a_handler_that_passes_its_context_on_passes_its_deadline_on() {
 async fn a_huge_deadline_counts_as_the_servers_longest() {
     let world = World::start().await;
     let alice = world.client("alice").await;
-    let left = alice.remaining(&Context::within(Duration::MAX)).await.unwrap();
-    assert!((3_500_000_000..=3_600_000_000).contains(&left), "{left} µs");
+    let cx = Context::within(Duration::MAX);
+    for left in [alice.remaining(&cx).await.unwrap(), alice.patient(&cx).await.unwrap()] {
+        assert!((3_500_000_000..=3_600_000_000).contains(&left), "{left} µs");
+    }
 }
 
 #[tokio::test]
@@ -157,6 +159,16 @@ async fn a_methods_own_timeout_bounds_every_callers() {
     assert_eq!(alice.brief(&cx()).await, Err(late));
     eventually("the handler is dropped", || world.state.hanging() == 0).await;
     assert_eq!(world.state.begun(), 1);
+}
+
+#[tokio::test]
+async fn a_server_holds_a_method_to_its_timeout_whatever_the_client_asks_for() {
+    let world = World::start().await;
+    let mut client = Raw::client(&world, test_identity("alice")).await;
+    client.send(&request(0, method("brief"), &[])).await;
+    let late = time::timeout(Duration::from_secs(5), client.frame()).await.unwrap();
+    assert_eq!(late, [2, 0, 0, 4, 2], "the deadline is exceeded, and it may have run");
+    eventually("the handler is dropped", || world.state.hanging() == 0).await;
 }
 
 #[tokio::test]

@@ -204,6 +204,15 @@ async fn dropping_the_last_channel_closes_in_good_order() {
 }
 
 #[tokio::test]
+async fn closing_a_channel_waits_until_the_close_has_been_sent() {
+    let (listener, connecting) = dialled().await;
+    let mut server = Raw::server(&listener, test_identity("server")).await;
+    let channel = connecting.await.unwrap().unwrap();
+    time::timeout(Duration::from_secs(5), channel.close()).await.unwrap();
+    assert_eq!(server.rest().await, [Seen::Close, Seen::End]);
+}
+
+#[tokio::test]
 async fn dropping_a_call_cancels_it_at_the_server() {
     let mut scene = Scene::set().await;
     let call = scene.call().await;

@@ -13,4 +13,5 @@ mod fake_server; // a server that breaks the protocol
 mod floods; // many connections
 mod outcomes; // every failure, and whether the call ran
 mod stalls; // a peer that stops in the middle of anything
+mod startup; // what keeps a server from starting
 mod wire; // a client that breaks the protocol

@@ -27,6 +27,10 @@ pub(crate) trait Probe {
     #[rpc(timeout = "100ms")]
     async fn brief(&self, cx: &Context) -> Result<(), CallError>;
 
+    /// Microseconds left at the server, which lets no call take two hours.
+    #[rpc(timeout = "2h")]
+    async fn patient(&self, cx: &Context) -> Result<u64, CallError>;
+
     /// Microseconds left at the server.
     async fn remaining(&self, cx: &Context) -> Result<u64, CallError>;
 
@@ -154,6 +158,11 @@ impl Probe for Counting {
         self.0.begin();
         let _hanging = Hanging::count(&self.0.hanging);
         std::future::pending().await
+    }
+
+    async fn patient(&self, cx: &Context) -> Result<u64, CallError> {
+        self.0.begin();
+        Ok(micros(cx))
     }
 
     async fn remaining(&self, cx: &Context) -> Result<u64, CallError> {

@@ -235,6 +235,8 @@ async fn a_client_that_has_closed_its_side_still_gets_its_answers() {
     eventually("it hangs", || scene.world.state.hanging() == 1).await;
     client.send_close().await;
     tokio::io::AsyncWriteExt::shutdown(&mut client.socket).await.unwrap();
+    // Time for the server to meet the end of the stream.
+    time::sleep(Duration::from_millis(100)).await;
     scene.world.state.go.add_permits(1);
     assert_eq!(client.frame().await[..4], [2, 0, 0, 0]);
     assert_eq!(client.rest().await, [Seen::Close, Seen::End]);
