@@ -53,18 +53,33 @@ pub enum BadObject {
 ///
 /// The first reason, from the left, for which the name is not canonical.
 pub fn check(name: &str) -> Result<(), BadObject> {
+    each_segment(name, |_| ())
+}
+
+/// Checks a name as [`check`] does, and hands over its segments on the way, at most
+/// [`MAX_SEGMENTS`]. What was handed over counts only if the whole name turns out canonical.
+///
+/// One pass for both, so that the check and the look-up cannot cut a name differently.
+#[inline]
+pub(crate) fn each_segment<'n>(
+    name: &'n str,
+    mut each: impl FnMut(&'n str),
+) -> Result<(), BadObject> {
     if name.len() > MAX_BYTES {
         return Err(BadObject::TooLong);
     }
-    let mut segments = 0;
-    for segment in name.split('/') {
-        segments += 1;
-        if segments > MAX_SEGMENTS {
-            return Err(BadObject::TooManySegments);
+    let mut rest = name;
+    for _ in 0..MAX_SEGMENTS {
+        let (length, letters) = scan(rest)?;
+        let segment = &rest[..length];
+        check_scanned(segment, letters)?;
+        each(segment);
+        match rest.get(length + 1..) {
+            Some(below) => rest = below,
+            None => return Ok(()),
         }
-        check_segment(segment)?;
     }
-    Ok(())
+    Err(BadObject::TooManySegments)
 }
 
 /// Checks one segment of an object's name, such as an argument that fills one.
@@ -76,23 +91,11 @@ pub fn check_segment(segment: &str) -> Result<(), BadObject> {
     if segment.len() > MAX_BYTES {
         return Err(BadObject::TooLong);
     }
-    match segment {
-        "" => return Err(BadObject::Empty),
-        "." | ".." => return Err(BadObject::Dots),
-        _ => {}
+    let (length, letters) = scan(segment)?;
+    if length < segment.len() {
+        return Err(BadObject::Slash);
     }
-    // Nearly every name is plain ASCII, which is NFC by definition and has no invisible marks.
-    let mut plain = true;
-    for byte in segment.bytes() {
-        match byte {
-            b'/' => return Err(BadObject::Slash),
-            b'\\' => return Err(BadObject::Backslash),
-            0..0x20 | 0x7f => return Err(BadObject::Control),
-            0x80.. => plain = false,
-            _ => {}
-        }
-    }
-    if plain { Ok(()) } else { check_unicode(segment) }
+    check_scanned(segment, letters)
 }
 
 /// Whether `c` is a bidirectional mark or has no width, so that a reader cannot see it.
@@ -104,6 +107,54 @@ pub const fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
         | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}'
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Which characters were met.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Letters {
+    /// ASCII, which is NFC by definition and has no invisible marks. Nearly every name is.
+    Plain,
+    /// Others too.
+    Unicode,
+}
+
+/// Whether a byte is an ordinary character: ASCII without a meaning here.
+const ORDINARY: [bool; 256] = {
+    let mut ordinary = [false; 256];
+    let mut byte = 0x20;
+    while byte < 0x7f {
+        ordinary[byte] = byte != b'/' as usize && byte != b'\\' as usize;
+        byte += 1;
+    }
+    ordinary
+};
+
+/// The length of what lies before the first `/`, and which characters it has.
+#[inline]
+fn scan(text: &str) -> Result<(usize, Letters), BadObject> {
+    let mut letters = Letters::Plain;
+    for (at, byte) in text.bytes().enumerate() {
+        if ORDINARY[usize::from(byte)] {
+            continue;
+        }
+        match byte {
+            b'/' => return Ok((at, letters)),
+            b'\\' => return Err(BadObject::Backslash),
+            0x80.. => letters = Letters::Unicode,
+            _ => return Err(BadObject::Control),
+        }
+    }
+    Ok((text.len(), letters))
+}
+
+#[inline]
+fn check_scanned(segment: &str, letters: Letters) -> Result<(), BadObject> {
+    match (segment.as_bytes(), letters) {
+        ([], _) => Err(BadObject::Empty),
+        ([b'.'] | [b'.', b'.'], _) => Err(BadObject::Dots),
+        (_, Letters::Plain) => Ok(()),
+        (_, Letters::Unicode) => check_unicode(segment),
+    }
 }
 
 fn check_unicode(segment: &str) -> Result<(), BadObject> {

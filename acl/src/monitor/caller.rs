@@ -1,7 +1,9 @@
 //! Someone who has proven a key: the name, what goes on record, and the groups it belongs to.
 
-use arc_swap::{ArcSwap, Guard};
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 
 use crate::policy::{Policy, Principal, Subjects};
 
@@ -13,8 +15,10 @@ pub struct Caller {
     key: Option<([u8; 32], Box<str>)>,
     session: [u8; 8],
     peer: Box<str>,
-    /// Looked up again under each new revision of the policy.
-    subjects: ArcSwap<Subjects>,
+    /// As they were when the session began: no atomic operation reads them.
+    first: Subjects,
+    /// Looked up again under each new revision of the policy; none under the first.
+    later: ArcSwapOption<Subjects>,
 }
 
 impl Caller {
@@ -29,7 +33,8 @@ impl Caller {
             key: key.map(|(key, fingerprint)| (key, fingerprint.into())),
             session,
             peer: peer.into(),
-            subjects: ArcSwap::from_pointee(subjects),
+            first: subjects,
+            later: ArcSwapOption::empty(),
         }
     }
 
@@ -59,18 +64,29 @@ impl Caller {
 
     /// The principal with its groups under `policy`; `None` if that no longer knows the principal,
     /// or no longer binds the key to it.
-    pub(super) fn subjects(&self, policy: &Policy) -> Option<Guard<Arc<Subjects>>> {
-        let known = self.subjects.load();
-        if known.is_current(policy) {
-            return Some(known);
+    #[inline]
+    pub(super) fn subjects(&self, policy: &Policy) -> Option<Cow<'_, Subjects>> {
+        if self.first.is_current(policy) {
+            return Some(Cow::Borrowed(&self.first));
+        }
+        self.later_subjects(policy).map(Cow::Owned)
+    }
+
+    #[inline(never)] // so that `subjects` stays small
+    fn later_subjects(&self, policy: &Policy) -> Option<Subjects> {
+        let known = self.later.load();
+        if let Some(known) = known.as_deref()
+            && known.is_current(policy)
+        {
+            return Some(known.clone());
         }
         if let Some((key, _)) = &self.key
             && policy.principal_of(key).as_ref() != Some(&self.principal)
         {
             return None;
         }
-        let fresh = Arc::new(policy.subjects(self.principal.as_str())?);
-        self.subjects.store(Arc::clone(&fresh));
-        Some(Guard::from_inner(fresh))
+        let fresh = policy.subjects(self.principal.as_str())?;
+        self.later.store(Some(Arc::new(fresh.clone())));
+        Some(fresh)
     }
 }

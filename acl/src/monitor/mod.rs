@@ -249,6 +249,7 @@ impl Monitor {
         self.audit.recover((self.clock)()).map_err(|_| Denial::Unrecorded)
     }
 
+    #[cold]
     fn deny(
         &self,
         policy: &Policy,

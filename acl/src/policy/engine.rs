@@ -4,13 +4,16 @@
 //! that fit it, which is bounded at load, and not the number of rows. A decision allocates nothing.
 
 mod build;
-
-use std::collections::HashMap;
+mod key;
+mod table;
 
 use super::decision::{Decision, Effect, Reason};
 use super::pattern::Pattern;
 use super::people::SubjectId;
-use crate::object::MAX_SEGMENTS;
+use crate::object::{self, BadObject, MAX_SEGMENTS};
+use table::Table;
+
+pub(super) use table::Interner;
 
 /// Most nodes that one decision may visit, whatever the request; more than this refuses the file.
 pub const MAX_VISITS: u64 = 16_384;
@@ -36,20 +39,27 @@ const UNKNOWN: u32 = u32::MAX;
 /// The edges of a `*` and of a `{self}` while the trie is being built.
 const STAR: u32 = u32::MAX - 1;
 const CALLER: u32 = u32::MAX - 2;
+/// Lists up to this long are searched from end to end, longer ones by hash.
+const SHORT: u32 = 8;
+/// The empty range of a node that no row speaks of; others are never empty.
+const NOTHING: (u32, u32) = (0, 0);
 /// No line, no node: the root is nobody's child and lines begin at 1.
 const NONE: u32 = 0;
 const ROOT: u32 = 0;
 
 #[derive(Debug)]
 pub(super) struct Engine {
-    /// The literal segments of all rows. The requests' texts are looked up here, so the hash is
-    /// the keyed one of the standard library.
-    segments: HashMap<Box<str>, u32>,
+    /// The literal segments of all rows.
+    segments: Interner,
     nodes: Vec<Node>,
     /// Literal edges, sorted by (node, segment); each node knows its range.
     edges: Vec<(u32, u32)>,
+    /// The edges of the nodes with many, by (begin of the range, segment).
+    many_edges: Table,
     /// Grants, sorted by (node, extent, verb, subject); each node knows its ranges.
     grants: Vec<Grants>,
+    /// The grants of long ranges, by (begin of the range, verb, subject).
+    many_grants: Table,
     /// What each subject may ever do with a verb, sorted by (verb, subject).
     ever: Vec<Ever>,
 }
@@ -117,26 +127,27 @@ impl Engine {
         Ok(builder.finish(rows))
     }
 
-    /// Judges a canonical object name.
+    /// Judges an object name, which may be any text: it is cut, checked and looked up in one go.
+    ///
+    /// # Errors
+    ///
+    /// [`BadObject`] if the name is not canonical.
     pub(super) fn decide(
         &self,
         principal: &str,
         subjects: &[SubjectId],
         verb: VerbId,
         object: &str,
-    ) -> Decision {
+    ) -> Result<Decision, BadObject> {
         let mut names = Names { ids: [UNKNOWN; MAX_SEGMENTS], own: 0, count: 0, subjects, verb };
-        for segment in object.split('/') {
-            let Some(id) = names.ids.get_mut(names.count) else {
-                return Decision::denied(Reason::BadObject);
-            };
-            *id = self.segments.get(segment).copied().unwrap_or(UNKNOWN);
+        object::each_segment(object, |segment| {
+            names.ids[names.count] = self.segments.find(segment).unwrap_or(UNKNOWN);
             names.own |= u32::from(segment == principal) << names.count;
             names.count += 1;
-        }
+        })?;
         let mut found = Found::default();
         self.visit(ROOT, 0, &names, &mut found);
-        found.decision()
+        Ok(found.decision())
     }
 
     /// Judges a verb before the object is known: denied if no row can ever allow it.
@@ -153,53 +164,82 @@ impl Engine {
         found.decision()
     }
 
+    /// Follows the literal edges down, and calls itself for the wildcards on the way.
     fn visit(&self, node: u32, depth: usize, names: &Names<'_>, found: &mut Found) {
-        let node = &self.nodes[node as usize];
-        if depth == names.count {
-            return self.collect(node.exact, names, found);
+        let mut node = &self.nodes[node as usize];
+        for depth in depth..names.count {
+            if node.below != NOTHING {
+                self.collect(node.below, names, found);
+            }
+            if node.star != NONE {
+                self.visit(node.star, depth + 1, names, found);
+            }
+            if node.caller != NONE && names.own & (1 << depth) != 0 {
+                self.visit(node.caller, depth + 1, names, found);
+            }
+            match self.edge(node.edges, names.ids[depth]) {
+                Some(child) => node = &self.nodes[child as usize],
+                None => return,
+            }
         }
-        self.collect(node.below, names, found);
-        if let Some(child) = self.edge(node.edges, names.ids[depth]) {
-            self.visit(child, depth + 1, names, found);
-        }
-        if node.star != NONE {
-            self.visit(node.star, depth + 1, names, found);
-        }
-        if node.caller != NONE && names.own & (1 << depth) != 0 {
-            self.visit(node.caller, depth + 1, names, found);
-        }
+        self.collect(node.exact, names, found);
     }
 
+    #[inline]
     fn edge(&self, (from, to): (u32, u32), segment: u32) -> Option<u32> {
-        let edges = &self.edges[from as usize..to as usize];
-        if edges.len() <= 8 {
+        if to - from <= SHORT {
+            let edges = &self.edges[from as usize..to as usize];
             return edges.iter().find(|(at, _)| *at == segment).map(|(_, child)| *child);
         }
-        edges.binary_search_by_key(&segment, |(at, _)| *at).ok().map(|at| edges[at].1)
+        self.edge_of_many(from, segment)
     }
 
+    #[inline(never)] // so that `visit` stays small
+    fn edge_of_many(&self, from: u32, segment: u32) -> Option<u32> {
+        let hash = self.many_edges.key().pair(from, segment);
+        self.many_edges.exact(hash).map(|at| self.edges[at as usize].1)
+    }
+
+    #[inline]
     fn collect(&self, (from, to): (u32, u32), names: &Names<'_>, found: &mut Found) {
-        let grants = &self.grants[from as usize..to as usize];
-        // Either look for each subject among the grants or for each grant among the subjects.
-        if grants.len() <= 8 {
-            for grant in grants {
+        if to - from <= SHORT {
+            for grant in &self.grants[from as usize..to as usize] {
                 if (grant.verb == EVERY_VERB || grant.verb == names.verb)
-                    && names.subjects.binary_search(&grant.subject).is_ok()
+                    && includes(names.subjects, grant.subject)
                 {
                     found.add(grant.deny, grant.allow);
                 }
             }
-            return;
+        } else {
+            self.collect_many((from, to), names, found);
         }
+    }
+
+    /// Looks for each subject among the grants of a long range.
+    #[inline(never)] // so that `visit` stays small
+    fn collect_many(&self, (from, to): (u32, u32), names: &Names<'_>, found: &mut Found) {
         for verb in both(names.verb) {
             for subject in names.subjects {
-                let wanted = (verb, *subject);
-                let key = |grant: &Grants| (grant.verb, grant.subject);
-                if let Ok(at) = grants.binary_search_by_key(&wanted, key) {
-                    found.add(grants[at].deny, grants[at].allow);
+                let hash = self.many_grants.key().triple([from, verb, *subject]);
+                let at = self.many_grants.find(hash, |at| {
+                    let grant = &self.grants[at as usize];
+                    (from..to).contains(&at) && (grant.verb, grant.subject) == (verb, *subject)
+                });
+                if let Some(at) = at {
+                    let grant = &self.grants[at as usize];
+                    found.add(grant.deny, grant.allow);
                 }
             }
         }
+    }
+}
+
+/// Whether the sorted `subjects` include this one; most people are in few groups.
+fn includes(subjects: &[SubjectId], subject: SubjectId) -> bool {
+    if subjects.len() <= SHORT as usize {
+        subjects.contains(&subject)
+    } else {
+        subjects.binary_search(&subject).is_ok()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use super::engine::{CompiledRow, EVERY_VERB, Engine, MAX_VISITS};
+use super::engine::{CompiledRow, EVERY_VERB, Engine, Interner, MAX_VISITS, VerbId};
 use super::fault::{Fault, Place};
 use super::finding::{Files, PolicyErrors};
 use super::parse::{self, Contents};
@@ -83,7 +83,7 @@ fn build(
     people: &People<'_>,
     faults: &mut Vec<Fault>,
 ) -> Option<Policy> {
-    let mut verbs: HashMap<Box<str>, u32> = HashMap::new();
+    let mut verbs = Vec::new();
     let rows = compile(syntax, people, &mut verbs);
     let engine = match Engine::build(&rows) {
         Ok(engine) => engine,
@@ -110,17 +110,18 @@ fn build(
         revision,
         people: subjects.collect(),
         keys: keys.collect(),
-        verbs,
+        verbs: Interner::of(&verbs),
         engine,
     })
 }
 
-/// A row for each verb.
+/// A row for each verb. The verbs are numbered after [`EVERY_VERB`] as they come, and listed.
 fn compile<'p>(
     syntax: &'p Syntax<'_>,
     people: &People<'_>,
-    numbers: &mut HashMap<Box<str>, u32>,
+    listed: &mut Vec<&'p str>,
 ) -> Vec<CompiledRow<'p>> {
+    let mut numbers: HashMap<&str, VerbId> = HashMap::new();
     let mut rows = Vec::with_capacity(syntax.rows.len());
     for row in &syntax.rows {
         let subject = row.who.as_ref().and_then(|who| people.id(who));
@@ -134,11 +135,10 @@ fn compile<'p>(
             Verbs::Every => add(EVERY_VERB),
             Verbs::Listed(verbs) => {
                 for verb in verbs {
-                    let next = u32::try_from(numbers.len() + 1).unwrap_or(u32::MAX);
-                    add(match numbers.get(verb.text) {
-                        Some(number) => *number,
-                        None => *numbers.entry(verb.text.into()).or_insert(next),
-                    });
+                    add(*numbers.entry(verb.text).or_insert_with(|| {
+                        listed.push(verb.text);
+                        u32::try_from(listed.len()).unwrap_or(u32::MAX)
+                    }));
                 }
             }
         }

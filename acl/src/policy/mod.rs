@@ -28,8 +28,7 @@ mod syntax;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::object;
-use engine::Engine;
+use engine::{Engine, Interner};
 use people::SubjectId;
 
 pub use decision::{Decision, Effect, Reason, RowRef};
@@ -92,7 +91,7 @@ pub struct Policy {
     revision: u64,
     people: HashMap<Box<str>, Subjects>,
     keys: HashMap<[u8; 32], Principal>,
-    verbs: HashMap<Box<str>, u32>,
+    verbs: Interner,
     engine: Engine,
 }
 
@@ -144,10 +143,9 @@ impl Policy {
         let Some(subjects) = self.current(subjects) else {
             return Decision::denied(Reason::UnknownPrincipal);
         };
-        if object::check(object).is_err() {
-            return Decision::denied(Reason::BadObject);
-        }
-        self.engine.decide(subjects.principal.as_str(), &subjects.ids, self.verb(verb), object)
+        self.engine
+            .decide(subjects.principal.as_str(), &subjects.ids, self.verb(verb), object)
+            .unwrap_or(Decision::denied(Reason::BadObject))
     }
 
     /// Judges a request by names alone, as `acl explain` does; an unknown principal comes first.
@@ -199,6 +197,7 @@ impl Policy {
         self.revision
     }
 
+    #[inline]
     fn current<'s>(&'s self, subjects: &'s Subjects) -> Option<&'s Subjects> {
         if subjects.revision == self.revision {
             return Some(subjects);
@@ -208,7 +207,7 @@ impl Policy {
 
     /// A verb that no row mentions has a number of its own, which no grant has.
     fn verb(&self, verb: &str) -> u32 {
-        self.verbs.get(verb).copied().unwrap_or(u32::MAX)
+        self.verbs.find(verb).map_or(u32::MAX, |place| engine::EVERY_VERB + 1 + place)
     }
 }
 

@@ -2,15 +2,21 @@
 
 use std::collections::HashMap;
 
-use super::{CALLER, CompiledRow, Engine, Ever, Found, Grants, NONE, Node, ROOT, STAR, first};
+use super::key::{Hashed, Key};
+use super::table::{Interner, Table};
+use super::{
+    CALLER, CompiledRow, Engine, Ever, Found, Grants, NONE, Node, ROOT, SHORT, STAR, first,
+};
 use crate::policy::decision::Effect;
 use crate::policy::engine::VerbId;
 use crate::policy::pattern::{Extent, Segment};
 use crate::policy::people::SubjectId;
 
 #[derive(Default)]
-pub(super) struct Builder {
-    segments: HashMap<Box<str>, u32>,
+pub(super) struct Builder<'p> {
+    segments: HashMap<&'p str, u32>,
+    /// The segments in the order of their numbers.
+    texts: Vec<&'p str>,
     edges: HashMap<(u32, u32), u32>,
     /// The parent and the edge of each node but the root; a child has a higher number.
     parents: Vec<(u32, u32)>,
@@ -18,8 +24,8 @@ pub(super) struct Builder {
     ends: Vec<u32>,
 }
 
-impl Builder {
-    pub(super) fn add(&mut self, row: &CompiledRow<'_>) {
+impl<'p> Builder<'p> {
+    pub(super) fn add(&mut self, row: &CompiledRow<'p>) {
         let mut node = ROOT;
         for segment in &row.object.segments {
             let edge = match segment {
@@ -36,13 +42,12 @@ impl Builder {
         self.ends.push(node);
     }
 
-    fn intern(&mut self, text: &str) -> u32 {
-        if let Some(id) = self.segments.get(text) {
-            return *id;
-        }
-        let id = number(self.segments.len());
-        self.segments.insert(text.into(), id);
-        id
+    fn intern(&mut self, text: &'p str) -> u32 {
+        let next = number(self.texts.len());
+        *self.segments.entry(text).or_insert_with(|| {
+            self.texts.push(text);
+            next
+        })
     }
 
     /// An upper bound for the nodes that any one request can visit: at each node a segment follows
@@ -76,7 +81,10 @@ impl Builder {
         for (at, (parent, ..)) in literal.iter().enumerate() {
             extend(&mut nodes[*parent as usize].edges, at);
         }
-        let edges = literal.into_iter().map(|(_, segment, child)| (segment, child)).collect();
+        let edges: Vec<_> =
+            literal.into_iter().map(|(_, segment, child)| (segment, child)).collect();
+        let many_edges =
+            index(nodes.iter().map(|node| node.edges), |key, from, at| key.pair(from, edges[at].0));
 
         let mut keyed: Vec<_> = rows.iter().zip(&self.ends).collect();
         keyed.sort_by_key(|(row, node)| {
@@ -106,8 +114,23 @@ impl Builder {
             grants[at].deny = first(grants[at].deny, deny);
             grants[at].allow = first(grants[at].allow, allow);
         }
-        Engine { segments: self.segments, nodes, edges, grants, ever: ever(rows) }
+        let ranges = nodes.iter().flat_map(|node| [node.exact, node.below]);
+        let many_grants =
+            index(ranges, |key, from, at| key.triple([from, grants[at].verb, grants[at].subject]));
+        let segments = Interner::of(&self.texts);
+        Engine { segments, nodes, edges, many_edges, grants, many_grants, ever: ever(rows) }
     }
+}
+
+/// A table of what lies in the long ranges; `hash` hashes a range's begin and one of its places.
+fn index(
+    ranges: impl Iterator<Item = (u32, u32)>,
+    hash: impl Fn(Key, u32, usize) -> Hashed,
+) -> Table {
+    let long = ranges.filter(|(from, to)| to - from > SHORT);
+    let (entries, begins): (Vec<_>, Vec<_>) =
+        long.flat_map(|(from, to)| (from..to).map(move |at| (at, from))).unzip();
+    Table::of(&entries, |key, nth| hash(key, begins[nth], entries[nth] as usize))
 }
 
 fn ever(rows: &[CompiledRow<'_>]) -> Vec<Ever> {
@@ -151,6 +174,6 @@ fn extend(range: &mut (u32, u32), at: usize) {
 }
 
 /// A file of 2^32 segments would not have fitted in memory before.
-fn number(count: usize) -> u32 {
+pub(super) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(CALLER - 1)
 }

@@ -1,0 +1,167 @@
+//! The keyed hash of the tables: a polynomial over the field of 2^61 - 1, at a random point.
+//!
+//! Two different texts are two different polynomials, and those of n words agree at n points at
+//! most; whoever does not know the point finds texts that collide with probability n / 2^61
+//! (Carter and Wegman, 1979). That is proven for every pair of texts, which faster hashes without
+//! a key schedule do not offer. It hides no key from someone who sees hashes, and nobody does:
+//! the tables are built at load, never grow, and bound what any look-up costs.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+
+const PRIME: u64 = (1 << 61) - 1;
+
+/// Bytes of text in a word: below the prime with a bit to spare, for the mark at the end.
+const WORD: usize = 7;
+
+/// The secret point.
+#[derive(Clone, Copy)]
+pub(super) struct Key(u64);
+
+/// A hash: where to begin in a table, and what to compare there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Hashed {
+    pub(super) place: u32,
+    pub(super) tag: u64,
+}
+
+/// The bit of the tags that are no more than a hash. A text of up to [`WORD`] bytes is its own tag,
+/// without this bit, so it is never taken for a longer one.
+const VAGUE: u64 = 1 << 63;
+
+impl Key {
+    /// Another key at each call, from the operating system's randomness by way of the standard
+    /// library.
+    pub(super) fn random() -> Self {
+        // 0 and 1 would make every polynomial a constant or a sum.
+        Self(RandomState::new().hash_one(()) % (PRIME - 2) + 2)
+    }
+
+    pub(super) fn text(self, text: &str) -> Hashed {
+        if is_short(text) { self.short_text(text) } else { self.long_text(text) }
+    }
+
+    /// The hash of a text that [`is_short`]; its tag is the text.
+    #[inline]
+    pub(super) fn short_text(self, text: &str) -> Hashed {
+        let word = last_word(text.as_bytes());
+        Hashed { place: spread(self.step(1, word)).0, tag: word }
+    }
+
+    /// The hash of any other; texts with the same tag may differ.
+    pub(super) fn long_text(self, text: &str) -> Hashed {
+        let mut rest = text.as_bytes();
+        // Begins at 1 so that a first word of zeros counts.
+        let mut sum = 1;
+        while let Some(word) = rest.first_chunk::<8>() {
+            sum = self.step(sum, u64::from_le_bytes(*word) & (u64::MAX >> 8));
+            rest = &rest[WORD..];
+        }
+        vague(self.step(sum, last_word(rest)))
+    }
+
+    /// The hash of two numbers, which are the tag.
+    #[inline]
+    pub(super) fn pair(self, one: u32, two: u32) -> Hashed {
+        let sum = self.step(self.step(1, u64::from(one)), u64::from(two));
+        Hashed { place: spread(sum).0, tag: u64::from(one) << 32 | u64::from(two) }
+    }
+
+    /// The hash of three numbers; others may have the same tag.
+    pub(super) fn triple(self, numbers: [u32; 3]) -> Hashed {
+        vague(numbers.into_iter().fold(1, |sum, number| self.step(sum, u64::from(number))))
+    }
+
+    /// `(sum + word) * key`, below 2^61 + 8, which is the remainder or little more.
+    #[inline]
+    fn step(self, sum: u64, word: u64) -> u64 {
+        let product = u128::from(sum + word) * u128::from(self.0);
+        // 2^61 is 1 in this field, so the upper bits are simply added; twice, for the carry.
+        let low = product & u128::from(PRIME);
+        let sum = u64::try_from(low + (product >> 61)).unwrap_or(0);
+        (sum & PRIME) + (sum >> 61)
+    }
+}
+
+/// Whether a text fits a tag.
+#[inline]
+pub(super) const fn is_short(text: &str) -> bool {
+    text.len() <= WORD
+}
+
+/// The last 0 to 7 bytes, and a mark where they end.
+#[inline]
+fn last_word(bytes: &[u8]) -> u64 {
+    let mark = 1 << (8 * bytes.len());
+    let word = match (bytes, bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (_, Some(first), Some(last)) => {
+            let shift = 8 * (bytes.len() - 4);
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << shift
+        }
+        ([a, b, c], ..) => u64::from(u32::from_le_bytes([*a, *b, *c, 0])),
+        ([a, b], ..) => u64::from(u16::from_le_bytes([*a, *b])),
+        ([a], ..) => u64::from(*a),
+        _ => 0,
+    };
+    word | mark
+}
+
+#[inline]
+fn vague(sum: u64) -> Hashed {
+    let (place, rest) = spread(sum);
+    Hashed { place, tag: rest | VAGUE }
+}
+
+/// A place and further bits, spread one to one so that rows of numbers do not stay rows.
+#[inline]
+fn spread(sum: u64) -> (u32, u64) {
+    let spread = (sum ^ (sum >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((spread >> 32) as u32, spread)
+}
+
+/// Keeps the point to itself.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_step_is_the_field_s_own_arithmetic() {
+        let key = Key(PRIME - 1);
+        for (sum, word) in [(1, 0), (PRIME + 7, (1 << 57) - 1), (12_345, 1 << 56)] {
+            let exact = u128::from(sum + word) * u128::from(key.0) % u128::from(PRIME);
+            let got = key.step(sum, word);
+            assert_eq!(u128::from(got % PRIME), exact);
+            assert!(got < PRIME + 8);
+        }
+    }
+
+    #[test]
+    fn texts_that_differ_in_length_or_in_zeros_only_differ_in_hash() {
+        let key = Key::random();
+        let mut seen = HashSet::new();
+        for length in 0..40 {
+            let zeros = "\0".repeat(length);
+            let mut texts = vec![zeros.clone()];
+            texts.extend((0..length).map(|at| format!("{}a{}", &zeros[..at], &zeros[at + 1..])));
+            for text in texts {
+                let hash = key.text(&text);
+                assert_eq!(hash.tag & VAGUE != 0, length > WORD);
+                assert!(seen.insert(hash), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_gives_another_hash() {
+        assert_ne!(Key::random().text("exam.txt"), Key::random().text("exam.txt"));
+        assert_eq!(format!("{:?}", Key::random()), "Key { .. }");
+    }
+}
