@@ -27,9 +27,12 @@ impl Dice {
 
 const PRINCIPALS: [&str; 4] = ["alice", "bob", "carol", "dave.9_x-y"];
 const VERBS: [&str; 3] = ["read", "write", "admin"];
-/// Few, so that rows and requests often meet; some need escapes, some are names.
-const SEGMENTS: [&str; 11] =
-    ["a", "b", "c", "alice", "bob", "*", "{self}", "a|b", "é ß", "x*y", "..."];
+/// Few, so that rows and requests often meet; some need escapes, some are names, and some are long
+/// and nearly alike.
+const SEGMENTS: [&str; 14] = [
+    "a", "b", "c", "alice", "bob", "*", "{self}", "a|b", "é ß", "x*y", "...", "lecture",
+    "lectures", "lecturer",
+];
 const BAD: [&str; 6] = ["", "a//b", "../a", "a/./b", "a\\b", "/a"];
 
 /// A policy of `rows` rows: what it means, and its text.
