@@ -189,7 +189,7 @@ impl Channel {
     {
         let ticket = self.link.begin(method, cx, arguments).await?;
         let call = self.link.key(ticket.number());
-        let answer = Waiting { link: &self.link, ticket: Some(ticket) }.await;
+        let answer = Waiting { link: &self.link, ticket: Some(ticket), begun_now: true }.await;
         reply::read(answer, method, call)
     }
 }
@@ -217,9 +217,10 @@ impl Link {
         let header = Header { method: method.id, deadline, metadata: cx.metadata() };
         let mut waited = false;
         loop {
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
             let begun = {
                 let mut calls = lock(&self.calls);
-                let begun = calls.begin(&header, now, |out| marshal::encode(arguments, out));
+                let begun = calls.begin(&header, now, waker, |out| marshal::encode(arguments, out));
                 if waited && !calls.is_full() {
                     // Whoever waits behind gets the room that is left.
                     self.room.notify_one();
@@ -255,12 +256,17 @@ impl Drop for Link {
 struct Waiting<'a> {
     link: &'a Link,
     ticket: Option<Ticket>,
+    /// Not polled yet: the call has begun in this same poll of the task, with its waker.
+    begun_now: bool,
 }
 
 impl Future for Waiting<'_> {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Answer> {
+        if std::mem::take(&mut self.begun_now) {
+            return Poll::Pending;
+        }
         let Some(ticket) = &self.ticket else { return Poll::Pending };
         let polled = lock(&self.link.calls).poll(ticket, cx);
         if polled.is_ready() {

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use bailiwick_acl::AuditId;
-use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     error::{CallError, Executed, ProtocolError, Unavailable},
     id::CallKey,
     marshal,
-    proto::{calls::Answer, frame::FrameWriter, varint},
+    proto::{
+        calls::{Answer, Body},
+        frame::FrameWriter,
+        varint,
+    },
     service::MethodDescription,
 };
 
@@ -115,16 +118,18 @@ pub(crate) fn read<T: DeserializeOwned, E: DeserializeOwned>(
     }
 }
 
-fn decode<T: DeserializeOwned>(body: &Bytes) -> Option<T> {
-    if body.len() < marshal::BORROW_FROM {
-        marshal::decode(body).ok()
-    } else {
-        marshal::decode_shared(body).ok()
+fn decode<T: DeserializeOwned>(body: &Body) -> Option<T> {
+    match body {
+        Body::Copied(bytes) => marshal::decode(bytes).ok(),
+        Body::Owned(message) => marshal::decode_shared(message).ok(),
     }
 }
 
-fn read_refusal<E>(status: u8, body: &[u8], method: &MethodDescription) -> CallError<E> {
-    let mut rest = body;
+fn read_refusal<E>(status: u8, body: &Body, method: &MethodDescription) -> CallError<E> {
+    let mut rest = match body {
+        Body::Copied(bytes) => &bytes[..],
+        Body::Owned(message) => &message[..],
+    };
     let detail = varint::take(&mut rest).filter(|_| rest.is_empty());
     match (status, detail) {
         (DENIED, Some(audit)) => CallError::Denied(AuditId(audit)),

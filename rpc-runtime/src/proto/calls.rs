@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use slab::Slab;
+use smallvec::SmallVec;
 
 use super::frame::{self, FrameTooLong, FrameWriter, Reply};
 use crate::{
@@ -34,7 +35,7 @@ const MAX_PONG_BACKLOG: usize = 64 * 1024;
 pub(crate) enum Answer {
     Reply {
         status: u8,
-        body: Bytes,
+        body: Body,
     },
     DeadlineExceeded(Executed),
     NotSent(NotSent),
@@ -42,6 +43,15 @@ pub(crate) enum Answer {
     Lost,
     /// The server closed in good order without answering: it ran nothing more.
     Refused,
+}
+
+/// What a reply brought, in the caller's own memory.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Body {
+    /// Copied out of the receive buffer; most replies fit without an allocation.
+    Copied(SmallVec<[u8; 96]>),
+    /// A large one, in the allocation that it was joined in.
+    Owned(Bytes),
 }
 
 /// Why a call could not begin.
@@ -129,11 +139,12 @@ impl Calls {
         }
     }
 
-    /// Marshals a request and begins to wait for its answer.
+    /// Marshals a request and begins to wait for its answer; `waker` is woken once it is there.
     pub(crate) fn begin(
         &mut self,
         header: &Header<'_>,
         now: Instant,
+        waker: Waker,
         arguments: impl FnOnce(&mut Vec<u8>) -> Result<(), MarshalError>,
     ) -> Result<Ticket, BeginError> {
         self.may_begin(header, now)?;
@@ -149,7 +160,8 @@ impl Calls {
         frame.finish(self.max_frame)?;
 
         let deadline = header.deadline;
-        self.waiting.insert(Waiting { number, deadline, offset, waker: None, answer: None });
+        let waker = Some(waker);
+        self.waiting.insert(Waiting { number, deadline, offset, waker, answer: None });
         self.window.push_back(Some(slot));
         if self.deadline.is_none_or(|earliest| deadline < earliest) {
             self.deadline = Some(deadline);
@@ -212,7 +224,7 @@ impl Calls {
     }
 
     /// A reply came. One to a call that nobody waits for is dropped.
-    pub(crate) fn complete(&mut self, reply: &Reply<'_>, body: Bytes) -> Result<(), ProtocolError> {
+    pub(crate) fn complete(&mut self, reply: &Reply<'_>, body: Body) -> Result<(), ProtocolError> {
         if reply.call >= self.floor + self.window.len() as u64 {
             return Err(ProtocolError::CallNumber);
         }

@@ -13,7 +13,7 @@ fn begin(calls: &mut Calls, now: Instant, timeout_ms: u64) -> Result<Ticket, Beg
         deadline: now + Duration::from_millis(timeout_ms),
         metadata: &Metadata::default(),
     };
-    calls.begin(&header, now, |out| {
+    calls.begin(&header, now, Waker::noop().clone(), |out| {
         out.push(9);
         Ok(())
     })
@@ -27,8 +27,12 @@ fn reply(call: u64) -> Reply<'static> {
     Reply { call, attempt: 0, status: 0, body: &[] }
 }
 
+fn empty() -> Body {
+    Body::Copied(SmallVec::new())
+}
+
 fn answered() -> Poll<Answer> {
-    Poll::Ready(Answer::Reply { status: 0, body: Bytes::new() })
+    Poll::Ready(Answer::Reply { status: 0, body: empty() })
 }
 
 /// The frames that wait, parsed: call and floor of requests.
@@ -53,10 +57,10 @@ fn answers_find_their_calls_in_any_order() {
     let mut calls = calls(&Limits::default());
     let first = begin(&mut calls, now, 100).unwrap();
     let second = begin(&mut calls, now, 100).unwrap();
-    calls.complete(&reply(1), Bytes::new()).unwrap();
+    calls.complete(&reply(1), empty()).unwrap();
     assert_eq!(poll(&mut calls, &first), Poll::Pending);
     assert_eq!(poll(&mut calls, &second), answered());
-    calls.complete(&reply(0), Bytes::new()).unwrap();
+    calls.complete(&reply(0), empty()).unwrap();
     assert_eq!(poll(&mut calls, &first), answered());
 }
 
@@ -67,11 +71,11 @@ fn the_floor_is_the_oldest_call_without_an_answer() {
     for _ in 0..3 {
         begin(&mut calls, now, 100).unwrap();
     }
-    calls.complete(&reply(2), Bytes::new()).unwrap();
-    calls.complete(&reply(0), Bytes::new()).unwrap();
+    calls.complete(&reply(2), empty()).unwrap();
+    calls.complete(&reply(0), empty()).unwrap();
     begin(&mut calls, now, 100).unwrap();
     assert_eq!(requests(&mut calls), [(0, 0), (1, 0), (2, 0), (3, 1)]);
-    calls.complete(&reply(1), Bytes::new()).unwrap();
+    calls.complete(&reply(1), empty()).unwrap();
     begin(&mut calls, now, 100).unwrap();
     assert_eq!(requests(&mut calls), [(4, 3)]);
 }
@@ -79,7 +83,7 @@ fn the_floor_is_the_oldest_call_without_an_answer() {
 #[test]
 fn an_answer_to_a_call_never_made_breaks_the_protocol() {
     let mut calls = calls(&Limits::default());
-    let unasked = calls.complete(&reply(0), Bytes::new());
+    let unasked = calls.complete(&reply(0), empty());
     assert_eq!(unasked, Err(ProtocolError::CallNumber));
 }
 
@@ -89,7 +93,7 @@ fn an_answer_that_nobody_waits_for_is_dropped() {
     let mut calls = calls(&Limits::default());
     let ticket = begin(&mut calls, now, 100).unwrap();
     calls.abandon(&ticket);
-    assert_eq!(calls.complete(&reply(0), Bytes::new()), Ok(()));
+    assert_eq!(calls.complete(&reply(0), empty()), Ok(()));
     assert_eq!(calls.in_flight(), 0);
 }
 
@@ -121,7 +125,7 @@ fn calls_beyond_the_limit_wait_until_one_is_over() {
     let mut calls = calls(&Limits { max_calls_in_flight: 1, ..Limits::default() });
     let ticket = begin(&mut calls, now, 100).unwrap();
     assert_eq!(begin(&mut calls, now, 100).unwrap_err(), BeginError::Full);
-    calls.complete(&reply(0), Bytes::new()).unwrap();
+    calls.complete(&reply(0), empty()).unwrap();
     assert_eq!(poll(&mut calls, &ticket), answered());
     assert!(begin(&mut calls, now, 100).is_ok());
 }
@@ -167,7 +171,7 @@ fn arguments_that_do_not_marshal_leave_no_trace() {
         deadline: now + Duration::from_secs(1),
         metadata: &Metadata::default(),
     };
-    let refused = calls.begin(&header, now, |out| {
+    let refused = calls.begin(&header, now, Waker::noop().clone(), |out| {
         out.push(1);
         Err(MarshalError::Encode)
     });
@@ -184,6 +188,6 @@ fn metadata_above_their_limit_are_not_sent() {
     metadata.insert("ab".into(), "cd".into());
     let deadline = now + Duration::from_secs(1);
     let header = Header { method: MethodId::new(1), deadline, metadata: &metadata };
-    let refused = calls.begin(&header, now, |_| Ok(())).unwrap_err();
+    let refused = calls.begin(&header, now, Waker::noop().clone(), |_| Ok(())).unwrap_err();
     assert_eq!(refused, BeginError::NotSent(NotSent::MetadataTooLarge { size: 4, limit: 3 }));
 }

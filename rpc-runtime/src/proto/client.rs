@@ -10,12 +10,11 @@ use bailiwick_crypto::{
     handshake::{MessageKind, message_len},
     initiator::{self, AwaitingResp},
 };
-use bytes::Bytes;
 use rand_core::CryptoRng;
 
 use super::{
     buffers::{Input, Output},
-    calls::Calls,
+    calls::{Body, Calls},
     frame::Frame,
     joiner::Joined,
     session::{Event, Failure, Flow, Session},
@@ -280,9 +279,11 @@ impl Reading<'_> {
     fn event(&mut self, event: Event<'_>) -> Result<Flow, ProtocolError> {
         *self.confirmed = true;
         match event {
-            Event::Frame(Joined::Lent(bytes)) => self.frame(bytes, Bytes::copy_from_slice)?,
+            Event::Frame(Joined::Lent(bytes)) => {
+                self.frame(bytes, |body| Body::Copied(body.into()))?;
+            }
             Event::Frame(Joined::Owned(message)) => {
-                self.frame(&message, |body| message.slice_ref(body))?;
+                self.frame(&message, |body| Body::Owned(message.slice_ref(body)))?;
             }
             Event::Close | Event::Alive => {}
         }
@@ -292,7 +293,7 @@ impl Reading<'_> {
     fn frame(
         &mut self,
         bytes: &[u8],
-        own: impl FnOnce(&[u8]) -> Bytes,
+        own: impl FnOnce(&[u8]) -> Body,
     ) -> Result<(), ProtocolError> {
         match Frame::parse(bytes, self.max_metadata)? {
             Frame::Reply(reply) => self.calls.complete(&reply, own(reply.body))?,
