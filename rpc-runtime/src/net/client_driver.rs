@@ -2,13 +2,13 @@
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task};
 
 use super::{
     socket::{self, Socket},
@@ -89,15 +89,14 @@ impl<S: Socket> ClientDriver<S> {
     /// Lets callers that are ready to run add their requests to the batch before it is written:
     /// one write for all of them. A lone call does not wait.
     fn yield_to_callers(&mut self, cx: &mut Context<'_>) -> bool {
-        let calls = lock(&self.calls);
-        let many = calls.has_frames() && calls.in_flight() > 1;
-        if many && !self.yielded {
-            self.yielded = true;
-            cx.waker().wake_by_ref();
-            return false;
+        if self.yielded || !lock(&self.calls).gather(cx.waker()) {
+            self.yielded = false;
+            return true;
         }
-        self.yielded = false;
-        true
+        self.yielded = true;
+        // Wakes this task once all that are ready have run.
+        let _ = pin!(task::yield_now()).poll(cx);
+        false
     }
 
     fn hang_up_if_alone(&mut self, now: Instant) {
@@ -146,7 +145,7 @@ impl<S: Socket> ClientDriver<S> {
             if (calls.has_frames() && !blocked) || calls.is_abandoned() {
                 return true;
             }
-            calls.connection = Some(cx.waker().clone());
+            calls.sleep(cx.waker().clone());
         }
         self.timer.arm(self.core.next_timeout(), cx)
     }

@@ -98,8 +98,9 @@ pub(crate) struct Calls {
     pub(crate) backlog: usize,
     /// The earliest deadline, or an earlier time.
     deadline: Option<Instant>,
-    /// The connection's task, when it waits for something to send.
-    pub(crate) connection: Option<Waker>,
+    /// Calls marshalled since the connection last took frames.
+    batch: usize,
+    connection: Connection,
     max_in_flight: usize,
     max_unsent: usize,
     max_metadata: usize,
@@ -109,6 +110,25 @@ pub(crate) struct Calls {
     /// Nobody can begin a call any more.
     abandoned: bool,
 }
+
+/// What the connection's task is at.
+#[derive(Default)]
+enum Connection {
+    /// It runs, or is about to.
+    #[default]
+    Working,
+    /// It waits for something to send.
+    Asleep(Waker),
+    /// It lets callers add to the batch and will come back by itself, or sooner if that is large.
+    Gathering(Waker),
+}
+
+/// A batch of this many calls is worth a write of its own...
+const LARGE_BATCH: usize = 16;
+
+/// ...if it is also this part of the calls under way. So the server works on one part of them
+/// while this side marshals the next, and neither waits for the other.
+const BATCHES_IN_FLIGHT: usize = 4;
 
 struct Waiting {
     number: u64,
@@ -129,7 +149,8 @@ impl Calls {
             taken: 0,
             backlog: 0,
             deadline: None,
-            connection: None,
+            batch: 0,
+            connection: Connection::Working,
             max_in_flight: limits.max_calls_in_flight,
             max_unsent: limits.max_unsent,
             max_metadata: limits.max_metadata,
@@ -163,6 +184,7 @@ impl Calls {
         let waker = Some(waker);
         self.waiting.insert(Waiting { number, deadline, offset, waker, answer: None });
         self.window.push_back(Some(slot));
+        self.batch += 1;
         if self.deadline.is_none_or(|earliest| deadline < earliest) {
             self.deadline = Some(deadline);
         }
@@ -278,7 +300,7 @@ impl Calls {
     /// were never sealed, so that nobody can have read them.
     pub(crate) fn end(&mut self, why: &Disconnected, sealed: u64) {
         self.refusing = Some(NotSent::Disconnected(why.clone()));
-        self.connection = None;
+        self.connection = Connection::Working;
         self.frames = Vec::new();
         let open: Vec<_> = mem::take(&mut self.window).into_iter().flatten().collect();
         for slot in open {
@@ -294,9 +316,25 @@ impl Calls {
     /// Moves the frames that wait to `into`, which is empty; returns how many bytes the
     /// connection has taken in all.
     pub(crate) fn take_frames(&mut self, into: &mut Vec<u8>) -> u64 {
+        self.batch = 0;
         self.taken += self.frames.len() as u64;
         mem::swap(&mut self.frames, into);
         self.taken
+    }
+
+    /// The connection has nothing to do until there are frames.
+    pub(crate) fn sleep(&mut self, task: Waker) {
+        self.connection = Connection::Asleep(task);
+    }
+
+    /// Whether callers should have their turn before what waits is sent: `task` is woken if they
+    /// make a large batch of it. A lone call is sent at once.
+    pub(crate) fn gather(&mut self, task: &Waker) -> bool {
+        let wait = self.has_frames() && self.waiting.len() > 1 && !self.has_large_batch();
+        if wait {
+            self.connection = Connection::Gathering(task.clone());
+        }
+        wait
     }
 
     pub(crate) fn has_frames(&self) -> bool {
@@ -313,15 +351,22 @@ impl Calls {
         self.abandoned && self.waiting.is_empty()
     }
 
-    /// Calls that wait for an answer or whose answer has not been fetched.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.waiting.len()
+    fn wake_connection(&mut self) {
+        self.connection = match mem::take(&mut self.connection) {
+            Connection::Asleep(task) => {
+                task.wake();
+                Connection::Working
+            }
+            Connection::Gathering(task) if self.has_large_batch() => {
+                task.wake();
+                Connection::Working
+            }
+            as_before => as_before,
+        };
     }
 
-    fn wake_connection(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.wake();
-        }
+    fn has_large_batch(&self) -> bool {
+        self.batch >= LARGE_BATCH.max(self.waiting.len() / BATCHES_IN_FLIGHT)
     }
 
     /// Takes a call out of the window; the slot where it waits, if it does.

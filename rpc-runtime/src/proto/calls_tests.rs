@@ -94,7 +94,7 @@ fn an_answer_that_nobody_waits_for_is_dropped() {
     let ticket = begin(&mut calls, now, 100).unwrap();
     calls.abandon(&ticket);
     assert_eq!(calls.complete(&reply(0), empty()), Ok(()));
-    assert_eq!(calls.in_flight(), 0);
+    assert!(calls.waiting.is_empty());
 }
 
 #[test]
@@ -190,4 +190,29 @@ fn metadata_above_their_limit_are_not_sent() {
     let header = Header { method: MethodId::new(1), deadline, metadata: &metadata };
     let refused = calls.begin(&header, now, Waker::noop().clone(), |_| Ok(())).unwrap_err();
     assert_eq!(refused, BeginError::NotSent(NotSent::MetadataTooLarge { size: 4, limit: 3 }));
+}
+
+#[test]
+fn a_lone_call_is_sent_at_once_and_others_gather() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    begin(&mut calls, now, 100).unwrap();
+    assert!(!calls.gather(Waker::noop()));
+    begin(&mut calls, now, 100).unwrap();
+    assert!(calls.gather(Waker::noop()));
+}
+
+#[test]
+fn a_batch_that_is_a_quarter_of_the_calls_under_way_waits_no_longer() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    for _ in 0..128 {
+        begin(&mut calls, now, 100).unwrap();
+    }
+    calls.take_frames(&mut Vec::new());
+    for begun in 1..=42 {
+        begin(&mut calls, now, 100).unwrap();
+        // 42 of 170 are a quarter.
+        assert_eq!(calls.gather(Waker::noop()), begun < 42, "{begun}");
+    }
 }

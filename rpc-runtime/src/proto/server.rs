@@ -23,6 +23,10 @@ use crate::{
     id::Incarnation,
 };
 
+/// Answers of this many bytes are sent before more requests are read, so that the client has
+/// something to do meanwhile.
+const BATCH: usize = 8 * 1024;
+
 /// How the handshake stands.
 pub(crate) enum Handshake {
     /// More bytes must come.
@@ -211,7 +215,7 @@ impl Server {
                     return Err(ProtocolError::Direction);
                 }
             }
-            let full = frames.len() + unsent >= limits.max_unsent;
+            let full = frames.len() >= BATCH || frames.len() + unsent >= limits.max_unsent;
             Ok(if full { Flow::Pause } else { Flow::Continue })
         });
         match received {
