@@ -43,7 +43,7 @@ mod server;
 #[cfg(feature = "net")]
 pub mod testing;
 
-pub use bailiwick_acl::{AuditId, PolicyErrors};
+pub use bailiwick_acl::{AuditId, PolicyErrors, monitor::Allows};
 pub use bailiwick_crypto::{Fingerprint, Identity, Psk, PublicKey, key_file};
 pub use bailiwick_macros::rpc_service;
 pub use bytes::Bytes;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bailiwick_acl::{Monitor, PolicyErrors, policy::PolicyWarning};
+use bailiwick_acl::{Monitor, PolicyErrors, monitor::Allows, policy::PolicyWarning};
 use bailiwick_crypto::{Identity, Psk, PublicKey, RecordLimits, Transport, responder};
 use futures_util::FutureExt;
 use miette::Diagnostic;
@@ -44,6 +44,7 @@ pub struct ServerBuilder {
     psk: Option<Psk>,
     policy: Option<PolicyFile>,
     audit: Option<AuditLog>,
+    allowed: Allows,
     services: Vec<Box<dyn Service>>,
     endpoints: Vec<Endpoint>,
     limits: Limits,
@@ -58,6 +59,7 @@ impl Server {
             psk: None,
             policy: None,
             audit: None,
+            allowed: Allows::None,
             services: Vec::new(),
             endpoints: Vec::new(),
             limits: Limits::default(),
@@ -141,6 +143,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Which allowed calls are recorded too, before they run; refused ones always are.
+    /// Default: none, so that an allowed call waits for no file.
+    pub fn audit_allowed(mut self, allowed: Allows) -> Self {
+        self.allowed = allowed;
+        self
+    }
+
     /// Adds a service; any number share the ports.
     pub fn service(self, service: impl Service) -> Self {
         self.boxed_service(Box::new(service))
@@ -218,7 +227,8 @@ impl ServerBuilder {
         let facts = facts.map_err(ServeError::Template)?;
         let policy = self.policy.ok_or(ServeError::NoPolicy)?.load(&facts)?;
         let audit = self.audit.ok_or(ServeError::NoAudit)?;
-        let monitor = Monitor::new(policy.policy, audit.into_inner(), SystemTime::now)?;
+        let monitor = Monitor::new(policy.policy, audit.into_inner(), SystemTime::now)?
+            .recording(self.allowed);
         let handshake = responder::Config {
             transport: Transport::Tcp,
             params: params(&self.limits, fresh_incarnation()),

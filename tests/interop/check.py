@@ -3,7 +3,7 @@
     python3 tests/interop/check.py
 
 It builds nothing but `hashtable` and `bailiwick`, with cargo, and leaves nothing behind. It needs the
-Python package `cryptography` and says so if that is missing.
+Python package of requirements.txt and says so if that is missing.
 """
 
 import json

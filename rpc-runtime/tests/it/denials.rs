@@ -1,6 +1,6 @@
 //! What the policy refuses never reaches a handler, and is on record once.
 
-use bailiwick::{Bytes, CallError, Executed, Unavailable, testing::test_identity};
+use bailiwick::{Allows, Bytes, CallError, Executed, Unavailable, testing::test_identity};
 use bailiwick_acl::audit::Memory;
 
 use crate::{
@@ -38,6 +38,17 @@ async fn a_denied_call_does_not_run_and_is_on_record_once_with_all_its_fields() 
     }
     assert_eq!(bob.increment(&cx(), "bob".into()).await, Ok(1));
     assert_eq!(world.records("event", "decision").len(), 1, "an allowed call is not recorded");
+}
+
+#[tokio::test]
+async fn allowed_calls_are_on_record_where_the_server_asks_for_it() {
+    for (allowed, recorded) in [(Allows::None, 0), (Allows::Mutating, 1), (Allows::All, 2)] {
+        let world = World::recording(allowed).await;
+        let alice = world.client("alice").await;
+        alice.echo(&cx(), Bytes::new()).await.unwrap();
+        alice.increment(&cx(), "k".into()).await.unwrap();
+        assert_eq!(world.records("decision", "allow").len(), recorded, "{allowed:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::{
 };
 
 use bailiwick::{
-    AuditLog, Channel, ChannelConfig, ConnectError, Context, Drained, Endpoint, Limits, PolicyFile,
-    Psk, PublicKey, Server, ServerBuilder, testing::test_identity,
+    Allows, AuditLog, Channel, ChannelConfig, ConnectError, Context, Drained, Endpoint, Limits,
+    PolicyFile, Psk, PublicKey, Server, ServerBuilder, testing::test_identity,
 };
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
@@ -42,6 +42,10 @@ impl World {
 
     pub(crate) async fn with_psk(psk: Psk) -> Self {
         Self::of(Server::builder(test_identity("server")).psk(psk)).await
+    }
+
+    pub(crate) async fn recording(allowed: Allows) -> Self {
+        Self::of(Server::builder(test_identity("server")).audit_allowed(allowed)).await
     }
 
     async fn of(builder: ServerBuilder) -> Self {
