@@ -1,10 +1,14 @@
 //! Values to bytes and back: serde through postcard, byte strings always as bytes.
 //!
 //! A decoder accepts a message only whole: bytes left over are an error, as is a length that
-//! claims more than is there.
+//! claims more than is there, a value that nests deeper than 128 levels, and more than 65,536
+//! elements that take no bytes.
+
+mod bounded;
 
 use std::cell::RefCell;
 
+use bounded::{Bounded, Bounds};
 use bytes::Bytes;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -43,10 +47,13 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(),
 ///
 /// [`MarshalError::Decode`] or [`MarshalError::TrailingBytes`].
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, MarshalError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(MarshalError::TrailingBytes(rest.len())),
-        Err(_) => Err(MarshalError::Decode),
+    let mut postcard = postcard::Deserializer::from_bytes(bytes);
+    let bounds = Bounds::of(bytes.len());
+    let value = T::deserialize(Bounded { inner: &mut postcard, bounds: &bounds });
+    match (value, postcard.finalize()) {
+        (Ok(value), Ok([])) => Ok(value),
+        (Ok(_), Ok(rest)) => Err(MarshalError::TrailingBytes(rest.len())),
+        _ => Err(MarshalError::Decode),
     }
 }
 
@@ -245,6 +252,43 @@ mod tests {
     fn a_length_that_claims_more_than_is_there_is_refused() {
         assert_eq!(decode::<ByteVec>(&[0xff, 0xff, 0xff, 0x7f, 1]), Err(MarshalError::Decode));
         assert_eq!(decode::<Vec<u64>>(&[0xff, 0xff, 0xff, 0x7f, 1]), Err(MarshalError::Decode));
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum List {
+        End,
+        Item(Box<List>),
+    }
+
+    fn nested(depth: usize) -> Vec<u8> {
+        [vec![1; depth], vec![0]].concat()
+    }
+
+    #[test]
+    fn a_value_that_contains_itself_nests_within_bounds() {
+        assert!(decode::<List>(&nested(50)).is_ok());
+        assert_eq!(decode::<List>(&nested(1_000_000)), Err(MarshalError::Decode));
+    }
+
+    #[test]
+    fn values_side_by_side_are_not_deep() {
+        let lists: Vec<Vec<Option<u8>>> = vec![vec![Some(1); 100]; 100];
+        assert_eq!(decode(&encoded(&lists)), Ok(lists));
+    }
+
+    #[test]
+    fn elements_that_take_no_bytes_are_bounded() {
+        assert_eq!(decode(&encoded(&vec![(); 1000])), Ok(vec![(); 1000]));
+        let claimed = encoded(&(1_u64 << 60));
+        assert_eq!(decode::<Vec<()>>(&claimed), Err(MarshalError::Decode));
+    }
+
+    #[test]
+    fn maps_strings_and_enums_survive_the_bounds() {
+        type All = (std::collections::BTreeMap<String, (char, f64)>, Option<Result<i64, bool>>);
+        let map = [("a".to_owned(), ('x', 0.5)), ("b".to_owned(), ('y', -1.0))];
+        let all: All = (map.into(), Some(Err(true)));
+        assert_eq!(decode::<All>(&encoded(&all)), Ok(all));
     }
 
     #[test]
