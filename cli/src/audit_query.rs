@@ -111,7 +111,7 @@ impl Shown {
     fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
         let style = self.style;
         self.table.write(out, "", |cell| match cell {
-            "deny" | "handshake.refused" => style.red(cell),
+            "deny" | "handshake.refused" | "session.broken" => style.red(cell),
             "allow" => style.green(cell),
             "gap" | "policy.reject" => style.bold(cell),
             _ => cell.to_owned(),

@@ -104,6 +104,7 @@ impl Server {
         let _ = begin_drain.send(());
         let all_ended = async { while ports.join_next().await.is_some() {} };
         let drained = time::timeout(router.limits.drain_timeout, all_ended).await;
+        ports.shutdown().await;
         router.monitor.tick();
         match drained {
             Ok(()) => Drained::Completely,

@@ -155,7 +155,7 @@ impl Filter {
             Outcome::Any => true,
             Outcome::Refused => {
                 entry.decision.as_deref() == Some("deny")
-                    || matches!(&*entry.event, "handshake.refused" | "summary")
+                    || matches!(&*entry.event, "handshake.refused" | "session.broken" | "summary")
             }
         };
         let object = self.object.as_ref().is_none_or(|pattern| {

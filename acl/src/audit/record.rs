@@ -21,6 +21,8 @@ pub enum Event {
     Decision,
     /// A peer proved a key that the policy does not know, or failed to prove one.
     HandshakeRefused,
+    /// A session was ended because its peer, or somebody on the way, broke the protocol.
+    SessionBroken,
     /// A policy came into force.
     PolicyLoad,
     /// A policy was refused, and the one in force stayed.
@@ -38,6 +40,7 @@ impl Event {
         match self {
             Self::Decision => "decision",
             Self::HandshakeRefused => "handshake.refused",
+            Self::SessionBroken => "session.broken",
             Self::PolicyLoad => "policy.load",
             Self::PolicyReject => "policy.reject",
             Self::Summary => "summary",

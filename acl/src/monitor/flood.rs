@@ -1,11 +1,11 @@
-//! Keeps a flood of refused handshakes from filling the log, without losing count.
+//! Keeps a flood of events from filling the log, without losing count.
 //!
-//! Conservation: records in full + the counts of the summaries = refusals.
+//! Conservation: records in full + the counts of the summaries = events.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Refused handshakes of one reason that a second records in full.
+/// Events of one reason that a second records in full.
 pub const FULL_PER_SECOND: u32 = 10;
 
 /// Most reasons that are counted apart; further ones are counted as [`OTHER`].

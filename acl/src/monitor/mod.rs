@@ -5,6 +5,7 @@
 
 mod answer;
 mod caller;
+mod events;
 mod flood;
 
 use std::fmt;
@@ -27,7 +28,8 @@ pub struct Monitor {
     audit: AuditLog,
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     allows: Allows,
-    flood: Mutex<Flood>,
+    handshakes: Mutex<Flood>,
+    sessions: Mutex<Flood>,
     /// Held while one policy gives way to another, so that serials are compared in turn.
     replacing: Mutex<()>,
 }
@@ -78,7 +80,8 @@ impl Monitor {
             audit,
             clock: Box::new(clock),
             allows: Allows::default(),
-            flood: Mutex::default(),
+            handshakes: Mutex::default(),
+            sessions: Mutex::default(),
             replacing: Mutex::default(),
         };
         monitor.record_policy(&monitor.policy(), Event::PolicyLoad, None)?;
@@ -210,37 +213,6 @@ impl Monitor {
         self.deny(&policy, caller, request, object, Decision::denied(reason))
     }
 
-    /// Puts on record that a handshake was refused: for each `reason` the first
-    /// [`FULL_PER_SECOND`] of a second in full, the others as one `summary` with their count.
-    ///
-    /// `None`: counted, or the log could not be written. The peer is refused either way.
-    pub fn handshake_refused(
-        &self,
-        peer: &str,
-        reason: &str,
-        key: Option<&str>,
-    ) -> Option<AuditId> {
-        let now = (self.clock)();
-        let mut flood = self.flood.lock().unwrap_or_else(PoisonError::into_inner);
-        if !flood.admits(reason, now, |reason, count| self.summarize(reason, count, now)) {
-            return None;
-        }
-        let record = Record {
-            reason: Some(reason),
-            peer: Some(peer),
-            key,
-            ..Record::of(Event::HandshakeRefused)
-        };
-        self.audit.append(&record, now).ok()
-    }
-
-    /// Writes the summaries of the seconds that are over; call it about once a second.
-    pub fn tick(&self) {
-        let now = (self.clock)();
-        let mut flood = self.flood.lock().unwrap_or_else(PoisonError::into_inner);
-        flood.flush(now, |reason, count| self.summarize(reason, count, now));
-    }
-
     /// Gives an unhealthy log a chance to heal; until it does, nothing may run.
     fn heal(&self) -> Result<(), Denial> {
         if self.audit.is_healthy() {
@@ -307,16 +279,6 @@ impl Monitor {
             ..Record::of(event)
         };
         self.audit.append(&record, (self.clock)()).map(|_| ())
-    }
-
-    fn summarize(&self, reason: &str, count: u64, now: SystemTime) -> bool {
-        let record = Record {
-            reason: Some(reason),
-            count: Some(count),
-            detail: Some(Event::HandshakeRefused.as_str()),
-            ..Record::of(Event::Summary)
-        };
-        self.audit.append(&record, now).is_ok()
     }
 }
 

@@ -185,6 +185,24 @@ fn a_flood_of_refused_handshakes_is_summed_up_and_no_count_is_lost() {
 }
 
 #[test]
+fn a_session_that_broke_the_protocol_is_on_record_with_who_it_was() {
+    let world = World::with("");
+    let caller = world.caller();
+    for _ in 0..12 {
+        world.monitor.session_broken(&caller, "record_not_authentic");
+    }
+    world.pass(1_000);
+    world.monitor.tick();
+    let records = world.records();
+    assert_eq!(records.len(), 11);
+    assert_eq!(records[0]["event"], "session.broken");
+    assert_eq!(records[0]["reason"], "record_not_authentic");
+    assert_eq!(records[0]["principal"], caller.principal().as_str());
+    assert_eq!(records[10]["detail"], "session.broken");
+    assert_eq!(records[10]["count"], 2);
+}
+
+#[test]
 fn a_summary_that_cannot_be_written_is_owed() {
     let world = World::with("");
     for _ in 0..15 {

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     context::SessionInfo,
     dispatch::Work,
+    error::ProtocolError,
     object::Names,
     proto::{
         buffers::Input,
@@ -263,6 +264,9 @@ impl<S: Socket> ServerDriver<S> {
             Incoming::Cancel { call } => handlers.cancel(call),
         });
         self.paused = flow == Flow::Pause;
+        if let Some(error) = self.core.violation() {
+            self.common.router.monitor.session_broken(caller, violation(&error));
+        }
     }
 
     /// Sends what is left, shuts the sending side down and discards what still comes, all within
@@ -293,6 +297,16 @@ impl<S: Socket> ServerDriver<S> {
             }
         }
         Poll::Ready(())
+    }
+}
+
+/// What a breach of the protocol is called on record.
+fn violation(error: &ProtocolError) -> &'static str {
+    match error {
+        ProtocolError::Record => "record_not_authentic",
+        ProtocolError::RecordRule => "record_against_rules",
+        ProtocolError::CallNumber => "call_number_reused",
+        _ => "malformed_frame",
     }
 }
 

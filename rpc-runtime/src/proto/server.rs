@@ -319,6 +319,14 @@ impl Server {
         }
     }
 
+    /// How the client, or somebody on the way, broke the protocol, if that ended the connection.
+    pub(crate) fn violation(&self) -> Option<ProtocolError> {
+        match &self.state {
+            State::Ended(Disconnected::Protocol(error)) => Some(*error),
+            _ => None,
+        }
+    }
+
     /// The longest frame that the client accepts.
     pub(crate) fn peer_max_frame(&self) -> u32 {
         match &self.state {

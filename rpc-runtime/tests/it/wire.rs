@@ -91,6 +91,7 @@ async fn a_frame_that_breaks_the_protocol_is_answered_by_the_alert_and_runs_noth
         assert_eq!(seen, [Seen::Alert(Alert::ProtocolError), Seen::End], "{what}");
     }
     assert_eq!(scene.world.state.counter(), 0);
+    assert!(!scene.world.records("reason", "malformed_frame").is_empty());
 }
 
 #[tokio::test]
@@ -106,6 +107,7 @@ async fn a_call_number_never_runs_twice() {
         assert_eq!(seen, [Seen::Alert(Alert::ProtocolError), Seen::End], "{what}");
         assert_eq!(scene.world.state.counter(), before + 1, "{what}");
     }
+    assert_eq!(scene.world.records("reason", "call_number_reused").len(), 2);
 }
 
 #[tokio::test]
@@ -153,6 +155,11 @@ async fn a_record_that_is_not_authentic_ends_the_connection_in_silence() {
         eventually("its calls are dropped", || scene.world.state.hanging() == 0).await;
     }
     assert_eq!(scene.world.state.counter(), 1, "the first of the replayed ones");
+    let records = scene.world.records("event", "session.broken");
+    assert_eq!(records.len(), 6, "one for each");
+    for field in [r#""reason":"record_not_authentic""#, r#""principal":"alice""#] {
+        assert!(records.iter().all(|record| record.contains(field)), "{field}: {records:?}");
+    }
 }
 
 #[tokio::test]
@@ -186,6 +193,7 @@ async fn the_32nd_empty_record_in_a_row_is_one_too_many() {
     intruder.write(&records).await;
     let seen = scene.answer(&mut intruder, "32 empty records").await;
     assert_eq!(seen, [Seen::Alert(Alert::LimitExceeded), Seen::End]);
+    assert_eq!(scene.world.records("reason", "record_against_rules").len(), 1);
 }
 
 #[tokio::test]
