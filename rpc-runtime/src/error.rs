@@ -228,7 +228,7 @@ pub enum ProtocolError {
 #[non_exhaustive]
 pub enum ConnectError {
     /// No connection to the address.
-    #[error("cannot reach {endpoint}: {source}")]
+    #[error("cannot reach {endpoint}")]
     #[diagnostic(help("is the server running, and is this its address?"))]
     Unreachable {
         /// What was dialled.
@@ -250,7 +250,7 @@ pub enum ConnectError {
         server: PublicKey,
     },
     /// The server's part of the handshake does not verify.
-    #[error("{endpoint} is not trusted: {source}")]
+    #[error("{endpoint} is not trusted")]
     #[diagnostic(help("somebody stands between you and the server, or it has another key"))]
     NotTrusted {
         /// What was dialled.
@@ -278,7 +278,7 @@ pub enum ConnectError {
         timeout: Duration,
     },
     /// The connection ended right after the handshake.
-    #[error("{endpoint} ended the connection: {source}")]
+    #[error("{endpoint} ended the connection")]
     Ended {
         /// What was dialled.
         endpoint: String,

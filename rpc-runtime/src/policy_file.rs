@@ -98,7 +98,7 @@ impl Text {
 
 /// A policy file cannot be read.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
-#[error("cannot read the policy file {name}: {source}")]
+#[error("cannot read the policy file {name}")]
 #[diagnostic(help("a policy is a text file of rows such as `alice | table/** | read | allow`"))]
 pub struct PolicyFileError {
     name: String,

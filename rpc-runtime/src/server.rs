@@ -266,7 +266,7 @@ impl fmt::Debug for ServerBuilder {
 #[non_exhaustive]
 pub enum ServeError {
     /// An address cannot be bound.
-    #[error("cannot listen at {endpoint}: {source}")]
+    #[error("cannot listen at {endpoint}")]
     Bind {
         /// What was asked for.
         endpoint: Endpoint,

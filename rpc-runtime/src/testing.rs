@@ -114,7 +114,7 @@ impl<C: Stub> InMemory<C> {
     pub async fn as_principal(&self, name: &str) -> C {
         match self.connect(test_identity(name)).await {
             Ok(channel) => C::from_channel(channel),
-            Err(error) => panic!("cannot call as {name}: {error}"),
+            Err(error) => panic!("cannot call as {name}: {:?}", miette::Report::new(error)),
         }
     }
 
