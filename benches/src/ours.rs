@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn our_echo_answers_who_is_allowed_and_denies_who_is_not() {
+    async fn our_echo_answers_its_caller_and_admits_no_stranger() {
         let site = tempfile::tempdir().unwrap();
         let address = Bailiwick.serve(site.path()).await.unwrap();
         let caller = Bailiwick.connect(site.path(), address).await.unwrap();

@@ -34,7 +34,7 @@ pub struct Limits {
     pub max_half_open: usize,
     /// The same, from one address. Default: 16.
     pub max_half_open_per_source: usize,
-    /// How long a whole handshake may take. Default: 5 s.
+    /// How long a whole handshake may take. At most 1 h. Default: 5 s.
     pub handshake_timeout: Duration,
     /// Silence after which a connection is given up; of both sides' the smaller counts.
     /// 1 s to 1 h. Default: 30 s.
@@ -81,6 +81,7 @@ impl Limits {
                 (Duration::from_secs(1)..=hour).contains(&self.idle_timeout),
                 "1 s to 1 h",
             ),
+            ("handshake_timeout", self.handshake_timeout <= hour, "at most 1 h"),
             ("keepalive", self.keepalive < self.idle_timeout, "less than idle_timeout"),
             ("max_calls_in_flight", self.max_calls_in_flight > 0, "at least 1"),
             ("max_unsent", self.max_unsent >= self.max_frame as usize, "at least max_frame"),
@@ -116,6 +117,8 @@ mod tests {
     fn a_limit_out_of_range_is_named() {
         let limits = Limits { max_frame: 1023, ..Limits::default() };
         assert_eq!(limits.check().unwrap_err().field, "max_frame");
+        let limits = Limits { handshake_timeout: Duration::MAX, ..Limits::default() };
+        assert_eq!(limits.check().unwrap_err().field, "handshake_timeout");
         let limits = Limits { keepalive: Duration::from_secs(30), ..Limits::default() };
         assert_eq!(limits.check().unwrap_err().field, "keepalive");
     }

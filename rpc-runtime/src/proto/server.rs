@@ -183,7 +183,8 @@ impl Server {
         self.state = State::Ended(Disconnected::Alert(alert));
     }
 
-    /// Reads requests until the input is empty or the answers that wait reach their limit.
+    /// Reads requests until the input is empty, a batch of answers is there to be sent, or those
+    /// that wait reach their limit.
     /// `handle` gets each with the buffer for its answer's frame.
     pub(crate) fn handle_input(
         &mut self,
