@@ -19,6 +19,33 @@ pub enum Executed {
     Unknown,
 }
 
+/// What became of a call whose answer was not awaited any more; see
+/// [`Channel::outcome`](crate::Channel::outcome).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It ran.
+    Ran,
+    /// It did not run. The server has made sure that it never will.
+    DidNotRun,
+    /// It is at work: ask again later.
+    Running,
+    /// Nobody knows: the server that could tell is gone, or has forgotten the call since.
+    Unknown,
+}
+
+impl Outcome {
+    /// Whether the server ran the call.
+    #[must_use]
+    pub fn executed(self) -> Executed {
+        match self {
+            Self::Ran => Executed::Yes,
+            Self::DidNotRun => Executed::No,
+            Self::Running | Self::Unknown => Executed::Unknown,
+        }
+    }
+}
+
 /// Why a call has no result. Each variant says whether the server ran it: [`CallError::executed`].
 ///
 /// `E` is the service's own error. In a handler `?` turns an `E` into [`CallError::App`]; any

@@ -12,26 +12,14 @@ use crate::{
     proto::{
         calls::{Answer, Body},
         frame::FrameWriter,
+        status::{
+            ANSWER_LOST, APP, DEADLINE_EXCEEDED, DENIED, INTERNAL, MALFORMED, OK, OVERLOADED,
+            STALE, TOO_LARGE_HERE, UNAVAILABLE, UNIMPLEMENTED,
+        },
         varint,
     },
     service::MethodDescription,
 };
-
-const OK: u8 = 0;
-const APP: u8 = 1;
-const DENIED: u8 = 2;
-const OVERLOADED: u8 = 3;
-const DEADLINE_EXCEEDED: u8 = 4;
-const UNIMPLEMENTED: u8 = 5;
-const MALFORMED: u8 = 6;
-const INTERNAL: u8 = 7;
-const UNAVAILABLE: u8 = 8;
-/// Below the floor, or cancelled: it never runs again, and what it did before is not told.
-pub(crate) const STALE: u8 = 9;
-/// It ran; the answer could not be kept.
-pub(crate) const ANSWER_LOST: u8 = 10;
-/// The answer is too long for this transport: ask for it over TCP.
-pub(crate) const TOO_LARGE_HERE: u8 = 11;
 
 /// Where a reply goes: the connection's outgoing frames, and what it must repeat of the request.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +108,6 @@ pub(crate) fn read<T: DeserializeOwned, E: DeserializeOwned>(
         Answer::DeadlineExceeded(executed) => Err(CallError::DeadlineExceeded { executed }),
         Answer::NotSent(why) => Err(CallError::NotSent(why)),
         Answer::Lost => Err(CallError::OutcomeUnknown { call }),
-        Answer::Refused => Err(CallError::Unavailable(Unavailable::Draining)),
     }
 }
 

@@ -14,7 +14,7 @@ use rand_core::CryptoRng;
 
 use super::{
     buffers::{Input, Output},
-    calls::{Body, Calls},
+    calls::{Body, Calls, LaneId},
     frame::Frame,
     joiner::Joined,
     session::{Event, Failure, Flow, Session},
@@ -32,6 +32,9 @@ pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
 pub(crate) fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
     calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The longest pause that a server can ask for before a call at work is asked for again.
+const MAX_ESTIMATE: Duration = Duration::from_secs(10);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub(crate) struct Client {
     /// Bytes of frames taken from the calls since the beginning.
     taken: u64,
     calls: SharedCalls,
+    lane: LaneId,
     state: State,
     limits: Limits,
     /// The server has proven its key.
@@ -76,6 +80,7 @@ impl Client {
         config: initiator::Config,
         limits: Limits,
         calls: SharedCalls,
+        lane: LaneId,
         rng: &mut impl CryptoRng,
     ) -> Self {
         let awaiting = initiator::start(config, rng);
@@ -87,6 +92,7 @@ impl Client {
             frames: Output::default(),
             taken: 0,
             calls,
+            lane,
             state: State::AwaitingResp(Box::new(awaiting)),
             limits,
             proven: false,
@@ -112,8 +118,10 @@ impl Client {
         let State::Open(session) = &mut self.state else { return };
         let mut reading = Reading {
             calls: lock(&self.calls),
+            lane: self.lane,
             confirmed: &mut self.confirmed,
             max_metadata: self.limits.max_metadata,
+            now,
         };
         let received = session.receive(&mut self.input, now, |event| reading.event(event));
         drop(reading);
@@ -145,7 +153,7 @@ impl Client {
                 self.output.bytes().extend_from_slice(&fin);
                 self.proven = true;
                 let session = Session::new(keys, &self.limits, now);
-                lock(&self.calls).max_frame = session.peer_max_frame;
+                lock(&self.calls).connected(self.lane, session.peer_max_frame);
                 self.state = State::Open(Box::new(session));
             }
             Err(error) => self.state = State::NotTrusted(error),
@@ -171,21 +179,29 @@ impl Client {
 
     /// Does what is due: ends late calls, holds off the idle timeout, notices a silent peer.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        lock(&self.calls).expire(now);
+        {
+            let mut calls = lock(&self.calls);
+            calls.expire(now);
+            calls.resend_due(self.lane, now, |_| None);
+        }
         let State::Open(session) = &self.state else { return };
         if let Err(failure) = session.check_idle(now) {
             self.fail(failure, now);
         } else if self.ask_at(session).is_some_and(|at| at <= now) {
-            lock(&self.calls).ask();
+            lock(&self.calls).ask(self.lane);
             self.asked = Some(now);
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let late = lock(&self.calls).next_deadline();
-        let State::Open(session) = &self.state else { return late };
-        [late, Some(session.idle_at()), self.ask_at(session)].into_iter().flatten().min()
+    pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let of_calls = {
+            let mut calls = lock(&self.calls);
+            let told = calls.next_acknowledgement(now);
+            [calls.next_deadline(), calls.next_resend(), told].into_iter().flatten().min()
+        };
+        let State::Open(session) = &self.state else { return of_calls };
+        [of_calls, Some(session.idle_at()), self.ask_at(session)].into_iter().flatten().min()
     }
 
     /// A silence is asked about once each keepalive.
@@ -208,9 +224,9 @@ impl Client {
             if self.confirmed {
                 let mut calls = lock(&self.calls);
                 if self.frames.is_empty() {
-                    self.taken = calls.take_frames(self.frames.bytes());
+                    self.taken = calls.take_frames(self.lane, now, self.frames.bytes());
                 }
-                calls.backlog = self.frames.len() + self.output.len();
+                calls.set_backlog(self.lane, self.frames.len() + self.output.len());
             }
             if let Err(failure) = session.seal(&mut self.frames, &mut self.output, now) {
                 self.fail(failure, now);
@@ -243,7 +259,7 @@ impl Client {
 
     fn end(&mut self, why: Disconnected) {
         let sealed = self.taken - self.frames.len() as u64;
-        lock(&self.calls).end(&why, sealed);
+        lock(&self.calls).lost(self.lane, &why, sealed);
         self.state = State::Ended(why);
     }
 
@@ -271,8 +287,10 @@ impl Client {
 /// What arriving frames change, borrowed for one read.
 struct Reading<'a> {
     calls: MutexGuard<'a, Calls>,
+    lane: LaneId,
     confirmed: &'a mut bool,
     max_metadata: usize,
+    now: Instant,
 }
 
 impl Reading<'_> {
@@ -297,13 +315,15 @@ impl Reading<'_> {
     ) -> Result<(), ProtocolError> {
         match Frame::parse(bytes, self.max_metadata)? {
             Frame::Reply(reply) => self.calls.complete(&reply, own(reply.body))?,
-            Frame::Ping { token } => self.calls.answer_ping(token),
-            Frame::GoAway => self.calls.drain(),
-            Frame::Pong { .. }
-            | Frame::Working { .. }
-            | Frame::Stream { .. }
-            | Frame::Memory(_)
-            | Frame::Outcome { .. } => {}
+            Frame::Working { call, estimate, .. } => {
+                let pause = estimate.clamp(Calls::WORKING, MAX_ESTIMATE);
+                self.calls.working(call, self.now + pause);
+            }
+            Frame::Memory(memory) => self.calls.recall(self.lane, memory, None),
+            Frame::Outcome { call, outcome } => self.calls.tell_outcome(call, outcome),
+            Frame::Ping { token } => self.calls.answer_ping(self.lane, token),
+            Frame::GoAway => self.calls.drain(self.lane),
+            Frame::Pong { .. } | Frame::Stream { .. } => {}
             Frame::Request(_)
             | Frame::Cancel { .. }
             | Frame::Acknowledge { .. }

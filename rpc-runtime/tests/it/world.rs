@@ -81,7 +81,7 @@ impl World {
         name: &str,
         limits: Limits,
     ) -> Result<Channel, ConnectError> {
-        let config = ChannelConfig { limits, psk: None };
+        let config = ChannelConfig { limits, ..ChannelConfig::default() };
         let identity = test_identity(name);
         Channel::connect_with(self.endpoint(), self.server, identity, config).await
     }

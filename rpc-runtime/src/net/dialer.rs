@@ -1,0 +1,162 @@
+//! Making a connection for a channel, the first time and again.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use bailiwick_crypto::{Alert, Identity, Params, PublicKey, RecordLimits, Transport, initiator};
+use rand::Rng;
+use tokio::{net::TcpStream, sync::Notify, time};
+
+use super::{client_driver::ClientDriver, socket::Socket};
+use crate::{
+    client::ChannelConfig,
+    config::Limits,
+    endpoint::Endpoint,
+    error::{ConnectError, Disconnected},
+    id::Incarnation,
+    proto::{
+        calls::{Calls, LaneId},
+        client::{Client, Progress, SharedCalls, lock},
+    },
+};
+
+/// A connection that stands, to be driven until it ends.
+pub(crate) type Connection = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a channel needs to connect.
+pub(crate) struct Dialer {
+    endpoint: Endpoint,
+    pub(crate) server: PublicKey,
+    pub(crate) identity: Identity,
+    config: ChannelConfig,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) calls: SharedCalls,
+    /// Wakes callers that wait for one of the others to finish.
+    pub(crate) room: Arc<Notify>,
+}
+
+impl Dialer {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        server: PublicKey,
+        identity: Identity,
+        config: ChannelConfig,
+    ) -> Self {
+        let max_in_flight = match endpoint {
+            Endpoint::Tcp(_) => config.limits.max_calls_in_flight,
+            Endpoint::Udp(_) => config.limits.max_calls_in_flight_udp,
+        };
+        let calls = Calls::new(&config.limits, max_in_flight, config.reconnect);
+        Self {
+            endpoint,
+            server,
+            identity,
+            config,
+            // Call numbers are counted for each channel, so each is a client life of its own.
+            incarnation: fresh_incarnation(),
+            calls: Arc::new(Mutex::new(calls)),
+            room: Arc::default(),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// Whether messages that are too long for the main connection can go by another.
+    pub(crate) fn has_bulk_lane(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Udp(_))
+    }
+
+    /// Connects and runs the handshake.
+    pub(crate) async fn dial(&self, lane: LaneId) -> Result<Connection, ConnectError> {
+        match (&self.endpoint, lane) {
+            (Endpoint::Tcp(address), _) => self.dial_tcp(address.clone(), lane).await,
+            (Endpoint::Udp(address), LaneId::Main) => self.dial_udp(address).await,
+            (Endpoint::Udp(address), LaneId::Bulk) => {
+                let port = lock(&self.calls).tcp_port().unwrap_or_default();
+                let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+                self.dial_tcp(format!("{host}:{port}"), lane).await
+            }
+        }
+    }
+
+    async fn dial_tcp(&self, address: String, lane: LaneId) -> Result<Connection, ConnectError> {
+        let timeout = self.config.limits.handshake_timeout;
+        let endpoint = Endpoint::Tcp(address);
+        let connecting = async {
+            let unreachable =
+                |source| ConnectError::Unreachable { endpoint: endpoint.to_string(), source };
+            let socket = TcpStream::connect(endpoint.address()).await.map_err(unreachable)?;
+            // Batches are formed here; waiting for more would only delay a lone call.
+            socket.set_nodelay(true).map_err(unreachable)?;
+            self.over(socket, lane).await
+        };
+        match time::timeout(timeout, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ConnectError::TimedOut { endpoint: endpoint.to_string(), timeout }),
+        }
+    }
+
+    /// Runs the handshake over `socket`.
+    pub(crate) async fn over(
+        &self,
+        socket: impl Socket,
+        lane: LaneId,
+    ) -> Result<Connection, ConnectError> {
+        let (limits, calls) = (self.config.limits.clone(), Arc::clone(&self.calls));
+        let handshake = self.handshake(Transport::Tcp);
+        let core = Client::start(handshake, limits, Arc::clone(&calls), lane, &mut rand::rng());
+        let mut driver = ClientDriver::new(socket, core, calls, lane, Arc::clone(&self.room));
+        poll_fn(|cx| driver.poll_connected(cx)).await;
+        if let Progress::Connected = driver.core.progress() {
+            return Ok(Box::pin(driver));
+        }
+        let endpoint = self.endpoint.to_string();
+        Err(match driver.core.into_failure() {
+            Ok(source) => ConnectError::NotTrusted { endpoint, source },
+            Err((Disconnected::Alert(Alert::AccessDenied), _)) => {
+                ConnectError::AccessDenied { endpoint, identity: self.identity.public_key() }
+            }
+            Err((_, false)) => ConnectError::NotThisServer { endpoint, server: self.server },
+            Err((source, true)) => ConnectError::Ended { endpoint, source },
+        })
+    }
+
+    async fn dial_udp(&self, _address: &str) -> Result<Connection, ConnectError> {
+        let source = std::io::ErrorKind::Unsupported.into();
+        Err(ConnectError::Unreachable { endpoint: self.endpoint.to_string(), source })
+    }
+
+    fn handshake(&self, transport: Transport) -> initiator::Config {
+        initiator::Config {
+            transport,
+            identity: self.identity.clone(),
+            server: self.server,
+            params: params(&self.config.limits, self.incarnation),
+            psk: self.config.psk.clone(),
+            records: RecordLimits::default(),
+        }
+    }
+}
+
+/// 16 bytes that no other life has.
+pub(crate) fn fresh_incarnation() -> Incarnation {
+    let mut bytes = [0; 16];
+    rand::rng().fill_bytes(&mut bytes);
+    Incarnation::from_bytes(bytes)
+}
+
+/// What this side accepts, as the handshake says it.
+pub(crate) fn params(limits: &Limits, incarnation: Incarnation) -> Params {
+    Params {
+        max_frame: limits.max_frame,
+        idle_timeout: limits.idle_timeout,
+        max_reassembly: limits.max_message_udp,
+        lease: limits.lease,
+        ..Params::new(*incarnation.as_bytes())
+    }
+}
