@@ -32,7 +32,7 @@ mod sending;
 mod window;
 
 pub(crate) use lane::LaneId;
-pub(crate) use sending::Due;
+pub(crate) use sending::{Due, Sent};
 
 use acknowledgements::Acknowledgements;
 use held::HeldCalls;

@@ -13,16 +13,12 @@ use bailiwick_crypto::{
 use rand_core::CryptoRng;
 
 use super::{
+    answers::Answers,
     buffers::{Input, Output},
-    calls::{Body, Calls, LaneId},
-    frame::Frame,
-    joiner::Joined,
+    calls::{Calls, LaneId},
     session::{Event, Failure, Flow, Session},
 };
-use crate::{
-    config::Limits,
-    error::{Disconnected, ProtocolError},
-};
+use crate::{config::Limits, error::Disconnected};
 
 /// Calls, shared with their callers.
 pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
@@ -32,9 +28,6 @@ pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
 pub(crate) fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
     calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// The longest pause that a server can ask for before a call at work is asked for again.
-const MAX_ESTIMATE: Duration = Duration::from_secs(10);
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,15 +109,17 @@ impl Client {
             self.read_resp(now);
         }
         let State::Open(session) = &mut self.state else { return };
-        let mut reading = Reading {
-            calls: lock(&self.calls),
-            lane: self.lane,
-            confirmed: &mut self.confirmed,
-            max_metadata: self.limits.max_metadata,
-            now,
-        };
-        let received = session.receive(&mut self.input, now, |event| reading.event(event));
-        drop(reading);
+        let mut calls = lock(&self.calls);
+        let mut answers = Answers { calls: &mut calls, lane: self.lane, bulk_frame: None, now };
+        let confirmed = &mut self.confirmed;
+        let received = session.receive(&mut self.input, now, |event| {
+            *confirmed = true;
+            if let Event::Frame(frame) = event {
+                answers.handle(frame)?;
+            }
+            Ok(Flow::Continue)
+        });
+        drop(calls);
         match received {
             Err(failure) => self.fail(failure, now),
             Ok(_) if session.close_received => self.finish(now),
@@ -281,57 +276,5 @@ impl Client {
             State::Ended(why) => Err((why, self.proven)),
             State::AwaitingResp(_) | State::Open(_) => Err((Disconnected::Closed, self.proven)),
         }
-    }
-}
-
-/// What arriving frames change, borrowed for one read.
-struct Reading<'a> {
-    calls: MutexGuard<'a, Calls>,
-    lane: LaneId,
-    confirmed: &'a mut bool,
-    max_metadata: usize,
-    now: Instant,
-}
-
-impl Reading<'_> {
-    fn event(&mut self, event: Event<'_>) -> Result<Flow, ProtocolError> {
-        *self.confirmed = true;
-        match event {
-            Event::Frame(Joined::Lent(bytes)) => {
-                self.frame(bytes, |body| Body::Copied(body.into()))?;
-            }
-            Event::Frame(Joined::Owned(message)) => {
-                self.frame(&message, |body| Body::Owned(message.slice_ref(body)))?;
-            }
-            Event::Close | Event::Alive => {}
-        }
-        Ok(Flow::Continue)
-    }
-
-    fn frame(
-        &mut self,
-        bytes: &[u8],
-        own: impl FnOnce(&[u8]) -> Body,
-    ) -> Result<(), ProtocolError> {
-        match Frame::parse(bytes, self.max_metadata)? {
-            Frame::Reply(reply) => self.calls.complete(&reply, own(reply.body))?,
-            Frame::Working { call, estimate, .. } => {
-                let pause = estimate.clamp(Calls::WORKING, MAX_ESTIMATE);
-                self.calls.working(call, self.now + pause);
-            }
-            Frame::Memory(memory) => self.calls.recall(self.lane, memory, None),
-            Frame::Outcome { call, outcome } => self.calls.tell_outcome(call, outcome),
-            Frame::Ping { token } => self.calls.answer_ping(self.lane, token),
-            Frame::GoAway => self.calls.drain(self.lane),
-            Frame::Pong { .. } | Frame::Stream { .. } => {}
-            Frame::Request(_)
-            | Frame::Cancel { .. }
-            | Frame::Acknowledge { .. }
-            | Frame::WhichMemory
-            | Frame::Inquire { .. } => {
-                return Err(ProtocolError::Direction);
-            }
-        }
-        Ok(())
     }
 }

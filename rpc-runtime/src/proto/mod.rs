@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, opens a socket, spawns a task or draws randomness it was not
 //! given. A file uses only those above it in this list.
 
+pub(crate) mod answers; // frames that a client gets
 pub(crate) mod buffers; // bytes received and not read, to send and not sent
 pub(crate) mod calls; // a client's calls that wait for answers
 pub(crate) mod client; // a connection, as its initiator sees it

@@ -1,9 +1,6 @@
 //! From a lane's queue to its connection, and back into the queue when an answer takes too long.
 
-use std::{
-    task::Waker,
-    time::{Duration, Instant},
-};
+use std::{task::Waker, time::Instant};
 
 use super::{Calls, LaneId, State, footprint};
 use crate::proto::frame::{self, RequestHeader};
@@ -11,6 +8,7 @@ use crate::proto::frame::{self, RequestHeader};
 /// A call that has waited long enough for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
+    pub(crate) call: u64,
     /// What carried it last.
     pub(crate) mark: u64,
     /// How often it was sent.
@@ -147,7 +145,9 @@ impl Calls {
             let State::Out { mark, .. } = waiting.state else { continue };
             if at > now || waiting.lane != lane {
                 self.set_resend(slot, at);
-            } else if let Some(later) = judge(Due { mark, attempts: waiting.attempts }) {
+            } else if let Some(later) =
+                judge(Due { call: waiting.number, mark, attempts: waiting.attempts })
+            {
                 self.set_resend(slot, later);
             } else {
                 self.requeue(slot, lane);
@@ -223,7 +223,4 @@ impl Calls {
     pub(crate) fn set_backlog(&mut self, lane: LaneId, backlog: usize) {
         self.lane_mut(lane).backlog = backlog;
     }
-
-    /// The pause before a call that the server is at work on is asked for again, at the least.
-    pub(crate) const WORKING: Duration = Duration::from_millis(20);
 }
