@@ -250,7 +250,7 @@ impl Link {
             }
             now = Instant::now();
         }
-        Err(CallError::DeadlineExceeded { executed: Executed::No })
+        Err(CallError::DeadlineExceeded { executed: Executed::No, call: None })
     }
 
     fn key(&self, number: CallNumber) -> CallKey {

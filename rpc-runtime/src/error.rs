@@ -78,6 +78,8 @@ pub enum CallError<E = Never> {
     DeadlineExceeded {
         /// `No` if the deadline passed before the handler began.
         executed: Executed,
+        /// The call, to ask for later, if it got so far as to have a number.
+        call: Option<CallKey>,
     },
     /// The connection was lost while the call was under way: it may have run.
     #[error("the connection was lost before the answer came; call {call} may have run")]
@@ -119,8 +121,19 @@ impl<E> CallError<E> {
             | Self::Unavailable(_)
             | Self::Unimplemented(_)
             | Self::Malformed => Executed::No,
-            Self::DeadlineExceeded { executed } => *executed,
+            Self::DeadlineExceeded { executed, .. } => *executed,
             Self::OutcomeUnknown { .. } | Self::Protocol(_) => Executed::Unknown,
+        }
+    }
+
+    /// The call that [`Channel::outcome`](crate::Channel::outcome) can be asked about, where it is
+    /// open whether it ran.
+    #[must_use]
+    pub fn unknown_call(&self) -> Option<CallKey> {
+        match self {
+            Self::OutcomeUnknown { call } => Some(*call),
+            Self::DeadlineExceeded { executed: Executed::Unknown, call } => *call,
+            _ => None,
         }
     }
 
@@ -132,7 +145,9 @@ impl<E> CallError<E> {
             Self::Denied(audit) => CallError::Denied(audit),
             Self::Overloaded { retry_after } => CallError::Overloaded { retry_after },
             Self::Unavailable(why) => CallError::Unavailable(why),
-            Self::DeadlineExceeded { executed } => CallError::DeadlineExceeded { executed },
+            Self::DeadlineExceeded { executed, call } => {
+                CallError::DeadlineExceeded { executed, call }
+            }
             Self::OutcomeUnknown { call } => CallError::OutcomeUnknown { call },
             Self::AnswerLost { call } => CallError::AnswerLost { call },
             Self::Unimplemented(method) => CallError::Unimplemented(method),

@@ -105,7 +105,9 @@ pub(crate) fn read<T: DeserializeOwned, E: DeserializeOwned>(
             Err(decode(&body).map_or(CallError::Protocol(ProtocolError::ReplyBody), CallError::App))
         }
         Answer::Reply { status, body } => Err(read_refusal(status, &body, method, call)),
-        Answer::DeadlineExceeded(executed) => Err(CallError::DeadlineExceeded { executed }),
+        Answer::DeadlineExceeded(executed) => {
+            Err(CallError::DeadlineExceeded { executed, call: Some(call) })
+        }
         Answer::NotSent(why) => Err(CallError::NotSent(why)),
         Answer::Lost => Err(CallError::OutcomeUnknown { call }),
     }
@@ -132,7 +134,9 @@ fn read_refusal<E>(
     match (status, detail) {
         (DENIED, Some(audit)) => CallError::Denied(AuditId(audit)),
         (OVERLOADED, Some(ms)) => CallError::Overloaded { retry_after: Duration::from_millis(ms) },
-        (DEADLINE_EXCEEDED, Some(code)) => CallError::DeadlineExceeded { executed: executed(code) },
+        (DEADLINE_EXCEEDED, Some(code)) => {
+            CallError::DeadlineExceeded { executed: executed(code), call: Some(call) }
+        }
         (UNIMPLEMENTED, None) => CallError::Unimplemented(method.name),
         (MALFORMED, None) => CallError::Malformed,
         (INTERNAL, None) => CallError::Internal,
