@@ -336,6 +336,18 @@ pub enum ConnectError {
         #[source]
         source: Disconnected,
     },
+    /// Over UDP, nobody answered. A server is silent to those who do not show that they know its
+    /// key.
+    #[error("nobody answers at {endpoint} for the key {server}")]
+    #[diagnostic(help(
+        "is the server running and listening at `udp://`, is this its key (`bailiwick pubkey` at the server), and does a firewall let UDP through? Over UDP these look the same"
+    ))]
+    NoAnswer {
+        /// What was dialled.
+        endpoint: String,
+        /// The key that was expected.
+        server: PublicKey,
+    },
     /// The path does not carry datagrams of 1,200 bytes, which UDP needs.
     #[error("the path to {endpoint} does not carry datagrams of 1,200 bytes")]
     #[diagnostic(help("use the server's `tcp://` endpoint, or raise the MTU on the way"))]

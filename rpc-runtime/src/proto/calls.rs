@@ -32,6 +32,7 @@ mod sending;
 mod window;
 
 pub(crate) use lane::LaneId;
+pub(crate) use lost::Read;
 pub(crate) use sending::{Due, Sent};
 
 use acknowledgements::Acknowledgements;

@@ -15,7 +15,7 @@ use rand_core::CryptoRng;
 use super::{
     answers::Answers,
     buffers::{Input, Output},
-    calls::{Calls, LaneId},
+    calls::{Calls, LaneId, Read},
     session::{Event, Failure, Flow, Session},
 };
 use crate::{config::Limits, error::Disconnected};
@@ -253,8 +253,12 @@ impl Client {
     }
 
     fn end(&mut self, why: Disconnected) {
-        let sealed = self.taken - self.frames.len() as u64;
-        lock(&self.calls).lost(self.lane, &why, sealed);
+        let read = match why {
+            // A server that closes in good order has answered all that it began.
+            Disconnected::Closed => Read::None,
+            _ => Read::Before(self.taken - self.frames.len() as u64),
+        };
+        lock(&self.calls).lost(self.lane, &why, read);
         self.state = State::Ended(why);
     }
 

@@ -6,6 +6,18 @@ use crate::{
     proto::frame::MemoryId,
 };
 
+/// Which requests of a connection that has ended the server may have read, beside those that it
+/// answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// None: it closed in good order behind its last answer, or never stood.
+    None,
+    /// Those that begin before this offset in the stream of frames: the others were not sealed.
+    Before(u64),
+    /// All that were taken.
+    All,
+}
+
 impl Calls {
     /// A connection stands: frames of at most `max_frame` bytes can go. Requests wait until the
     /// server has said which memory it has.
@@ -85,18 +97,19 @@ impl Calls {
         }
     }
 
-    /// The connection has ended. Requests from `sealed` on, an offset in its stream of frames,
-    /// never left; for datagrams it is 0 if nothing did, and otherwise all that were taken may
-    /// have arrived.
-    pub(crate) fn lost(&mut self, lane: LaneId, why: &Disconnected, sealed: u64) {
+    /// The connection has ended, and with it the server may have read these requests.
+    pub(crate) fn lost(&mut self, lane: LaneId, why: &Disconnected, read: Read) {
         for slot in self.open_slots() {
             let waiting = &mut self.waiting[slot];
             if waiting.lane != lane {
                 continue;
             }
             if let State::Out { mark, .. } = waiting.state {
-                // A server that closes in good order has answered all that it began.
-                waiting.seen |= mark < sealed && *why != Disconnected::Closed;
+                waiting.seen |= match read {
+                    Read::None => false,
+                    Read::Before(sealed) => mark < sealed,
+                    Read::All => true,
+                };
                 waiting.state = State::Queued;
             }
             waiting.resend = None;

@@ -12,7 +12,7 @@ use crate::{
     config::Limits,
     error::{Disconnected, Executed, NotSent, Outcome},
     proto::{
-        calls::{Answer, BeginError, Calls, LaneId, Reconnect, Rerun},
+        calls::{Answer, BeginError, Calls, LaneId, Read, Reconnect, Rerun},
         frame::{MemoryId, WireOutcome},
         status,
     },
@@ -35,7 +35,7 @@ fn what_is_not_answered_is_sent_again_under_the_same_number_in_order() {
     let tickets: Vec<_> = (0..3).map(|_| begin(&mut calls, now, 100).unwrap()).collect();
     let sealed = take(&mut calls, now);
     calls.complete(&reply(1), empty()).unwrap();
-    calls.lost(LaneId::Main, &CUT, sealed);
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
     assert_eq!(requests(&mut calls, now), [], "nothing goes before the server is known");
     connect(&mut calls, 1);
     assert_eq!(requests(&mut calls, now), [(0, 0, 1), (2, 0, 1)]);
@@ -52,7 +52,7 @@ fn a_server_that_forgot_leaves_calls_that_were_sent_unknown_and_gets_the_others(
     let sealed = take(&mut calls, now);
     let unsealed = begin(&mut calls, now, 100).unwrap();
     take(&mut calls, now);
-    calls.lost(LaneId::Main, &CUT, sealed);
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
     let unsent = begin(&mut calls, now, 100).unwrap();
     connect(&mut calls, 2);
     assert_eq!(poll(&mut calls, &sent), Poll::Ready(Answer::Lost));
@@ -67,8 +67,8 @@ fn what_a_server_that_closed_in_good_order_did_not_answer_is_sent_to_the_next_on
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
     let ticket = begin(&mut calls, now, 100).unwrap();
-    let sealed = take(&mut calls, now);
-    calls.lost(LaneId::Main, &Disconnected::Closed, sealed);
+    take(&mut calls, now);
+    calls.lost(LaneId::Main, &Disconnected::Closed, Read::None);
     connect(&mut calls, 2);
     assert_eq!(requests(&mut calls, now), [(0, 0, 1)]);
     assert_eq!(poll(&mut calls, &ticket), Poll::Pending);
@@ -80,10 +80,10 @@ fn what_an_earlier_connection_may_have_run_stays_so_though_the_last_one_closed_i
     let mut calls = calls(&Limits::default());
     let ticket = begin(&mut calls, now, 100).unwrap();
     let sealed = take(&mut calls, now);
-    calls.lost(LaneId::Main, &CUT, sealed);
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
     connect(&mut calls, 1);
-    let sealed = take(&mut calls, now);
-    calls.lost(LaneId::Main, &Disconnected::Closed, sealed);
+    take(&mut calls, now);
+    calls.lost(LaneId::Main, &Disconnected::Closed, Read::None);
     connect(&mut calls, 2);
     assert_eq!(poll(&mut calls, &ticket), Poll::Ready(Answer::Lost));
 }
@@ -97,7 +97,7 @@ fn a_channel_that_does_not_reconnect_ends_its_calls_with_what_is_true() {
     let sent = begin(&mut calls, now, 100).unwrap();
     let sealed = take(&mut calls, now);
     let unsent = begin(&mut calls, now, 100).unwrap();
-    calls.lost(LaneId::Main, &CUT, sealed);
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
     assert_eq!(poll(&mut calls, &sent), Poll::Ready(Answer::Lost));
     let why = NotSent::Disconnected(CUT);
     assert_eq!(poll(&mut calls, &unsent), Poll::Ready(Answer::NotSent(why.clone())));
@@ -108,7 +108,7 @@ fn a_channel_that_does_not_reconnect_ends_its_calls_with_what_is_true() {
 fn a_call_that_never_found_a_connection_says_why_and_that_it_did_not_run() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
-    calls.lost(LaneId::Main, &CUT, 0);
+    calls.lost(LaneId::Main, &CUT, Read::None);
     let ticket = begin(&mut calls, now, 10).unwrap();
     calls.expire(now + Duration::from_millis(10));
     let why = NotSent::Disconnected(CUT);
@@ -156,7 +156,7 @@ fn nobody_knows_what_a_server_that_forgot_has_run() {
     let sealed = take(&mut calls, now);
     calls.expire(now + Duration::from_millis(10));
     assert_eq!(outcome(&mut calls, 0), Poll::Pending);
-    calls.lost(LaneId::Main, &CUT, sealed);
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
     connect(&mut calls, 2);
     assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Unknown));
 }
@@ -181,7 +181,7 @@ fn no_more_is_held_than_a_server_would_remember() {
 fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
-    calls.lost(LaneId::Main, &CUT, 0);
+    calls.lost(LaneId::Main, &CUT, Read::None);
     calls.connected(LaneId::Main, 1 << 16);
     calls.recall(LaneId::Main, MemoryId { id: [1; 8], tcp_port: 7400 }, Some(1 << 20));
     let ticket = begin(&mut calls, now, 100).unwrap();

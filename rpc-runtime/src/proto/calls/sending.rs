@@ -1,6 +1,9 @@
 //! From a lane's queue to its connection, and back into the queue when an answer takes too long.
 
-use std::{task::Waker, time::Instant};
+use std::{
+    task::Waker,
+    time::{Duration, Instant},
+};
 
 use super::{Calls, LaneId, State, footprint};
 use crate::proto::frame::{self, RequestHeader};
@@ -63,12 +66,28 @@ impl Calls {
         None
     }
 
-    /// The packet in which a call has gone out.
-    pub(crate) fn set_mark(&mut self, number: u64, packet: u64, again: Instant) {
+    /// A call has gone out now, in this packet. It goes again after `wait`, which is told how often
+    /// it was sent before.
+    pub(crate) fn departed(
+        &mut self,
+        number: u64,
+        packet: u64,
+        now: Instant,
+        wait: impl FnOnce(u64) -> Duration,
+    ) {
         let Some(slot) = self.window.slot(number) else { return };
-        if let State::Out { mark, .. } = &mut self.waiting[slot].state {
-            *mark = packet;
+        let waiting = &mut self.waiting[slot];
+        if let State::Out { mark, at } = &mut waiting.state {
+            (*mark, *at) = (packet, now);
+            let again = now + wait(waiting.attempts.saturating_sub(1));
             self.set_resend(slot, again);
+        }
+    }
+
+    /// A call goes again: what carried it did not arrive.
+    pub(crate) fn send_again(&mut self, lane: LaneId, number: u64) {
+        if let Some(slot) = self.window.slot(number) {
+            self.requeue(slot, lane);
         }
     }
 
