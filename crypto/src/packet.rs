@@ -267,11 +267,12 @@ impl Packets {
             || now.saturating_duration_since(self.sending.since()) >= age
     }
 
-    /// Whether the peer may have gone on to the next epoch: an initiator is followed, never led.
+    /// Whether the peer may have gone on to the next epoch: an initiator is followed, never led, and
+    /// goes on only after it has heard the responder in this one.
     fn may_follow(&self) -> bool {
         match self.role {
             Role::Initiator => self.sending.epoch() > self.receiving.epoch(),
-            Role::Responder => true,
+            Role::Responder => self.sending.epoch() == self.receiving.epoch(),
         }
     }
 }
