@@ -12,4 +12,5 @@ pub(crate) mod joiner; // frames out of the stream that records carry
 pub(crate) mod server; // a connection, as its responder sees it
 pub(crate) mod session; // an established session: records around frames
 pub(crate) mod status; // how a call ended, as a reply says it
+pub(crate) mod udp; // the same over datagrams
 pub(crate) mod varint; // integers of few bytes
