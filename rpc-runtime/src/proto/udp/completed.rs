@@ -14,15 +14,14 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// place among the half open, and no more.
 const MAX_COMPLETED: usize = 16_384;
 
-/// The mac1 of an INIT that was checked. It is a MAC of all bytes before it, so it stands for the
-/// whole message: another INIT with the same one is as hard to find as a second preimage.
-pub(crate) type InitId = [u8; 16];
+/// H(INIT).
+pub(crate) type InitHash = [u8; 32];
 
 #[derive(Debug)]
 pub(crate) struct Completed {
-    ids: HashSet<InitId, Seeded>,
+    ids: HashSet<InitHash, Seeded>,
     /// Oldest first.
-    order: VecDeque<(Instant, InitId)>,
+    order: VecDeque<(Instant, InitHash)>,
 }
 
 impl Completed {
@@ -30,7 +29,7 @@ impl Completed {
         Self { ids: HashSet::with_hasher(hasher), order: VecDeque::new() }
     }
 
-    pub(crate) fn insert(&mut self, init: InitId, now: Instant) {
+    pub(crate) fn insert(&mut self, init: InitHash, now: Instant) {
         self.expire(now);
         if self.order.len() >= MAX_COMPLETED {
             self.forget_oldest();
@@ -40,7 +39,7 @@ impl Completed {
         }
     }
 
-    pub(crate) fn contains(&mut self, init: &InitId, now: Instant) -> bool {
+    pub(crate) fn contains(&mut self, init: &InitHash, now: Instant) -> bool {
         self.expire(now);
         self.ids.contains(init)
     }
@@ -65,8 +64,8 @@ mod tests {
     use super::*;
     use crate::proto::udp::testing::{rng, start};
 
-    fn id(number: u32) -> InitId {
-        let mut id = [0; 16];
+    fn id(number: u32) -> InitHash {
+        let mut id = [0; 32];
         id[..4].copy_from_slice(&number.to_be_bytes());
         id
     }

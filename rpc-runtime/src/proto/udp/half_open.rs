@@ -7,13 +7,12 @@ use std::{
 };
 
 use bailiwick_crypto::{
-    packet::Packets,
-    record::Alert,
+    ConnectionId, Packets,
     responder::{AuthenticatedDatagram, AwaitingFin},
 };
 
 use super::{
-    completed::InitId,
+    completed::InitHash,
     pace::Pace,
     seeded::Seeded,
     sources::{Address, Place, Source, source},
@@ -24,26 +23,39 @@ use super::{
 pub(crate) type HalfOpenId = Key<HalfOpen>;
 
 pub(crate) struct HalfOpen {
+    pub(crate) origin: Origin,
+    pub(crate) state: State,
+    /// When it is forgotten.
+    pub(crate) ends: Instant,
+}
+
+/// How a handshake began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
     /// Where INIT came from; nothing counts that comes from elsewhere.
     pub(crate) from: SocketAddr,
     pub(crate) address: Address,
-    pub(crate) state: State,
-    init: InitId,
-    ends: Instant,
+    pub(crate) init: InitHash,
+    /// The id that the peer's FIN carries.
+    pub(crate) local_id: ConnectionId,
 }
 
 pub(crate) enum State {
     /// RESP is answered to the same INIT again, as it was built.
     AwaitingFin(Box<AwaitingFin>),
-    /// The look-up comes next. `fin` is the FIN's keyed hash.
-    Authenticated { peer: Box<AuthenticatedDatagram>, fin: u64 },
-    /// The peer was turned away, and is told so again whenever its FIN comes again.
-    Refused { packets: Box<Packets>, alert: Alert, fin: u64, pace: Pace },
-    /// In between.
-    Moved,
+    /// The look-up comes next.
+    Authenticated(Applying),
+    /// The peer was turned away, and is told so again when its FIN comes again.
+    Refused { packets: Box<Packets>, fin: u64, pace: Pace },
 }
 
-impl HalfOpen {
+pub(crate) struct Applying {
+    pub(crate) peer: Box<AuthenticatedDatagram>,
+    /// The FIN's keyed hash.
+    pub(crate) fin: u64,
+}
+
+impl Origin {
     pub(crate) fn source(&self) -> Source {
         source(self.from.ip())
     }
@@ -58,7 +70,7 @@ impl HalfOpen {
 pub(crate) struct HalfOpens {
     table: Table<HalfOpen>,
     /// Those that await FIN.
-    inits: HashMap<(SocketAddr, InitId), HalfOpenId, Seeded>,
+    inits: HashMap<(SocketAddr, InitHash), HalfOpenId, Seeded>,
     ends: BTreeSet<(Instant, HalfOpenId)>,
 }
 
@@ -71,17 +83,13 @@ impl HalfOpens {
         }
     }
 
-    pub(crate) fn insert(
-        &mut self,
-        awaiting: AwaitingFin,
-        init: InitId,
-        (from, address): (SocketAddr, Address),
-        ends: Instant,
-    ) -> HalfOpenId {
-        let state = State::AwaitingFin(Box::new(awaiting));
-        let id = self.table.insert(HalfOpen { from, address, state, init, ends });
-        self.inits.insert((from, init), id);
+    pub(crate) fn insert(&mut self, origin: Origin, state: State, ends: Instant) -> HalfOpenId {
+        let awaits_fin = matches!(state, State::AwaitingFin(_));
+        let id = self.table.insert(HalfOpen { origin, state, ends });
         self.ends.insert((ends, id));
+        if awaits_fin {
+            self.inits.insert((origin.from, origin.init), id);
+        }
         id
     }
 
@@ -90,34 +98,31 @@ impl HalfOpens {
     }
 
     /// RESP, if this INIT has come before, from the same address and port.
-    pub(crate) fn resp(&self, from: SocketAddr, init: InitId) -> Option<&[u8]> {
+    pub(crate) fn resp(&self, from: SocketAddr, init: InitHash) -> Option<&[u8]> {
         match &self.table.get(*self.inits.get(&(from, init))?)?.state {
             State::AwaitingFin(awaiting) => Some(awaiting.resp()),
             _ => None,
         }
     }
 
-    /// The handshake is complete; which INIT began it.
-    pub(crate) fn complete(&mut self, id: HalfOpenId) -> Option<InitId> {
-        let half_open = self.table.get(id)?;
-        self.inits.remove(&(half_open.from, half_open.init));
-        Some(half_open.init)
-    }
-
-    /// Keeps this one until `ends`.
-    pub(crate) fn keep_until(&mut self, id: HalfOpenId, ends: Instant) {
+    /// FIN has come: its sender waits for the look-up.
+    pub(crate) fn authenticated(&mut self, id: HalfOpenId, applying: Applying) {
         if let Some(half_open) = self.table.get_mut(id) {
-            self.ends.remove(&(half_open.ends, id));
-            half_open.ends = ends;
-            self.ends.insert((ends, id));
+            half_open.state = State::Authenticated(applying);
+            self.inits.remove(&(half_open.origin.from, half_open.origin.init));
         }
     }
 
-    pub(crate) fn remove(&mut self, id: HalfOpenId) -> Option<HalfOpen> {
-        let half_open = self.table.remove(id)?;
-        self.inits.remove(&(half_open.from, half_open.init));
-        self.ends.remove(&(half_open.ends, id));
-        Some(half_open)
+    /// Takes out one that waits for the look-up.
+    pub(crate) fn take_applying(&mut self, id: HalfOpenId) -> Option<(Origin, Applying)> {
+        if !matches!(self.table.get(id)?.state, State::Authenticated(_)) {
+            return None;
+        }
+        let HalfOpen { origin, state, .. } = self.remove(id)?;
+        match state {
+            State::Authenticated(applying) => Some((origin, applying)),
+            _ => None,
+        }
     }
 
     /// Takes out one that has ended.
@@ -128,5 +133,12 @@ impl HalfOpens {
 
     pub(crate) fn next_end(&self) -> Option<Instant> {
         self.ends.first().map(|(ends, _)| *ends)
+    }
+
+    fn remove(&mut self, id: HalfOpenId) -> Option<HalfOpen> {
+        let half_open = self.table.remove(id)?;
+        self.inits.remove(&(half_open.origin.from, half_open.origin.init));
+        self.ends.remove(&(half_open.ends, id));
+        Some(half_open)
     }
 }
