@@ -8,6 +8,8 @@ pub(crate) mod calls; // a client's calls that wait for answers
 pub(crate) mod client; // a connection, as its initiator sees it
 pub(crate) mod frame; // a frame's fields, written and read
 pub(crate) mod joiner; // frames out of the stream that records carry
-pub(crate) mod server;
+pub(crate) mod server; // a connection, as its responder sees it
 pub(crate) mod session; // an established session: records around frames
-pub(crate) mod varint; // integers of few bytes // a connection, as its responder sees it
+#[allow(dead_code)] // no shell drives it yet
+pub(crate) mod udp; // the same over datagrams
+pub(crate) mod varint; // integers of few bytes
