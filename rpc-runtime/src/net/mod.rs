@@ -4,8 +4,10 @@ pub(crate) mod admission; // how many connections, and from where
 pub(crate) mod handlers; // calls at work
 pub(crate) mod socket; // what a connection runs over
 pub(crate) mod timer; // one timer a connection
+pub(crate) mod udp_socket; // many datagrams with one system call
 
 pub(crate) mod client_driver; // a client's connection as a task
+pub(crate) mod udp_client_driver; // its UDP socket as a task
 pub(crate) mod dialer; // how a channel connects
 pub(crate) mod redial; // and does so again
 
