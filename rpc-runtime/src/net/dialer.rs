@@ -8,7 +8,9 @@ use std::{
     time::Instant,
 };
 
-use bailiwick_crypto::{Alert, HandshakeError, Identity, Params, PublicKey, RecordLimits, Transport, initiator};
+use bailiwick_crypto::{
+    Alert, HandshakeError, Identity, Params, PublicKey, RecordLimits, Transport, initiator,
+};
 use rand::Rng;
 use tokio::{net::TcpStream, sync::Notify, time};
 
@@ -142,8 +144,10 @@ impl Dialer {
             .map_err(|source| ConnectError::Unreachable { endpoint: endpoint.clone(), source })?;
         let (limits, calls) = (self.config.limits.clone(), Arc::clone(&self.calls));
         let handshake = self.handshake(Transport::Udp);
-        let (now, rng) = (Instant::now(), &mut rand::rng());
-        let core = UdpClient::start(handshake, server, limits, Arc::clone(&calls), now, rng);
+        let core = {
+            let (now, rng) = (Instant::now(), &mut rand::rng());
+            UdpClient::start(handshake, server, limits, Arc::clone(&calls), now, rng)
+        };
         let mut driver = UdpClientDriver::new(socket, core, calls, Arc::clone(&self.room));
         poll_fn(|cx| driver.poll_connected(cx)).await;
         match driver.core.standing() {

@@ -204,7 +204,6 @@ impl UdpClientDriver {
         }
         Poll::Pending
     }
-
 }
 
 impl Future for UdpClientDriver {

@@ -111,7 +111,11 @@ impl Datagrams {
     /// Room for so many pieces from the kernel, each of which holds the datagrams of one sender
     /// that came together.
     pub(crate) fn new(pieces: usize) -> Self {
-        Self { bytes: Vec::new(), metas: vec![RecvMeta::default(); pieces.min(MAX_PIECES)], count: 0 }
+        Self {
+            bytes: Vec::new(),
+            metas: vec![RecvMeta::default(); pieces.min(MAX_PIECES)],
+            count: 0,
+        }
     }
 
     fn room(&mut self) -> (&mut [RecvMeta], SmallVec<[IoSliceMut<'_>; MAX_PIECES]>) {

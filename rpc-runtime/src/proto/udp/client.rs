@@ -83,9 +83,8 @@ impl UdpClient {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let pool = Arc::new(ReassemblyPool::new(limits.max_reassembly_total));
-        let dial =
-            Dial::start(config.clone(), server, limits.clone(), Arc::clone(&pool), now, rng);
+        let pool = ReassemblyPool::new(limits.max_reassembly_total);
+        let dial = Dial::start(config.clone(), server, limits.clone(), Arc::clone(&pool), now, rng);
         Self {
             calls,
             config,
@@ -138,8 +137,7 @@ impl UdpClient {
         let handled = {
             let mut calls = lock(&self.calls);
             let bulk_frame = Some(self.bulk_frame);
-            let mut answers =
-                Answers { calls: &mut calls, lane: LaneId::Main, bulk_frame, now };
+            let mut answers = Answers { calls: &mut calls, lane: LaneId::Main, bulk_frame, now };
             let answered = &mut self.answered;
             link.handle_datagram(packet, from, rng, now, &mut |frame| {
                 answered.extend(answers.handle(frame)?);

@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bailiwick_crypto::{Alert, ConnectionId, DatagramSession, PacketError, Packets, packet::OVERHEAD};
+use bailiwick_crypto::{
+    Alert, ConnectionId, DatagramSession, PacketError, Packets, packet::OVERHEAD,
+};
 
 use super::{
     flight::{self, Carried, Flight},
