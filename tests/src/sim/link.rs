@@ -171,6 +171,16 @@ impl Link {
         })
     }
 
+    /// One of many links of a world that has one `seed`: `number` gives each chances of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::new`].
+    pub fn numbered(config: LinkConfig, seed: u64, number: u64) -> Result<Self, LinkConfigError> {
+        // The golden ratio spreads small numbers over all bits.
+        Self::new(config, seed ^ (number + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
     /// Changes what the link does from now on. What is under way arrives as it was going to.
     ///
     /// # Errors
@@ -192,6 +202,11 @@ impl Link {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// What it has done since the last time, for those who add it up elsewhere.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
     }
 
     /// Decides about a datagram of `length` bytes to `to`, sent at `at` after the start of the world.
@@ -241,7 +256,12 @@ impl Link {
 }
 
 impl LinkConfig {
-    fn check(&self) -> Result<(), LinkConfigError> {
+    /// Whether such a link can be.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkConfigError`] says what cannot.
+    pub fn check(&self) -> Result<(), LinkConfigError> {
         let rates = [
             ("loss", self.loss),
             ("duplicate", self.duplicate),

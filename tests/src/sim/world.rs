@@ -241,10 +241,9 @@ impl<N: Node> World<N> {
 
     fn link(&mut self, from: NodeId, to: NodeId) -> &mut Link {
         self.links.entry((from, to)).or_insert_with(|| {
-            // Each link has chances of its own, whenever it is first used.
-            let pair = ((from.0 as u64) << 32 | to.0 as u64) + 1;
-            let seed = self.seed ^ pair.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            Link::new(self.default_link.clone(), seed).expect("the test's link can be")
+            let pair = (from.0 as u64) << 32 | to.0 as u64;
+            Link::numbered(self.default_link.clone(), self.seed, pair)
+                .expect("the test's link can be")
         })
     }
 
