@@ -298,6 +298,8 @@ pub(crate) fn params(limits: &Limits, incarnation: Incarnation) -> Params {
     Params {
         max_frame: limits.max_frame,
         idle_timeout: limits.idle_timeout,
+        max_reassembly: limits.max_message_udp,
+        lease: limits.lease,
         ..Params::new(*incarnation.as_bytes())
     }
 }

@@ -18,6 +18,24 @@ pub struct Limits {
     ///
     /// At a client further calls wait their turn; a server answers them `Overloaded`.
     pub max_calls_in_flight: usize,
+    /// The same over UDP. Default: 64.
+    pub max_calls_in_flight_udp: usize,
+    /// The longest message over UDP, in bytes: 0 (none is put together from fragments) to 2^20.
+    /// Default: 64 KiB. Longer ones go by TCP, if the server offers it. The peer learns it in the
+    /// handshake.
+    pub max_message_udp: u32,
+    /// Bytes of messages over UDP, of all peers of an endpoint, that are being put together from
+    /// fragments. Default: 64 MiB.
+    pub max_reassembly_total: usize,
+    /// Clients that a server remembers, each life of a process counting as one. Default: 16,384.
+    /// Beyond it new ones are turned away; nobody is forgotten before the lease ends.
+    pub max_clients: usize,
+    /// How long a server remembers what a client's calls did after its last connection ended.
+    /// 1 s to 1 h. Default: 60 s. The peer learns it in the handshake.
+    pub lease: Duration,
+    /// Bytes of answers that a server keeps for one client until it has acknowledged them.
+    /// Default: 4 MiB. At the bound its calls are refused `Overloaded` before they run.
+    pub max_kept_answers: usize,
     /// Bytes of replies (server) or requests (client) of one connection that the peer has not
     /// taken. Default: 4 MiB. At the bound nothing more is read, and new calls wait.
     pub max_unsent: usize,
@@ -36,6 +54,17 @@ pub struct Limits {
     pub max_half_open_per_source: usize,
     /// How long a whole handshake may take. At most 1 h. Default: 5 s.
     pub handshake_timeout: Duration,
+    /// How long a client tries to reach a server over UDP, where nobody says that nobody is there.
+    /// At most 90 s. Default: 90 s.
+    pub handshake_timeout_udp: Duration,
+    /// Over UDP, the time to wait for an answer before anything is known of the path. Default:
+    /// 100 ms, which suits a local network; RFC 6298 has 1 s for the open Internet.
+    pub initial_rto: Duration,
+    /// Over UDP, the shortest time to wait for an answer. Default: 10 ms.
+    pub min_rto: Duration,
+    /// The longest pause between two attempts of a channel to reach its server again. Each is
+    /// drawn at random below a bound that doubles from 10 ms up to this. Default: 2 s.
+    pub max_reconnect_pause: Duration,
     /// Silence after which a connection is given up; of both sides' the smaller counts.
     /// 1 s to 1 h. Default: 30 s.
     pub idle_timeout: Duration,
@@ -51,6 +80,12 @@ impl Default for Limits {
         Self {
             max_frame: 1 << 20,
             max_calls_in_flight: 1024,
+            max_calls_in_flight_udp: 64,
+            max_message_udp: 65_536,
+            max_reassembly_total: 64 << 20,
+            max_clients: 16_384,
+            lease: Duration::from_secs(60),
+            max_kept_answers: 4 << 20,
             max_unsent: 4 << 20,
             max_metadata: 4096,
             max_deadline: Duration::from_secs(3600),
@@ -59,6 +94,10 @@ impl Default for Limits {
             max_half_open: 1024,
             max_half_open_per_source: 16,
             handshake_timeout: Duration::from_secs(5),
+            handshake_timeout_udp: Duration::from_secs(90),
+            initial_rto: Duration::from_millis(100),
+            min_rto: Duration::from_millis(10),
+            max_reconnect_pause: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
@@ -81,9 +120,19 @@ impl Limits {
                 (Duration::from_secs(1)..=hour).contains(&self.idle_timeout),
                 "1 s to 1 h",
             ),
+            ("lease", (Duration::from_secs(1)..=hour).contains(&self.lease), "1 s to 1 h"),
+            ("max_message_udp", self.max_message_udp <= 1 << 20, "at most 2^20 bytes"),
             ("handshake_timeout", self.handshake_timeout <= hour, "at most 1 h"),
+            (
+                "handshake_timeout_udp",
+                self.handshake_timeout_udp <= Duration::from_secs(90),
+                "at most 90 s",
+            ),
+            ("min_rto", self.min_rto >= Duration::from_millis(1), "at least 1 ms"),
+            ("initial_rto", self.initial_rto >= self.min_rto, "at least min_rto"),
             ("keepalive", self.keepalive < self.idle_timeout, "less than idle_timeout"),
             ("max_calls_in_flight", self.max_calls_in_flight > 0, "at least 1"),
+            ("max_calls_in_flight_udp", self.max_calls_in_flight_udp > 0, "at least 1"),
             ("max_unsent", self.max_unsent >= self.max_frame as usize, "at least max_frame"),
             ("max_metadata", self.max_metadata <= 1 << 16, "at most 64 KiB"),
         ];

@@ -8,6 +8,8 @@ use std::{fmt, str::FromStr};
 pub enum Endpoint {
     /// TCP, at `host:port`; the host may be a name, IPv6 stands in brackets.
     Tcp(String),
+    /// UDP, at `host:port` as for TCP.
+    Udp(String),
 }
 
 impl Endpoint {
@@ -16,11 +18,16 @@ impl Endpoint {
         Self::Tcp(address.into())
     }
 
+    /// UDP at `address`, which is `host:port`.
+    pub fn udp(address: impl Into<String>) -> Self {
+        Self::Udp(address.into())
+    }
+
     /// The `host:port` part.
     #[must_use]
     pub fn address(&self) -> &str {
         match self {
-            Self::Tcp(address) => address,
+            Self::Tcp(address) | Self::Udp(address) => address,
         }
     }
 }
@@ -29,6 +36,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Udp(address) => write!(f, "udp://{address}"),
         }
     }
 }
@@ -37,14 +45,16 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let address = match text.split_once("://") {
-            Some(("tcp", address)) => address,
+        type New = fn(String) -> Endpoint;
+        let (new, address): (New, _) = match text.split_once("://") {
+            Some(("tcp", address)) => (Self::Tcp, address),
+            Some(("udp", address)) => (Self::Udp, address),
             Some((other, _)) => return Err(EndpointError::Transport(other.to_owned())),
             None => return Err(EndpointError::NoTransport(text.to_owned())),
         };
         match address.rsplit_once(':') {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
-                Ok(Self::tcp(address))
+                Ok(new(address.to_owned()))
             }
             _ => Err(EndpointError::Address(address.to_owned())),
         }
@@ -54,11 +64,11 @@ impl FromStr for Endpoint {
 /// A text is not an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// No `tcp://` in front.
-    #[error("`{0}` names no transport: write `tcp://{0}`")]
+    /// No `tcp://` or `udp://` in front.
+    #[error("`{0}` names no transport: write `tcp://{0}` or `udp://{0}`")]
     NoTransport(String),
     /// A transport that this version does not have.
-    #[error("`{0}://` is not a transport here: use `tcp://`")]
+    #[error("`{0}://` is not a transport here: use `tcp://` or `udp://`")]
     Transport(String),
     /// Not `host:port`.
     #[error("`{0}` is not `host:port` with a port from 0 to 65535, such as `127.0.0.1:7400`")]
@@ -71,7 +81,7 @@ mod tests {
 
     #[test]
     fn an_endpoint_reads_back_as_it_is_written() {
-        for text in ["tcp://127.0.0.1:7400", "tcp://[::1]:7400", "tcp://localhost:0"] {
+        for text in ["tcp://127.0.0.1:7400", "udp://[::1]:7400", "tcp://localhost:0"] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
     }

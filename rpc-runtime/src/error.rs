@@ -58,6 +58,13 @@ pub enum CallError<E = Never> {
         /// The call, to ask for later.
         call: CallKey,
     },
+    /// The call ran, and its answer is gone: it was too long to be kept, or to come over UDP from a
+    /// server that offers no TCP. Do not repeat what must happen once.
+    #[error("call {call} ran, and its answer was too long to reach this client")]
+    AnswerLost {
+        /// The call.
+        call: CallKey,
+    },
     /// The server has no such method: it did not run. One side is older than the other.
     #[error("the server does not implement {0}")]
     Unimplemented(&'static str),
@@ -78,7 +85,7 @@ impl<E> CallError<E> {
     #[must_use]
     pub fn executed(&self) -> Executed {
         match self {
-            Self::App(_) | Self::Internal => Executed::Yes,
+            Self::App(_) | Self::Internal | Self::AnswerLost { .. } => Executed::Yes,
             Self::NotSent(_)
             | Self::Denied(_)
             | Self::Overloaded { .. }
@@ -100,6 +107,7 @@ impl<E> CallError<E> {
             Self::Unavailable(why) => CallError::Unavailable(why),
             Self::DeadlineExceeded { executed } => CallError::DeadlineExceeded { executed },
             Self::OutcomeUnknown { call } => CallError::OutcomeUnknown { call },
+            Self::AnswerLost { call } => CallError::AnswerLost { call },
             Self::Unimplemented(method) => CallError::Unimplemented(method),
             Self::Malformed => CallError::Malformed,
             Self::Internal => CallError::Internal,
@@ -285,6 +293,13 @@ pub enum ConnectError {
         /// How.
         #[source]
         source: Disconnected,
+    },
+    /// The path does not carry datagrams of 1,200 bytes, which UDP needs.
+    #[error("the path to {endpoint} does not carry datagrams of 1,200 bytes")]
+    #[diagnostic(help("use the server's `tcp://` endpoint, or raise the MTU on the way"))]
+    PathTooSmall {
+        /// What was dialled.
+        endpoint: String,
     },
     /// A limit is out of range.
     #[error(transparent)]

@@ -26,6 +26,12 @@ const UNIMPLEMENTED: u8 = 5;
 const MALFORMED: u8 = 6;
 const INTERNAL: u8 = 7;
 const UNAVAILABLE: u8 = 8;
+/// Below the floor, or cancelled: it never runs again, and what it did before is not told.
+pub(crate) const STALE: u8 = 9;
+/// It ran; the answer could not be kept.
+pub(crate) const ANSWER_LOST: u8 = 10;
+/// The answer is too long for this transport: ask for it over TCP.
+pub(crate) const TOO_LARGE_HERE: u8 = 11;
 
 /// Where a reply goes: the connection's outgoing frames, and what it must repeat of the request.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +116,7 @@ pub(crate) fn read<T: DeserializeOwned, E: DeserializeOwned>(
         Answer::Reply { status: APP, body } => {
             Err(decode(&body).map_or(CallError::Protocol(ProtocolError::ReplyBody), CallError::App))
         }
-        Answer::Reply { status, body } => Err(read_refusal(status, &body, method)),
+        Answer::Reply { status, body } => Err(read_refusal(status, &body, method, call)),
         Answer::DeadlineExceeded(executed) => Err(CallError::DeadlineExceeded { executed }),
         Answer::NotSent(why) => Err(CallError::NotSent(why)),
         Answer::Lost => Err(CallError::OutcomeUnknown { call }),
@@ -125,7 +131,12 @@ fn decode<T: DeserializeOwned>(body: &Body) -> Option<T> {
     }
 }
 
-fn read_refusal<E>(status: u8, body: &Body, method: &MethodDescription) -> CallError<E> {
+fn read_refusal<E>(
+    status: u8,
+    body: &Body,
+    method: &MethodDescription,
+    call: CallKey,
+) -> CallError<E> {
     let mut rest = match body {
         Body::Copied(bytes) => &bytes[..],
         Body::Owned(message) => &message[..],
@@ -141,7 +152,9 @@ fn read_refusal<E>(status: u8, body: &Body, method: &MethodDescription) -> CallE
         (UNAVAILABLE, Some(1)) => CallError::Unavailable(Unavailable::Audit),
         // A reason that is new to this client is a reason why nothing runs all the same.
         (UNAVAILABLE, Some(_)) => CallError::Unavailable(Unavailable::Draining),
-        (DENIED..=UNAVAILABLE, _) => CallError::Protocol(ProtocolError::ReplyBody),
+        (ANSWER_LOST | TOO_LARGE_HERE, None) => CallError::AnswerLost { call },
+        (STALE, None) => CallError::OutcomeUnknown { call },
+        (DENIED..=TOO_LARGE_HERE, _) => CallError::Protocol(ProtocolError::ReplyBody),
         (unknown, _) => CallError::Protocol(ProtocolError::ReplyStatus(unknown)),
     }
 }

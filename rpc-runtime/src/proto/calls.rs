@@ -14,7 +14,7 @@ use bytes::Bytes;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::frame::{self, FrameTooLong, FrameWriter, Reply};
+use super::frame::{self, Reply};
 use crate::{
     config::Limits,
     context::Metadata,
@@ -174,13 +174,18 @@ impl Calls {
         let slot = self.waiting.vacant_key();
         // The oldest unanswered call, this one included.
         let remaining = header.deadline - now;
-        let Header { method, metadata, .. } = *header;
-        let mut frame =
-            FrameWriter::request(&mut self.frames, number, self.floor, method, remaining, metadata);
-        arguments(frame.body()).map_err(|error| BeginError::NotSent(error.into()))?;
-        frame.finish(self.max_frame)?;
+        let Header { method, metadata, deadline } = *header;
+        let mut rest = Vec::new();
+        frame::put_metadata(metadata, &mut rest);
+        arguments(&mut rest).map_err(|error| BeginError::NotSent(error.into()))?;
+        let (size, limit) = (rest.len() + frame::MAX_REQUEST_HEADER, self.max_frame as usize);
+        if size > limit {
+            return Err(BeginError::NotSent(NotSent::TooLarge { size, limit }));
+        }
+        let header =
+            frame::RequestHeader { call: number, floor: self.floor, attempt: 0, method, remaining };
+        frame::put_request(&header, &rest, &mut self.frames);
 
-        let deadline = header.deadline;
         let waker = Some(waker);
         self.waiting.insert(Waiting { number, deadline, offset, waker, answer: None });
         self.window.push_back(Some(slot));
@@ -386,12 +391,6 @@ impl Calls {
         if let Some(waker) = waiting.waker.take() {
             waker.wake();
         }
-    }
-}
-
-impl From<FrameTooLong> for BeginError {
-    fn from(FrameTooLong { size, limit }: FrameTooLong) -> Self {
-        Self::NotSent(NotSent::TooLarge { size, limit })
     }
 }
 

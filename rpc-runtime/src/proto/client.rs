@@ -299,8 +299,16 @@ impl Reading<'_> {
             Frame::Reply(reply) => self.calls.complete(&reply, own(reply.body))?,
             Frame::Ping { token } => self.calls.answer_ping(token),
             Frame::GoAway => self.calls.drain(),
-            Frame::Pong { .. } | Frame::Working { .. } | Frame::Stream { .. } => {}
-            Frame::Request(_) | Frame::Cancel { .. } | Frame::Acknowledge { .. } => {
+            Frame::Pong { .. }
+            | Frame::Working { .. }
+            | Frame::Stream { .. }
+            | Frame::Memory(_)
+            | Frame::Outcome { .. } => {}
+            Frame::Request(_)
+            | Frame::Cancel { .. }
+            | Frame::Acknowledge { .. }
+            | Frame::WhichMemory
+            | Frame::Inquire { .. } => {
                 return Err(ProtocolError::Direction);
             }
         }

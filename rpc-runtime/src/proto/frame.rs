@@ -21,15 +21,27 @@ const CANCEL: u8 = 7;
 const ACKNOWLEDGE: u8 = 8;
 const PING: u8 = 9;
 const GO_AWAY: u8 = 10;
+const MEMORY: u8 = 11;
+const INQUIRE: u8 = 12;
+const OUTCOME: u8 = 13;
+
+/// Calls that may lie between the oldest that is not acknowledged and the newest: what a server
+/// has to remember of a client is bounded by it.
+pub(crate) const SPAN: u64 = 1 << 16;
+
+/// Ranges in one acknowledgement.
+pub(crate) const MAX_RANGES: usize = 64;
 
 /// One frame, its body still in the receive buffer.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Frame<'a> {
     Request(Request<'a>),
     Reply(Reply<'a>),
-    /// The server has the call and is at work.
+    /// The server has the call and is at work; asking again before `estimate` is of no use.
     Working {
         call: u64,
+        attempt: u64,
+        estimate: Duration,
     },
     /// Items, credits and ends of streams: this version opens none, so each belongs to a call
     /// that is over.
@@ -39,9 +51,11 @@ pub(crate) enum Frame<'a> {
     Cancel {
         call: u64,
     },
-    /// All calls below `floor` are answered and will not be asked for again.
+    /// All calls below `floor`, and those in `ranges`, are answered and will not be asked for
+    /// again.
     Acknowledge {
         floor: u64,
+        ranges: Ranges<'a>,
     },
     Ping {
         token: u64,
@@ -50,6 +64,56 @@ pub(crate) enum Frame<'a> {
         token: u64,
     },
     GoAway,
+    /// The client asks which memory the server has of it.
+    WhichMemory,
+    /// The server says; another id than before means that it does not know what it ran.
+    Memory(MemoryId),
+    /// The client asks what became of a call whose answer it does not await any more.
+    Inquire {
+        call: u64,
+    },
+    Outcome {
+        call: u64,
+        outcome: WireOutcome,
+    },
+}
+
+/// Names what a server remembers of one client life, and where else the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MemoryId {
+    pub(crate) id: [u8; 8],
+    /// Where it listens over TCP, at the same address; 0 for nowhere.
+    pub(crate) tcp_port: u16,
+}
+
+/// What became of a call, as far as a server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WireOutcome {
+    /// It did not run, and from now on never will.
+    Fenced,
+    Ran,
+    AtWork,
+    /// It was acknowledged, or is too old to be remembered.
+    NotKnown,
+}
+
+/// Calls beyond a floor, as (first, one behind the last), ascending; read as they are wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Ranges<'a> {
+    /// One behind the last range that was read, or the floor.
+    end: u64,
+    /// Well formed: checked when the frame was parsed.
+    rest: &'a [u8],
+}
+
+impl Iterator for Ranges<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        let first = self.end.checked_add(varint::take(&mut self.rest)?)?;
+        self.end = first.checked_add(varint::take(&mut self.rest)?)?;
+        Some((first, self.end))
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -84,9 +148,9 @@ impl<'a> Frame<'a> {
             REQUEST => Self::Request(Request::parse(rest, max_metadata)?),
             REPLY => Self::Reply(Reply::parse(rest)?),
             WORKING => {
-                let call = number(rest)?;
-                let _estimate_ms = number(rest)?;
-                Self::Working { call }
+                let (call, attempt) = (number(rest)?, number(rest)?);
+                let estimate = Duration::from_millis(number(rest)?);
+                Self::Working { call, attempt, estimate }
             }
             STREAM_ITEM | STREAM_CREDIT | END => {
                 let call = number(rest)?;
@@ -94,13 +158,26 @@ impl<'a> Frame<'a> {
                 Self::Stream { call }
             }
             CANCEL => Self::Cancel { call: number(rest)? },
-            ACKNOWLEDGE => Self::Acknowledge { floor: number(rest)? },
+            ACKNOWLEDGE => {
+                let floor = number(rest)?;
+                Self::Acknowledge { floor, ranges: ranges(rest, floor)? }
+            }
             PING => match (byte(rest)?, number(rest)?) {
                 (0, token) => Self::Ping { token },
                 (1, token) => Self::Pong { token },
                 _ => return Err(ProtocolError::FrameFields),
             },
             GO_AWAY => Self::GoAway,
+            MEMORY => match byte(rest)? {
+                0 => Self::WhichMemory,
+                1 => {
+                    let (id, port) = (array(rest)?, array(rest)?);
+                    Self::Memory(MemoryId { id, tcp_port: u16::from_be_bytes(port) })
+                }
+                _ => return Err(ProtocolError::FrameFields),
+            },
+            INQUIRE => Self::Inquire { call: number(rest)? },
+            OUTCOME => Self::Outcome { call: number(rest)?, outcome: outcome(byte(rest)?)? },
             unknown => return Err(ProtocolError::FrameType(unknown)),
         };
         if rest.is_empty() { Ok(frame) } else { Err(ProtocolError::FrameFields) }
@@ -147,6 +224,31 @@ fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ProtocolError> {
     Ok(*bytes)
 }
 
+fn outcome(code: u8) -> Result<WireOutcome, ProtocolError> {
+    Ok(match code {
+        0 => WireOutcome::Fenced,
+        1 => WireOutcome::Ran,
+        2 => WireOutcome::AtWork,
+        3 => WireOutcome::NotKnown,
+        _ => return Err(ProtocolError::FrameFields),
+    })
+}
+
+fn ranges<'a>(rest: &mut &'a [u8], floor: u64) -> Result<Ranges<'a>, ProtocolError> {
+    let count = number(rest)?;
+    if count > MAX_RANGES as u64 {
+        return Err(ProtocolError::FrameFields);
+    }
+    let ranges = Ranges { end: floor, rest };
+    let mut end = floor;
+    for _ in 0..count {
+        for step in [number(rest)?, number(rest)?] {
+            end = end.checked_add(step).ok_or(ProtocolError::FrameFields)?;
+        }
+    }
+    Ok(ranges)
+}
+
 fn metadata(rest: &mut &[u8], max_size: usize) -> Result<Metadata, ProtocolError> {
     let entries = number(rest)?;
     if entries > MAX_METADATA_ENTRIES as u64 {
@@ -170,6 +272,44 @@ fn text(rest: &mut &[u8], room: &mut usize) -> Result<String, ProtocolError> {
     str::from_utf8(bytes).map(str::to_owned).map_err(|_| ProtocolError::FrameFields)
 }
 
+/// What a request says before its metadata and arguments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestHeader {
+    pub(crate) call: u64,
+    pub(crate) floor: u64,
+    /// 0 for the first, one more each time the call is sent.
+    pub(crate) attempt: u64,
+    pub(crate) method: MethodId,
+    pub(crate) remaining: Duration,
+}
+
+/// The longest that a request's frame is beside its metadata and arguments.
+pub(crate) const MAX_REQUEST_HEADER: usize = 1 + 3 * varint::MAX + 8 + 2 * varint::MAX;
+
+/// Appends a request; `rest` is what [`put_metadata`] wrote, with the arguments behind it.
+pub(crate) fn put_request(header: &RequestHeader, rest: &[u8], out: &mut Vec<u8>) {
+    let writer = FrameWriter::begin(out, REQUEST);
+    for number in [header.call, header.floor, header.attempt] {
+        varint::put(number, writer.out);
+    }
+    writer.out.extend_from_slice(&header.method.get().to_be_bytes());
+    varint::put(u64::try_from(header.remaining.as_micros()).unwrap_or(u64::MAX), writer.out);
+    varint::put(NO_FLAGS, writer.out);
+    writer.out.extend_from_slice(rest);
+    writer.fill_in_length();
+}
+
+/// Appends metadata as a request has them before its arguments.
+pub(crate) fn put_metadata(metadata: &Metadata, out: &mut Vec<u8>) {
+    varint::put(metadata.iter().len() as u64, out);
+    for (key, value) in metadata.iter() {
+        for text in [key, value] {
+            varint::put(text.len() as u64, out);
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
+}
+
 /// Writes one frame; its length is filled in by [`FrameWriter::finish`]. A writer that is
 /// dropped unfinished, by an error or a panic of the user's `Serialize`, takes back what it wrote.
 pub(crate) struct FrameWriter<'a> {
@@ -178,32 +318,6 @@ pub(crate) struct FrameWriter<'a> {
 }
 
 impl<'a> FrameWriter<'a> {
-    /// Begins a request. The arguments go into [`body`](Self::body).
-    pub(crate) fn request(
-        out: &'a mut Vec<u8>,
-        call: u64,
-        floor: u64,
-        method: MethodId,
-        remaining: Duration,
-        metadata: &Metadata,
-    ) -> Self {
-        let writer = Self::begin(out, REQUEST);
-        varint::put(call, writer.out);
-        varint::put(floor, writer.out);
-        varint::put(FIRST_ATTEMPT, writer.out);
-        writer.out.extend_from_slice(&method.get().to_be_bytes());
-        varint::put(u64::try_from(remaining.as_micros()).unwrap_or(u64::MAX), writer.out);
-        varint::put(NO_FLAGS, writer.out);
-        varint::put(metadata.iter().len() as u64, writer.out);
-        for (key, value) in metadata.iter() {
-            for text in [key, value] {
-                varint::put(text.len() as u64, writer.out);
-                writer.out.extend_from_slice(text.as_bytes());
-            }
-        }
-        writer
-    }
-
     /// Begins a reply. What the status calls for goes into [`body`](Self::body).
     pub(crate) fn reply(out: &'a mut Vec<u8>, call: u64, attempt: u64, status: u8) -> Self {
         let writer = Self::begin(out, REPLY);
@@ -262,134 +376,92 @@ pub(crate) struct FrameTooLong {
     pub(crate) limit: usize,
 }
 
-/// Attempts count from 0; a connection over TCP sends each call once.
-const FIRST_ATTEMPT: u64 = 0;
-
-/// Flags are kept for streams and argument digests; a server that does not know a flag answers
+/// Flags are kept for streams; a server that does not know a flag answers
 /// the call `Unimplemented`.
 pub(crate) const NO_FLAGS: u64 = 0;
 
 /// Appends a frame of few fields.
 pub(crate) fn put_cancel(call: u64, out: &mut Vec<u8>) {
-    put_small(CANCEL, &[], Some(call), out);
+    put_small(CANCEL, &[], &[call], out);
 }
 
 /// Appends a question whether the peer is there, or the answer to one.
 pub(crate) fn put_ping(token: u64, out: &mut Vec<u8>) {
-    put_small(PING, &[0], Some(token), out);
+    put_small(PING, &[0], &[token], out);
 }
 
 /// Appends the answer to a ping.
 pub(crate) fn put_pong(token: u64, out: &mut Vec<u8>) {
-    put_small(PING, &[1], Some(token), out);
+    put_small(PING, &[1], &[token], out);
 }
 
 /// Appends the announcement that no new calls are taken.
 pub(crate) fn put_go_away(out: &mut Vec<u8>) {
-    put_small(GO_AWAY, &[], None, out);
+    put_small(GO_AWAY, &[], &[], out);
 }
 
-fn put_small(kind: u8, fields: &[u8], number: Option<u64>, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(&[0, 0, 0, 0, kind]);
-    out.extend_from_slice(fields);
-    if let Some(number) = number {
-        varint::put(number, out);
+/// Appends the news that a call is at work.
+pub(crate) fn put_working(call: u64, attempt: u64, estimate: Duration, out: &mut Vec<u8>) {
+    let estimate = u64::try_from(estimate.as_millis()).unwrap_or(u64::MAX);
+    put_small(WORKING, &[], &[call, attempt, estimate], out);
+}
+
+/// Appends what is answered for good: all below `floor`, and the first [`MAX_RANGES`] of `ranges`,
+/// as (first, one behind the last), ascending.
+pub(crate) fn put_acknowledge(floor: u64, ranges: &[(u64, u64)], out: &mut Vec<u8>) {
+    let ranges = &ranges[..ranges.len().min(MAX_RANGES)];
+    let writer = FrameWriter::begin(out, ACKNOWLEDGE);
+    varint::put(floor, writer.out);
+    varint::put(ranges.len() as u64, writer.out);
+    let mut end = floor;
+    for &(first, behind) in ranges {
+        varint::put(first.saturating_sub(end), writer.out);
+        varint::put(behind.saturating_sub(first), writer.out);
+        end = behind;
     }
-    FrameWriter { out, start }.fill_in_length();
+    writer.fill_in_length();
+}
+
+/// Appends the question which memory the server has of this client.
+pub(crate) fn put_which_memory(out: &mut Vec<u8>) {
+    put_small(MEMORY, &[0], &[], out);
+}
+
+/// Appends which memory the server has of the client.
+pub(crate) fn put_memory(memory: MemoryId, out: &mut Vec<u8>) {
+    let mut fields = [1; 11];
+    fields[1..9].copy_from_slice(&memory.id);
+    fields[9..].copy_from_slice(&memory.tcp_port.to_be_bytes());
+    put_small(MEMORY, &fields, &[], out);
+}
+
+/// Appends the question what became of a call.
+pub(crate) fn put_inquire(call: u64, out: &mut Vec<u8>) {
+    put_small(INQUIRE, &[], &[call], out);
+}
+
+/// Appends what became of a call.
+pub(crate) fn put_outcome(call: u64, outcome: WireOutcome, out: &mut Vec<u8>) {
+    let writer = FrameWriter::begin(out, OUTCOME);
+    varint::put(call, writer.out);
+    writer.out.push(match outcome {
+        WireOutcome::Fenced => 0,
+        WireOutcome::Ran => 1,
+        WireOutcome::AtWork => 2,
+        WireOutcome::NotKnown => 3,
+    });
+    writer.fill_in_length();
+}
+
+fn put_small(kind: u8, fields: &[u8], numbers: &[u64], out: &mut Vec<u8>) {
+    let writer = FrameWriter::begin(out, kind);
+    writer.out.extend_from_slice(fields);
+    for number in numbers {
+        varint::put(*number, writer.out);
+    }
+    writer.fill_in_length();
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(frame: &[u8]) -> Result<Frame<'_>, ProtocolError> {
-        let length = u32::from_be_bytes(frame[..4].try_into().unwrap());
-        assert_eq!(length as usize, frame.len() - 4);
-        Frame::parse(&frame[4..], 64)
-    }
-
-    fn request(metadata: &Metadata) -> Vec<u8> {
-        let mut out = Vec::new();
-        let remaining = Duration::from_millis(5);
-        let mut writer =
-            FrameWriter::request(&mut out, 300, 7, MethodId::new(9), remaining, metadata);
-        writer.body().extend_from_slice(b"arguments");
-        writer.finish(1024).unwrap();
-        out
-    }
-
-    #[test]
-    fn a_request_survives_the_round_trip() {
-        let mut metadata = Metadata::default();
-        metadata.insert("traceparent".into(), "00-1".into());
-        let frame = request(&metadata);
-        let Ok(Frame::Request(read)) = parse(&frame) else {
-            panic!("not a request");
-        };
-        assert_eq!((read.call, read.floor, read.method), (300, 7, MethodId::new(9)));
-        assert_eq!(read.remaining, Duration::from_millis(5));
-        assert_eq!((read.metadata, read.arguments), (metadata, &b"arguments"[..]));
-    }
-
-    #[test]
-    fn a_request_cut_anywhere_before_its_body_is_refused() {
-        let mut metadata = Metadata::default();
-        metadata.insert("k".into(), "v".into());
-        let whole = request(&metadata);
-        for end in 4..whole.len() - b"arguments".len() {
-            let cut = Frame::parse(&whole[4..end], 64);
-            assert!(
-                matches!(cut, Err(ProtocolError::FrameFields | ProtocolError::FrameLength)),
-                "cut at {end}: {cut:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn metadata_above_their_bound_are_refused_before_they_are_copied() {
-        let mut metadata = Metadata::default();
-        metadata.insert("k".into(), "v".repeat(64));
-        assert_eq!(parse(&request(&metadata)), Err(ProtocolError::FrameFields));
-    }
-
-    #[test]
-    fn small_frames_survive_the_round_trip() {
-        let mut out = Vec::new();
-        put_cancel(u64::MAX, &mut out);
-        assert_eq!(parse(&out), Ok(Frame::Cancel { call: u64::MAX }));
-        out.clear();
-        put_ping(3, &mut out);
-        assert_eq!(parse(&out), Ok(Frame::Ping { token: 3 }));
-        out.clear();
-        put_pong(3, &mut out);
-        assert_eq!(parse(&out), Ok(Frame::Pong { token: 3 }));
-        out.clear();
-        put_go_away(&mut out);
-        assert_eq!(parse(&out), Ok(Frame::GoAway));
-    }
-
-    #[test]
-    fn frames_of_streams_are_known_before_streams_are() {
-        assert_eq!(Frame::parse(&[STREAM_ITEM, 5, 1, 2, 3], 0), Ok(Frame::Stream { call: 5 }));
-        assert_eq!(Frame::parse(&[STREAM_CREDIT, 5, 9], 0), Ok(Frame::Stream { call: 5 }));
-        assert_eq!(Frame::parse(&[END, 5], 0), Ok(Frame::Stream { call: 5 }));
-    }
-
-    #[test]
-    fn an_unknown_type_and_bytes_left_over_are_refused() {
-        assert_eq!(Frame::parse(&[11, 0], 0), Err(ProtocolError::FrameType(11)));
-        assert_eq!(Frame::parse(&[CANCEL, 5, 0], 0), Err(ProtocolError::FrameFields));
-        assert_eq!(Frame::parse(&[GO_AWAY, 0], 0), Err(ProtocolError::FrameFields));
-        assert_eq!(Frame::parse(&[], 0), Err(ProtocolError::FrameLength));
-    }
-
-    #[test]
-    fn a_frame_above_the_peers_limit_is_taken_back() {
-        let mut out = b"before".to_vec();
-        let mut writer = FrameWriter::reply(&mut out, 1, 0, 0);
-        writer.body().extend_from_slice(&[0; 2000]);
-        assert_eq!(writer.finish(1024), Err(FrameTooLong { size: 2004, limit: 1024 }));
-        assert_eq!(out, b"before");
-    }
-}
+#[path = "frame_tests.rs"]
+mod tests;

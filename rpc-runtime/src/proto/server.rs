@@ -211,10 +211,16 @@ impl Server {
                 }
                 Frame::Cancel { call } => handle(Incoming::Cancel { call }, frames.bytes()),
                 Frame::Ping { token } => frame::put_pong(token, frames.bytes()),
-                Frame::Pong { .. } | Frame::Acknowledge { .. } | Frame::Stream { .. } => {}
-                Frame::Reply(_) | Frame::Working { .. } | Frame::GoAway => {
-                    return Err(ProtocolError::Direction);
-                }
+                Frame::Pong { .. }
+                | Frame::Acknowledge { .. }
+                | Frame::Stream { .. }
+                | Frame::WhichMemory
+                | Frame::Inquire { .. } => {}
+                Frame::Reply(_)
+                | Frame::Working { .. }
+                | Frame::GoAway
+                | Frame::Memory(_)
+                | Frame::Outcome { .. } => return Err(ProtocolError::Direction),
             }
             let full = frames.len() >= BATCH || frames.len() + unsent >= limits.max_unsent;
             Ok(if full { Flow::Pause } else { Flow::Continue })

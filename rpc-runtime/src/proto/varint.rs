@@ -1,5 +1,8 @@
 //! Unsigned LEB128 of at most ten bytes; every form but the shortest is refused.
 
+/// The longest that a number is, in bytes.
+pub(crate) const MAX: usize = 10;
+
 /// Appends `value`, seven bits a byte, the lowest first.
 pub(crate) fn put(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
