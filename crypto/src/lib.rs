@@ -48,18 +48,25 @@ pub mod handshake;
 pub mod identity;
 pub mod initiator;
 pub mod key_file;
+pub mod packet;
 pub mod params;
 pub mod record;
 pub mod responder;
+pub mod retry;
 pub mod session;
 
 mod schedule;
 mod secret;
 
-pub use handshake::{HandshakeError, MessageKind, Psk, Transport};
+pub use handshake::{
+    ConnectionId, DatagramKind, HandshakeError, MessageKind, Psk, Transport, datagram_kind,
+    destination,
+};
 pub use identity::{Fingerprint, Identity, KeyError, PublicKey};
 pub use key_file::{KeyFileError, Passphrase};
+pub use packet::{OpenedPacket, PacketError, PacketType, Packets};
 pub use params::{Params, ParamsError};
 pub use rand_core::CryptoRng;
 pub use record::{Alert, Opened, RecordError, RecordLimits, Records};
-pub use session::{Exporter, LabelTooLong, Session};
+pub use retry::RetryKeys;
+pub use session::{DatagramSession, Exporter, LabelTooLong, Session};
