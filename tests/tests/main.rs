@@ -1,4 +1,5 @@
 //! Evidence that needs more than one crate, in one binary: a module for each subject.
 
+mod call_vectors;
 mod macro_services;
 mod macro_ui;
