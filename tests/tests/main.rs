@@ -2,5 +2,6 @@
 
 mod delivery_model;
 mod lossy_link;
+mod call_vectors;
 mod macro_services;
 mod macro_ui;
