@@ -158,6 +158,15 @@ fn a_link_changes_during_a_run_and_each_direction_on_its_own() {
 }
 
 #[test]
+fn what_waits_to_be_sent_meets_the_link_as_it_is_when_it_leaves() {
+    let (mut world, from, to) = ticking(1, 0);
+    world.node_mut(from).outgoing.push(b"first".to_vec());
+    world.set_link(from, to, LinkConfig { duplicate: 1.0, ..LinkConfig::default() });
+    world.run_until_idle(SECOND).unwrap();
+    assert_eq!(world.node(to).texts(), [b"first", b"first"]);
+}
+
+#[test]
 fn what_happens_on_one_link_changes_no_other() {
     let fates = |also: bool| {
         let (mut world, from, to) = ticking(3, 200);
