@@ -125,7 +125,7 @@ fn init_is_repeated_after_1_2_and_then_every_4_seconds_until_90() {
         assert!(*pause >= seconds * 4 / 5 && *pause <= seconds * 6 / 5, "{pauses:?}");
     }
     assert!((20..30).contains(&pauses.len()), "{pauses:?}");
-    assert!(pauses.iter().any(|pause| *pause != pauses[2]), "jitter");
+    assert!(pauses[2..].iter().any(|pause| *pause != pauses[2]), "jitter");
     assert_eq!(client.dial.next_timeout(), Some(began + millis(90_000)));
     assert_eq!(client.wait(), Err(DialError::GaveUp { last: None }));
     assert_eq!(client.sends(), None);

@@ -36,9 +36,6 @@ use crate::{
     proto::{joiner::Joined, session::Failure},
 };
 
-/// Shorter INITs are dropped, so that no answer is longer than what asked for it.
-const MIN_INIT: usize = 1200;
-
 /// With more handshakes half open than this, whoever begins one must show its address. A quarter
 /// of the places by default, so that most are left to those who did.
 const RETRY_ABOVE: usize = 256;
@@ -99,7 +96,7 @@ pub(crate) struct Endpoint {
     hasher: Seeded,
     /// By the id that we drew for each.
     owners: HashMap<ConnectionId, Owner, Seeded>,
-    counts: Counts,
+    counts: Counts<Seeded>,
     rates: Rates,
     half_open: HalfOpens,
     completed: Completed,
@@ -188,9 +185,10 @@ impl Endpoint {
     }
 
     fn handle_init(&mut self, init: &[u8], from: SocketAddr, time: Time, rng: &mut impl CryptoRng) {
-        if init.len() < MIN_INIT || !self.answers.has_room() {
+        if !self.answers.has_room() {
             return;
         }
+        // INITs below 1,200 bytes do not pass, so that no answer is longer than what asked for it.
         let summary = match retry::check_init(&self.config, init) {
             Ok(summary) => summary,
             Err(error) => return self.refusals.add(from, reason(&error)),

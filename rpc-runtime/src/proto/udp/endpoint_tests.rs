@@ -39,6 +39,7 @@ fn an_init_below_1_200_bytes_is_dropped() {
         assert!(server.answers(&init[..length], at(1, 1)).is_empty(), "{length} bytes");
     }
     assert_eq!(server.endpoint.connections(), 0);
+    assert_eq!(server.refused("malformed_handshake"), 4);
     assert_eq!(kinds(&server.answers(&init, at(1, 1))), [DatagramKind::Resp]);
 }
 
@@ -167,6 +168,15 @@ fn sixteen_of_one_source_are_half_open_at_the_most_tokens_or_not() {
 }
 
 #[test]
+fn who_has_connected_is_half_open_no_more() {
+    let mut server = server();
+    for port in 1..=40 {
+        server.connect(at(1, port));
+    }
+    assert_eq!(server.endpoint.connections(), 40);
+}
+
+#[test]
 fn half_open_handshakes_are_bounded_in_all() {
     let mut server = Server::new(Limits { max_half_open: 40, ..Limits::default() });
     let begun = (0..50).filter(|n| server.begin(&caller(2), source_number(*n)).is_some());
@@ -252,8 +262,11 @@ fn a_stranger_is_told_so_for_five_seconds_and_keeps_a_half_open_place_until_then
     let mut begun = server.begin(&caller(2), at(1, 1)).unwrap();
     let (fin, mut packets) = begun.finish(server.now);
     let mut alerts = server.answers(&fin, at(1, 1));
+    let mut altered = fin.clone();
+    *altered.last_mut().unwrap() ^= 1;
     for ms in 1..5_000 {
         server.set_time(ms);
+        assert!(server.answers(&altered, at(1, 1)).is_empty(), "another FIN");
         alerts.extend(server.answers(&fin, at(1, 1)));
     }
     assert_eq!(alerts.len(), 20);
@@ -337,9 +350,11 @@ fn a_session_that_ends_gives_its_place_back_once_the_peer_has_had_time_to_hear_i
             assert!(server.endpoint.link(id).is_none(), "{end}");
         }
         let told = server.sends();
-        for ms in 0..=40 {
-            server.set_time(began + ms * 1_000);
+        for second in 0..=40 {
+            server.set_time(began + second * 1_000);
             server.sends();
+            let is_over = end != "idle" && second > 1;
+            assert!(!is_over || server.endpoint.connections() == 0, "{end}, {second} s later");
         }
         let heard: Vec<_> = server.ended.iter().map(|(_, failure)| failure.why.clone()).collect();
         let idle = Disconnected::Idle(Limits::default().idle_timeout);

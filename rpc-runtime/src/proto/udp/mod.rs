@@ -20,7 +20,7 @@ mod table; // places used again under names that are not
 
 mod answers; // handshake answers that wait to be sent
 mod completed; // INITs that begin nothing any more
-mod sources; // who may have how many connections
+pub(crate) mod sources; // who may have how many connections
 
 pub(crate) mod half_open; // handshakes between INIT and look-up
 mod rate; // INITs a second, by source
