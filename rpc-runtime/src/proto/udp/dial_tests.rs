@@ -274,7 +274,25 @@ fn a_client_that_is_turned_away_hears_it() {
     let alert = server.answers(&fin, CLIENT);
     let refused = client.handle(&alert[0]).err();
     assert_eq!(refused, Some(DialError::Refused(Alert::AccessDenied)));
-    assert_eq!(client.sends(), None);
+    client.now += millis(10_000);
+    client.dial.handle_timeout(client.now, &mut client.rng).unwrap();
+    assert_eq!(client.sends(), None, "it stays so");
+}
+
+#[test]
+fn a_session_that_ends_before_it_is_known_to_stand_connects_nothing() {
+    let (mut client, mut server) = accepted();
+    let began = client.now;
+    let fin = client.sends().unwrap();
+    server.handle(&fin, CLIENT);
+    let ping = server.sends().remove(0).1;
+    server.endpoint.close(server.admitted[0], server.now);
+    let close = server.sends().remove(0).1;
+    assert!(client.handle(&close).unwrap().is_none());
+    assert!(client.handle(&ping).unwrap().is_none());
+    let sent = client.sends_until(began + millis(5_000));
+    let [(at, init)] = &sent[..] else { panic!("{} messages", sent.len()) };
+    assert_eq!((*at, datagram_kind(init)), (began + millis(5_000), Some(DatagramKind::Init)));
 }
 
 #[test]

@@ -43,6 +43,9 @@ const RETRY_ABOVE: usize = 256;
 /// How long a peer that was turned away is told so again.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
 
+/// A link that has received nothing for so long, and whose time comes, gives its buffers back.
+const RESTS_AFTER: Duration = Duration::from_secs(1);
+
 /// The time, as the monotonic clock and the calendar have it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Time {
@@ -72,6 +75,15 @@ pub(crate) struct Applicant {
     /// The same 32 bytes at both ends and in no other connection.
     pub(crate) channel_id: [u8; 32],
     pub(crate) from: SocketAddr,
+}
+
+/// Where what was put into the buffer goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    pub(crate) transmit: Transmit,
+    /// Whose it is, if a session's: its link is to hear of what is [too
+    /// big](super::link::Link::too_big).
+    pub(crate) session: Option<SessionId>,
 }
 
 /// Why an applicant that the look-up knows has no session.
@@ -104,6 +116,7 @@ pub(crate) struct Endpoint {
     sessions: Sessions,
     pool: Arc<ReassemblyPool>,
     refusals: Refusals,
+    is_draining: bool,
 }
 
 impl Endpoint {
@@ -130,6 +143,7 @@ impl Endpoint {
             pool: ReassemblyPool::new(limits.max_reassembly_total),
             limits,
             refusals: Refusals::default(),
+            is_draining: false,
         }
     }
 
@@ -185,7 +199,7 @@ impl Endpoint {
     }
 
     fn handle_init(&mut self, init: &[u8], from: SocketAddr, time: Time, rng: &mut impl CryptoRng) {
-        if !self.answers.has_room() {
+        if self.is_draining || !self.answers.has_room() {
             return;
         }
         // INITs below 1,200 bytes do not pass, so that no answer is longer than what asked for it.
@@ -378,12 +392,14 @@ impl Endpoint {
         now: Instant,
         out: &mut Vec<u8>,
         max_segments: usize,
-    ) -> Option<Transmit> {
+    ) -> Option<Sending> {
         if let Some((to, answer)) = self.answers.pop() {
             out.extend_from_slice(&answer);
-            return Some(Transmit { to, segment: answer.len() });
+            let transmit = Transmit { to, segment: answer.len() };
+            return Some(Sending { transmit, session: None });
         }
-        self.sessions.poll_transmit(now, out, max_segments)
+        let (id, transmit) = self.sessions.poll_transmit(now, out, max_segments)?;
+        Some(Sending { transmit, session: Some(id) })
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. To be asked once
@@ -409,7 +425,17 @@ impl Endpoint {
             }
             if session.is_over(now) {
                 self.remove(id);
+            } else if now.saturating_duration_since(session.link.last_received()) >= RESTS_AFTER {
+                session.link.rest();
             }
+        }
+    }
+
+    /// Begins no handshake from now on, and forgets those that have begun. Sessions stay.
+    pub(crate) fn drain(&mut self) {
+        self.is_draining = true;
+        while let Some(half_open) = self.half_open.pop() {
+            self.forget(half_open.origin);
         }
     }
 
@@ -425,12 +451,16 @@ impl Endpoint {
 
     fn expire(&mut self, now: Instant) {
         while let Some(HalfOpen { origin, state, .. }) = self.half_open.pop_ended(now) {
-            self.owners.remove(&origin.local_id);
-            self.counts.give_back(origin.source(), origin.place());
+            self.forget(origin);
             if !matches!(state, State::Refused { .. }) {
                 self.refusals.add(origin.from, "handshake_timeout");
             }
         }
+    }
+
+    fn forget(&mut self, origin: Origin) {
+        self.owners.remove(&origin.local_id);
+        self.counts.give_back(origin.source(), origin.place());
     }
 
     fn remove(&mut self, id: SessionId) {
