@@ -20,7 +20,7 @@ use bailiwick_crypto::{
 use super::{
     answers::Answers,
     completed::Completed,
-    half_open::{Applying, HalfOpen, HalfOpenId, HalfOpens, Origin, State},
+    half_open::{Applying, Awaiting, HalfOpen, HalfOpenId, HalfOpens, Origin, State},
     link::{Link, Transmit},
     pace::Pace,
     rate::Rates,
@@ -208,10 +208,11 @@ impl Endpoint {
             Err(error) => return self.refusals.add(from, reason(&error)),
         };
         self.expire(time.now);
-        if let Some(resp) = self.half_open.resp(from, summary.hash) {
-            self.answers.push(from, resp);
-        } else if !self.completed.contains(&summary.hash, time.now) {
-            self.begin(init, &summary, from, time, rng);
+        match self.half_open.find(from, summary.hash) {
+            Some(State::AwaitingFin(awaiting)) => self.answers.push(from, awaiting.resp()),
+            Some(_) => {}
+            None if self.completed.contains(&summary.hash, time.now) => {}
+            None => self.begin(init, &summary, from, time, rng),
         }
     }
 
@@ -235,20 +236,29 @@ impl Endpoint {
         if let Err(too_many) = self.counts.check(source, &self.limits) {
             return self.refusals.add(from, too_many.reason());
         }
-        let awaiting = match responder::accept(&self.config, init, rng) {
-            Ok(awaiting) => awaiting,
-            Err(error) => return self.refusals.add(from, reason(&error)),
+        let mut origin = Origin { from, address, init: summary.hash, local_id: None };
+        let state = match responder::accept(&self.config, init, rng) {
+            // Once in 2^64 ids it is one that is used; the next INIT draws another.
+            Ok(awaiting) if self.owners.contains_key(&awaiting.scid()) => State::Failed,
+            Ok(awaiting) => {
+                self.answers.push(from, awaiting.resp());
+                origin.local_id = Some(awaiting.scid());
+                State::AwaitingFin(Awaiting::new(awaiting))
+            }
+            Err(error) => {
+                self.refusals.add(from, reason(&error));
+                State::Failed
+            }
         };
-        let local_id = awaiting.scid();
-        if self.owners.contains_key(&local_id) {
-            return; // Once in 2^64 ids; the next INIT draws another.
-        }
-        self.answers.push(from, awaiting.resp());
-        let origin = Origin { from, address, init: summary.hash, local_id };
-        let ends = now + self.limits.handshake_timeout;
-        let id = self.half_open.insert(origin, State::AwaitingFin(Box::new(awaiting)), ends);
-        self.owners.insert(local_id, Owner::HalfOpen(id));
+        self.insert_half_open(origin, state, now + self.limits.handshake_timeout);
         self.counts.take(source, origin.place());
+    }
+
+    fn insert_half_open(&mut self, origin: Origin, state: State, ends: Instant) {
+        let id = self.half_open.insert(origin, state, ends);
+        if let Some(local_id) = origin.local_id {
+            self.owners.insert(local_id, Owner::HalfOpen(id));
+        }
     }
 
     /// Whether an INIT without a good token gets a RETRY. If not it counts towards the rate.
@@ -277,7 +287,7 @@ impl Endpoint {
         }
         match &mut half_open.state {
             State::AwaitingFin(awaiting) => match awaiting.handle_fin(fin, now) {
-                Ok(peer) => {
+                Some(Ok(peer)) => {
                     let (key, channel_id) = (peer.peer(), peer.channel_id());
                     let init = half_open.origin.init;
                     self.completed.insert(init, now);
@@ -285,14 +295,15 @@ impl Endpoint {
                     self.half_open.authenticated(id, applying);
                     return Arrived::Authenticated(Applicant { id, key, channel_id, from });
                 }
-                Err(error) => self.refusals.add(from, reason(&error)),
+                Some(Err(error)) => self.refusals.add(from, reason(&error)),
+                None => {}
             },
             State::Refused { packets, fin, pace } => {
                 if *fin == hash && pace.take(now) {
                     send_refusal(packets, from, &mut self.answers, now);
                 }
             }
-            State::Authenticated(_) => {}
+            State::Authenticated(_) | State::Failed => {}
         }
         Arrived::Nothing
     }
@@ -336,7 +347,9 @@ impl Endpoint {
         // The first packet confirms the handshake to the peer.
         link.ping();
         let id = self.sessions.insert(link, origin, fin, now);
-        self.owners.insert(origin.local_id, Owner::Session(id));
+        if let Some(local_id) = origin.local_id {
+            self.owners.insert(local_id, Owner::Session(id));
+        }
         self.counts.give_back(source, origin.place());
         self.counts.take(source, Place::Established);
         Ok((id, params))
@@ -354,8 +367,7 @@ impl Endpoint {
     fn turn_away(&mut self, origin: Origin, mut packets: Box<Packets>, fin: u64, now: Instant) {
         send_refusal(&mut packets, origin.from, &mut self.answers, now);
         let state = State::Refused { packets, fin, pace: Pace::begin(now) };
-        let id = self.half_open.insert(origin, state, now + REFUSED_FOR);
-        self.owners.insert(origin.local_id, Owner::HalfOpen(id));
+        self.insert_half_open(origin, state, now + REFUSED_FOR);
     }
 
     /// The link of a session that has not ended, about to be used: what it has to send goes with the
@@ -452,20 +464,24 @@ impl Endpoint {
     fn expire(&mut self, now: Instant) {
         while let Some(HalfOpen { origin, state, .. }) = self.half_open.pop_ended(now) {
             self.forget(origin);
-            if !matches!(state, State::Refused { .. }) {
+            if matches!(state, State::AwaitingFin(_) | State::Authenticated(_)) {
                 self.refusals.add(origin.from, "handshake_timeout");
             }
         }
     }
 
     fn forget(&mut self, origin: Origin) {
-        self.owners.remove(&origin.local_id);
+        if let Some(local_id) = origin.local_id {
+            self.owners.remove(&local_id);
+        }
         self.counts.give_back(origin.source(), origin.place());
     }
 
     fn remove(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.remove(id) {
-            self.owners.remove(&session.local_id);
+            if let Some(local_id) = session.local_id {
+                self.owners.remove(&local_id);
+            }
             self.counts.give_back(session.source, Place::Established);
         }
     }

@@ -1,10 +1,12 @@
 //! An endpoint in virtual time: who gets in, who does not, and what it costs.
 
 use bailiwick_crypto::{Alert, DatagramKind, PacketType, initiator};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     endpoint::NotAdmitted,
-    testing::{LookUp, Server, at, caller, kinds, millis, rng, source_number},
+    testing::{LookUp, Server, at, caller, kinds, millis, rng, server_identity, source_number},
 };
 use crate::{config::Limits, error::Disconnected};
 
@@ -303,6 +305,41 @@ fn strangers_of_one_source_get_no_more_keys_computed_than_its_half_open_places()
         server.sends();
     }
     assert_eq!(keys, 16);
+}
+
+/// An INIT with a share of low order: its mac1 holds, and no shared secret comes of it.
+fn worthless_init(token: Option<&[u8]>, padding: u16) -> Vec<u8> {
+    let mut init = vec![1, 1, 0, 1];
+    let token = token.unwrap_or_default();
+    init.extend_from_slice(&u16::try_from(token.len()).unwrap().to_be_bytes());
+    init.extend_from_slice(&padding.to_be_bytes());
+    init.extend_from_slice(&[5; 8]);
+    init.extend_from_slice(&[0; 32]);
+    init.extend_from_slice(token);
+    init.resize(init.len() + usize::from(padding), 0);
+    let key = Sha256::new_with_prefix(b"bailiwick/1 mac1");
+    let key = key.chain_update(server_identity().public_key().as_bytes()).finalize();
+    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(&init).finalize();
+    init.extend_from_slice(&mac.into_bytes()[..16]);
+    init
+}
+
+#[test]
+fn worthless_inits_cost_no_more_keys_than_there_are_half_open_places() {
+    let mut server = server();
+    server.exhaust_rate(at(1, 1));
+    server.refused("");
+    let [retry] = &server.answers(&worthless_init(None, 1_136), at(1, 2))[..] else { panic!() };
+    let token = retry[16..40].to_vec();
+    for padding in 1_200..1_300 {
+        let init = worthless_init(Some(&token), padding);
+        assert!(server.answers(&init, at(1, 2)).is_empty());
+        assert!(server.answers(&init, at(1, 2)).is_empty());
+    }
+    assert_eq!(server.refused("low_order_share"), 11);
+    assert_eq!(server.endpoint.connections(), 16);
+    server.set_time(5_000);
+    assert_eq!(server.endpoint.connections(), 0);
 }
 
 #[test]

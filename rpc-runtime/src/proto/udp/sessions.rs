@@ -23,7 +23,7 @@ pub(crate) struct Established {
     /// Where its place was counted: it stays there though the peer may move.
     pub(crate) source: Source,
     /// The id that its packets to us carry.
-    pub(crate) local_id: ConnectionId,
+    pub(crate) local_id: Option<ConnectionId>,
     /// The keyed hash of the FIN that began it.
     pub(crate) fin: u64,
     /// Answers to repeats of that FIN.
