@@ -28,6 +28,7 @@ pub(crate) mod refusals; // what goes on record
 
 pub(crate) mod sessions; // an endpoint's links, and whose turn it is
 
+pub(crate) mod client; // a client over all of it
 pub(crate) mod dial; // a client's way to a link
 pub(crate) mod endpoint; // a server's side of one socket
 
