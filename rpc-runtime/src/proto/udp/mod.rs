@@ -13,3 +13,10 @@ mod path; // where the peer is
 pub(crate) mod reassembly; // long messages on their way in
 
 pub(crate) mod link; // one session, either end
+
+#[cfg(test)]
+mod link_tests; // what a link promises its owner
+#[cfg(test)]
+mod link_world; // two links and a network between them
+#[cfg(test)]
+mod path_tests; // addresses, sizes, ends and forgeries
