@@ -95,6 +95,11 @@ impl Output {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Takes `count` bytes out again that wait at `start`.
     pub(crate) fn remove(&mut self, start: usize, count: usize) {
         let start = (self.sent + start).min(self.bytes.len());

@@ -12,7 +12,7 @@ use super::{
     reassembly::ReassemblyPool,
     testing::{LookUp, Server, at, caller, kinds, millis, rng, server_address},
 };
-use crate::config::Limits;
+use crate::{config::Limits, proto::joiner::Joined};
 
 /// A client at its socket.
 struct Client {
@@ -87,12 +87,11 @@ fn scid(init: &[u8]) -> &[u8] {
 }
 
 #[test]
-fn a_dial_connects_and_both_ends_have_one_channel() {
+fn a_dial_connects_with_the_servers_first_packet() {
     let (mut client, mut server) = accepted();
     let fin = client.sends().unwrap();
     let confirmed = server.answers(&fin, CLIENT);
     let connected = client.handle(&confirmed[0]).unwrap().expect("the first packet opens");
-    assert_eq!(connected.channel_id, server.applicants[0].channel_id);
     assert_eq!(connected.params.incarnation, [9; 16]);
     assert!(connected.frames.is_empty());
     assert_eq!(client.sends(), None);
@@ -328,4 +327,34 @@ fn who_gives_up_says_what_was_wrong_with_the_last_answer() {
     client.handle(&resp).unwrap();
     client.sends_until(began + millis(89_999));
     assert_eq!(client.wait(), Err(DialError::GaveUp { last: Some(HandshakeError::Box) }));
+}
+
+#[test]
+fn the_link_whose_datagram_the_socket_finds_too_long_hears_of_it() {
+    let (mut client, mut server) = accepted();
+    let fin = client.sends().unwrap();
+    let confirmed = server.answers(&fin, CLIENT);
+    let mut link = client.handle(&confirmed[0]).unwrap().unwrap().link;
+    let id = server.admitted[0];
+    // Traffic lets the server find out how long its datagrams may be.
+    for ms in 1..200 {
+        server.set_time(ms);
+        server.endpoint.link(id).unwrap().send(&[0, 0, 0, 1, 7], None).unwrap();
+        for (_, datagram) in server.sends() {
+            let datagram = &mut datagram.clone();
+            let handle = &mut |_: Joined<'_>| Ok(());
+            link.handle_datagram(datagram, server_address(), &mut client.rng, server.now, handle)
+                .unwrap();
+        }
+        let mut out = Vec::new();
+        while link.poll_transmit(server.now, &mut out, 1).is_some() {
+            server.handle(&std::mem::take(&mut out), CLIENT);
+        }
+    }
+    let found = server.endpoint.link(id).unwrap().mtu();
+    assert!(found > 1_500, "{found}");
+    server.endpoint.link(id).unwrap().send(&[0, 0, 0, 1, 7], None).unwrap();
+    server.sends();
+    server.endpoint.too_big(1_500, server.now);
+    assert!(server.endpoint.link(id).unwrap().mtu() < 1_500);
 }

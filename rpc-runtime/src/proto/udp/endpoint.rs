@@ -77,15 +77,6 @@ pub(crate) struct Applicant {
     pub(crate) from: SocketAddr,
 }
 
-/// Where what was put into the buffer goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sending {
-    pub(crate) transmit: Transmit,
-    /// Whose it is, if a session's: its link is to hear of what is [too
-    /// big](super::link::Link::too_big).
-    pub(crate) session: Option<SessionId>,
-}
-
 /// Why an applicant that the look-up knows has no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotAdmitted {
@@ -116,7 +107,8 @@ pub(crate) struct Endpoint {
     sessions: Sessions,
     pool: Arc<ReassemblyPool>,
     refusals: Refusals,
-    is_draining: bool,
+    /// Whose datagrams were given out last.
+    sent_last: Option<SessionId>,
 }
 
 impl Endpoint {
@@ -143,7 +135,7 @@ impl Endpoint {
             pool: ReassemblyPool::new(limits.max_reassembly_total),
             limits,
             refusals: Refusals::default(),
-            is_draining: false,
+            sent_last: None,
         }
     }
 
@@ -199,7 +191,7 @@ impl Endpoint {
     }
 
     fn handle_init(&mut self, init: &[u8], from: SocketAddr, time: Time, rng: &mut impl CryptoRng) {
-        if self.is_draining || !self.answers.has_room() {
+        if !self.answers.has_room() {
             return;
         }
         // INITs below 1,200 bytes do not pass, so that no answer is longer than what asked for it.
@@ -404,14 +396,23 @@ impl Endpoint {
         now: Instant,
         out: &mut Vec<u8>,
         max_segments: usize,
-    ) -> Option<Sending> {
+    ) -> Option<Transmit> {
         if let Some((to, answer)) = self.answers.pop() {
+            self.sent_last = None;
             out.extend_from_slice(&answer);
-            let transmit = Transmit { to, segment: answer.len() };
-            return Some(Sending { transmit, session: None });
+            return Some(Transmit { to, segment: answer.len() });
         }
         let (id, transmit) = self.sessions.poll_transmit(now, out, max_segments)?;
-        Some(Sending { transmit, session: Some(id) })
+        self.sent_last = Some(id);
+        Some(transmit)
+    }
+
+    /// The socket refused what [`poll_transmit`](Self::poll_transmit) gave out last, since its
+    /// datagrams of this length are too long.
+    pub(crate) fn too_big(&mut self, size: usize, now: Instant) {
+        if let Some(link) = self.sent_last.and_then(|id| self.link(id)) {
+            link.too_big(size, now);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. To be asked once
@@ -443,20 +444,13 @@ impl Endpoint {
         }
     }
 
-    /// Begins no handshake from now on, and forgets those that have begun. Sessions stay.
-    pub(crate) fn drain(&mut self) {
-        self.is_draining = true;
-        while let Some(half_open) = self.half_open.pop() {
-            self.forget(half_open.origin);
-        }
-    }
-
     /// What was refused since this was asked last.
     pub(crate) fn take_refusals(&mut self) -> Refusals {
         std::mem::take(&mut self.refusals)
     }
 
     /// Connections, half open and established.
+    #[cfg(test)]
     pub(crate) fn connections(&self) -> usize {
         self.counts.all().connections
     }

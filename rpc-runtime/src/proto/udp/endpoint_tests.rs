@@ -447,23 +447,6 @@ fn no_address_gets_more_than_it_sent_before_it_answers() {
 }
 
 #[test]
-fn a_draining_endpoint_begins_nothing_and_keeps_its_sessions() {
-    let mut server = server();
-    let mut packets = server.connect(at(1, 1));
-    let mut begun = server.begin(&caller(2), at(1, 2)).unwrap();
-    server.endpoint.drain();
-    assert_eq!(server.endpoint.connections(), 1);
-    let (fin, _) = begun.finish(server.now);
-    assert!(server.answers(&fin, at(1, 2)).is_empty());
-    assert!(server.answers(begun.init(), at(1, 2)).is_empty());
-    assert!(server.begin(&caller(2), at(1, 3)).is_none());
-    let mut packet = Vec::new();
-    packets.seal(PacketType::Data, &[0, 0, 0, 1, 7], 0, server.now, &mut packet).unwrap();
-    server.handle(&packet, at(1, 1));
-    assert_eq!(server.frames, [(server.admitted[0], vec![7])]);
-}
-
-#[test]
 fn links_take_turns() {
     let mut server = server();
     for port in 1..=3 {

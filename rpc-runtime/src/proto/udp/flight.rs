@@ -58,6 +58,9 @@ pub(super) struct Flight {
     recovery: Option<Instant>,
     /// The latest packet that was answered.
     latest: Option<u64>,
+    /// The latest packet that filled the window. Answers to later ones show nothing about the path:
+    /// it could have carried more (RFC 9002, 7.8).
+    filled: Option<u64>,
     max_packets: usize,
 }
 
@@ -73,6 +76,7 @@ impl Flight {
             slow_start_ends: usize::MAX,
             recovery: None,
             latest: None,
+            filled: None,
             max_packets: max_packets.max(MIN_PACKETS),
         }
     }
@@ -87,14 +91,15 @@ impl Flight {
         self.count += 1;
         self.bytes += packet.size;
         self.packets.push_back((packet.number, Some(packet)));
+        if !self.has_room() {
+            self.filled = Some(packet.number);
+        }
     }
 
     /// The peer has answered this packet. Returns it the first time.
     pub(super) fn answered(&mut self, number: u64) -> Option<Packet> {
-        // Asked before the packet leaves: a window that was not full shows nothing about the path.
-        let was_full = 2 * self.bytes >= self.window || self.count >= self.max_packets;
         let packet = self.remove(number)?;
-        if was_full && self.recovery.is_none_or(|since| packet.sent > since) {
+        if self.filled >= Some(number) && self.recovery.is_none_or(|since| packet.sent > since) {
             self.grow(packet.size);
         }
         Some(packet)
@@ -154,6 +159,12 @@ impl Flight {
         if self.is_empty() {
             self.packets = VecDeque::new();
         }
+    }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.packets.capacity() * size_of::<(u64, Option<Packet>)>()
     }
 
     fn remove(&mut self, number: u64) -> Option<Packet> {

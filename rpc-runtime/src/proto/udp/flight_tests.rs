@@ -110,7 +110,7 @@ fn a_packet_is_lost_when_the_third_behind_it_is_answered() {
     let mut world = World::new();
     let sent = world.fill();
     world.answer(&[sent[2]]);
-    assert_eq!(world.lost(), [], "two of it may have been overtaken");
+    assert!(world.lost().is_empty(), "two of them may have been overtaken");
     world.answer(&[sent[3]]);
     assert_eq!(world.lost(), [sent[0]]);
     world.answer(&[sent[7]]);

@@ -171,12 +171,6 @@ impl HalfOpens {
         self.remove(id)
     }
 
-    /// Takes out any.
-    pub(crate) fn pop(&mut self) -> Option<HalfOpen> {
-        let &(_, id) = self.ends.first()?;
-        self.remove(id)
-    }
-
     pub(crate) fn next_end(&self) -> Option<Instant> {
         self.ends.first().map(|(ends, _)| *ends)
     }

@@ -86,7 +86,7 @@ pub(crate) struct Transmit {
 }
 
 /// What a link tells the owner of calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Report {
     /// The frame with this tag has left in this packet.
     Sent { tag: u64, packet: u64 },
@@ -342,6 +342,18 @@ impl Link {
         }
     }
 
+    /// Bytes on the heap, those of the packet layer left out.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.outgoing.heap()
+            + self.flight.heap()
+            + self.fragments.heap()
+            + self.reassembly.heap()
+            + self.content.capacity()
+            + self.reports.capacity() * size_of::<Report>()
+            + self.responses.capacity() * size_of::<Response>()
+    }
+
     fn detect_losses(&mut self, now: Instant) {
         while let Some(packet) = self.flight.next_lost(now) {
             if packet.carried == Carried::Frames {
@@ -355,9 +367,9 @@ impl Link {
     fn time_out_packets(&mut self, now: Instant) {
         let wait = self.fragment_wait();
         let is_due = self.fragments_due.is_some_and(|due| due <= now);
-        let is_late = |packet: &flight::Packet| match packet.carried {
-            Carried::Frames => packet.sent + ABANDONED <= now,
-            Carried::Fragment { .. } => is_due && packet.sent + wait <= now,
+        let is_late = |packet: &flight::Packet| {
+            let is_fragment = packet.carried != Carried::Frames;
+            packet.sent + ABANDONED <= now || is_fragment && is_due && packet.sent + wait <= now
         };
         let late = |packet: &&flight::Packet| is_late(packet);
         let late: Vec<u64> = self.flight.iter().filter(late).map(|packet| packet.number).collect();

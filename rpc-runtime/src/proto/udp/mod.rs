@@ -37,4 +37,10 @@ mod dial_tests;
 #[cfg(test)]
 mod endpoint_tests;
 #[cfg(test)]
-mod testing;
+mod link_tests; // what a link promises its owner
+#[cfg(test)]
+mod link_world; // two links and a network between them
+#[cfg(test)]
+mod path_tests; // addresses, sizes, ends and forgeries
+#[cfg(test)]
+mod testing; // a server in virtual time

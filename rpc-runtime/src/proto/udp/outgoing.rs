@@ -133,6 +133,12 @@ impl Outgoing {
             self.tagged = VecDeque::new();
         }
     }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.frames.capacity() + self.tagged.capacity() * size_of::<Tagged>()
+    }
 }
 
 /// The bytes of the frame in front with its length field, which we wrote ourselves. Never zero and

@@ -13,7 +13,7 @@ use bailiwick_crypto::{
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use super::{
-    endpoint::{Applicant, Arrived, Endpoint, Sending, Time},
+    endpoint::{Applicant, Arrived, Endpoint, Time},
     sessions::SessionId,
 };
 use crate::{
@@ -155,9 +155,7 @@ impl Server {
     pub(crate) fn sends(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         let mut sent = Vec::new();
         let mut out = Vec::new();
-        while let Some(Sending { transmit, .. }) =
-            self.endpoint.poll_transmit(self.now, &mut out, 1)
-        {
+        while let Some(transmit) = self.endpoint.poll_transmit(self.now, &mut out, 1) {
             assert_eq!(transmit.segment, out.len(), "one datagram was asked for");
             sent.push((transmit.to, std::mem::take(&mut out)));
         }
