@@ -252,9 +252,8 @@ impl Fragments {
     /// are open then, and to have room for them.
     fn begin(&mut self, piece: usize, now: Instant) -> bool {
         let oldest = self.open.front().map_or(self.next_number, |message| message.number);
-        let fits = |(bytes, _): &mut (Vec<u8>, _)| {
-            self.held == 0 || self.held + bytes.len() <= MAX_HELD
-        };
+        let fits =
+            |(bytes, _): &mut (Vec<u8>, _)| self.held == 0 || self.held + bytes.len() <= MAX_HELD;
         // The last number is never used, so that there is always a next one.
         if self.next_number - oldest >= REMEMBERED || self.next_number == u32::MAX {
             return false;

@@ -33,11 +33,10 @@ fn ack(message: u32, count: u16, arrived: &[u16]) -> Vec<u8> {
     ack
 }
 
-fn acknowledge(
-    fragments: &mut Fragments,
-    ack: &[u8],
-    now: Instant,
-) -> Result<(Option<Ended>, Vec<(u64, Sent)>), ProtocolError> {
+/// How the message ended, if it did, and which packets arrived.
+type Acknowledged = Result<(Option<Ended>, Vec<(u64, Sent)>), ProtocolError>;
+
+fn acknowledge(fragments: &mut Fragments, ack: &[u8], now: Instant) -> Acknowledged {
     let mut arrived = Vec::new();
     let ended = fragments.acknowledged(ack, now, |packet, sent| arrived.push((packet, sent)))?;
     Ok((ended, arrived))

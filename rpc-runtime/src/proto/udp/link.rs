@@ -41,6 +41,10 @@ const LENGTH: usize = 4;
 /// it is longer than the longest wait for an answer.
 const ABANDONED: Duration = Duration::from_secs(5);
 
+/// The timer of fragments doubles no further: a message lives for seconds only, and by then no more
+/// than the smallest window leaves each time.
+const MAX_DOUBLINGS: u32 = 3;
+
 /// So many challenges of the peer wait for our response; further ones are dropped.
 const MAX_RESPONSES: usize = 4;
 
@@ -390,7 +394,7 @@ impl Link {
     fn fragment_wait(&self) -> Duration {
         // In the middle of the jitter: one timer for all fragments of a link keeps no step with
         // those of others.
-        self.rtt.backoff(self.timeouts, 1 << 31)
+        self.rtt.backoff(self.timeouts.min(MAX_DOUBLINGS), 1 << 31)
     }
 
     fn lost(&mut self, packet: flight::Packet, now: Instant) {
