@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bailiwick_acl::{Monitor, PolicyErrors, monitor::Allows, policy::PolicyWarning};
@@ -15,15 +15,19 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time};
 
 use crate::{
     audit::{AuditError, AuditLog},
-    client::{fresh_incarnation, params},
     config::{LimitError, Limits},
     endpoint::Endpoint,
     net::{
         admission::Admission,
+        dialer::{fresh_incarnation, params},
         listener,
+        orphans::Orphans,
         server_driver::{Common, Drain},
+        udp_server_driver::UdpServerDriver,
+        udp_socket::{self, UdpSocket},
     },
     policy_file::{PolicyFile, facts},
+    proto::memories::Memories,
     router::{DuplicateMethod, Router},
     service::Service,
 };
@@ -31,10 +35,32 @@ use crate::{
 /// A server that is ready to be asked: its ports are bound, its policy is in force.
 pub struct Server {
     common: Arc<Common>,
-    listeners: Vec<TcpListener>,
+    ports: Vec<Port>,
     addresses: Vec<SocketAddr>,
     warnings: Vec<PolicyWarning>,
     identity: PublicKey,
+}
+
+enum Port {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+impl Port {
+    async fn bind(endpoint: &Endpoint) -> io::Result<(Self, SocketAddr)> {
+        Ok(match endpoint {
+            Endpoint::Tcp(address) => {
+                let listener = TcpListener::bind(address).await?;
+                let address = listener.local_addr()?;
+                (Self::Tcp(listener), address)
+            }
+            Endpoint::Udp(address) => {
+                let socket = udp_socket::bind(address).await?;
+                let address = socket.local_addr()?;
+                (Self::Udp(socket), address)
+            }
+        })
+    }
 }
 
 /// Collects what a server needs; see [`Server::builder`].
@@ -86,23 +112,31 @@ impl Server {
     }
 
     /// Serves until `shutdown` resolves, then drains: no new calls, those that run may end within
-    /// [`Limits::drain_timeout`].
+    /// [`Limits::drain_timeout`], also those whose connection has ended.
     pub async fn serve_until(self, shutdown: impl Future<Output = ()>) -> Drained {
         let (begin_drain, drain) = oneshot::channel();
         let drain: Drain = drain.shared();
         let router = &self.common.router;
         let admission = Admission::new(&router.limits);
         let mut ports = JoinSet::new();
-        for listener in self.listeners {
-            let common = Arc::clone(&self.common);
-            ports.spawn(listener::serve(listener, common, admission.clone(), drain.clone()));
+        for port in self.ports {
+            let (common, drain) = (Arc::clone(&self.common), drain.clone());
+            match port {
+                Port::Tcp(listener) => {
+                    ports.spawn(listener::serve(listener, common, admission.clone(), drain))
+                }
+                Port::Udp(socket) => ports.spawn(UdpServerDriver::new(socket, common, drain)),
+            };
         }
         tokio::select! {
             () = shutdown => {}
             () = tick(&self.common) => {}
         }
         let _ = begin_drain.send(());
-        let all_ended = async { while ports.join_next().await.is_some() {} };
+        let all_ended = async {
+            while ports.join_next().await.is_some() {}
+            self.common.orphans.all_ended().await;
+        };
         let drained = time::timeout(router.limits.drain_timeout, all_ended).await;
         ports.shutdown().await;
         router.monitor.tick();
@@ -122,12 +156,14 @@ pub enum Drained {
     CallsAborted,
 }
 
-/// What is only counted in the audit log is written out at least once a second.
+/// What is only counted in the audit log is written out at least once a second, and clients whose
+/// lease is over are forgotten.
 async fn tick(common: &Common) {
     let mut every_second = time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
         common.router.monitor.tick();
+        common.memories.expire(Instant::now());
     }
 }
 
@@ -189,19 +225,19 @@ impl ServerBuilder {
         if endpoints.is_empty() {
             return Err(ServeError::NothingToListenAt);
         }
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
+        let (mut ports, mut addresses, mut tcp_port) = (Vec::new(), Vec::new(), 0);
         for endpoint in endpoints {
-            let listener = TcpListener::bind(endpoint.address()).await;
-            let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
-            let (address, listener) =
-                bound.map_err(|source| ServeError::bind(&endpoint, source))?;
+            let bound = Port::bind(&endpoint).await;
+            let (port, address) = bound.map_err(|source| ServeError::bind(&endpoint, source))?;
+            if tcp_port == 0 && matches!(port, Port::Tcp(_)) {
+                tcp_port = address.port();
+            }
             addresses.push(address);
-            listeners.push(listener);
+            ports.push(port);
         }
         let identity = self.identity.public_key();
-        let (common, warnings) = self.into_common()?;
-        Ok(Server { common: Arc::new(common), listeners, addresses, warnings, identity })
+        let (common, warnings) = self.into_common(tcp_port)?;
+        Ok(Server { common: Arc::new(common), ports, addresses, warnings, identity })
     }
 
     /// Binds the ports and serves; see [`Server::serve_until`].
@@ -216,8 +252,11 @@ impl ServerBuilder {
         Ok(self.bind().await?.serve_until(shutdown).await)
     }
 
-    /// All but the ports.
-    pub(crate) fn into_common(self) -> Result<(Common, Vec<PolicyWarning>), ServeError> {
+    /// All but the ports. Clients are told the one for TCP.
+    pub(crate) fn into_common(
+        self,
+        tcp_port: u16,
+    ) -> Result<(Common, Vec<PolicyWarning>), ServeError> {
         self.limits.check()?;
         let descriptions: Vec<_> = self.services.iter().map(|it| it.description()).collect();
         if descriptions.is_empty() {
@@ -236,8 +275,10 @@ impl ServerBuilder {
             identities: vec![(self.identity, self.psk)],
             records: RecordLimits::default(),
         };
+        let memories = Memories::new(&self.limits);
         let router = Router::new(self.services, Arc::new(monitor), self.limits)?;
-        Ok((Common { router, handshake }, policy.warnings))
+        let orphans = Orphans::default();
+        Ok((Common { router, handshake, memories, orphans, tcp_port }, policy.warnings))
     }
 }
 

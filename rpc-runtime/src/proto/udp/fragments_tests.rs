@@ -175,17 +175,3 @@ fn a_message_of_which_nothing_is_heard_is_given_up() {
     assert_eq!(give_up(later + GIVE_UP), Some(Ended::Undelivered(Some(0))));
     assert_eq!(forgotten, [3, 0, 2]);
 }
-
-#[test]
-fn what_is_cancelled_leaves_no_more() {
-    let now = Instant::now();
-    let mut fragments = fragments(&[300, 300]);
-    let first = fragments.next(PIECE, now).unwrap();
-    fragments.sent(first, 9);
-    let mut forgotten = Vec::new();
-    fragments.cancel(0, |packet| forgotten.push(packet));
-    assert_eq!(forgotten, [9]);
-    assert!(!fragments.has_tag(0));
-    let messages: Vec<u32> = send(&mut fragments, 10, now).iter().map(|sent| sent.0).collect();
-    assert_eq!(messages, [1, 1, 1]);
-}

@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bailiwick_crypto::{Alert, DatagramSession, PacketError, Packets, packet::OVERHEAD};
+use bailiwick_crypto::{
+    Alert, ConnectionId, DatagramSession, PacketError, Packets, packet::OVERHEAD,
+};
 
 use super::{
     flight::{self, Carried, Flight},
@@ -196,12 +198,6 @@ impl Link {
         self.outgoing.has_tag(tag) || self.fragments.has_tag(tag)
     }
 
-    /// Drops the frame with this tag, as far as it has not left.
-    pub(crate) fn cancel(&mut self, tag: u64) {
-        self.outgoing.cancel(tag);
-        self.fragments.cancel(tag, |packet| self.flight.forget(packet));
-    }
-
     /// The longest frame that the peer takes, without its length field.
     pub(crate) fn max_message(&self) -> usize {
         self.max_message
@@ -257,6 +253,11 @@ impl Link {
     /// Sends a packet that says that we are here, and nothing else.
     pub(crate) fn ping(&mut self) {
         self.ping_due = true;
+    }
+
+    /// What the peer's packets carry to be ours.
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.packets.local_id()
     }
 
     /// Where the peer has shown to be.
