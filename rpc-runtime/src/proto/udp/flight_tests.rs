@@ -90,7 +90,7 @@ fn losses_of_one_round_trip_halve_it_once() {
 }
 
 #[test]
-fn two_packets_may_always_leave() {
+fn four_packets_may_always_leave() {
     let mut world = World::new();
     for _ in 0..100 {
         world.now += MS;
@@ -98,7 +98,7 @@ fn two_packets_may_always_leave() {
         world.flight.lost(number, world.now).unwrap();
     }
     assert_eq!(world.flight.window, MIN_PACKETS * PACKET);
-    for _ in 0..2 {
+    for _ in 0..MIN_PACKETS {
         assert!(world.flight.has_room());
         world.send(65_507);
     }

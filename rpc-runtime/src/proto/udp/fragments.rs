@@ -109,12 +109,6 @@ impl Fragments {
             || self.open.iter().any(|message| message.tag == tag)
     }
 
-    /// Drops the messages with this tag; `forget` is told which packets nobody waits for.
-    pub(super) fn cancel(&mut self, tag: u64, forget: impl FnMut(u64)) {
-        self.waiting.retain(|waiting| waiting.1 != Some(tag));
-        self.drop_open(|message| message.tag == Some(tag), forget);
-    }
-
     /// The fragment that should leave next. A new message, begun once nothing of the others waits,
     /// is cut into pieces of `piece` bytes.
     pub(super) fn next(&mut self, piece: usize, now: Instant) -> Option<Fragment> {

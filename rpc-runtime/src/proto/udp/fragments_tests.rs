@@ -33,11 +33,10 @@ fn ack(message: u32, count: u16, arrived: &[u16]) -> Vec<u8> {
     ack
 }
 
-fn acknowledge(
-    fragments: &mut Fragments,
-    ack: &[u8],
-    now: Instant,
-) -> Result<(Option<Ended>, Vec<(u64, Sent)>), ProtocolError> {
+/// How the message ended, if it did, and which packets arrived.
+type Acknowledged = Result<(Option<Ended>, Vec<(u64, Sent)>), ProtocolError>;
+
+fn acknowledge(fragments: &mut Fragments, ack: &[u8], now: Instant) -> Acknowledged {
     let mut arrived = Vec::new();
     let ended = fragments.acknowledged(ack, now, |packet, sent| arrived.push((packet, sent)))?;
     Ok((ended, arrived))
@@ -175,18 +174,4 @@ fn a_message_of_which_nothing_is_heard_is_given_up() {
     assert_eq!(give_up(start + GIVE_UP), None);
     assert_eq!(give_up(later + GIVE_UP), Some(Ended::Undelivered(Some(0))));
     assert_eq!(forgotten, [3, 0, 2]);
-}
-
-#[test]
-fn what_is_cancelled_leaves_no_more() {
-    let now = Instant::now();
-    let mut fragments = fragments(&[300, 300]);
-    let first = fragments.next(PIECE, now).unwrap();
-    fragments.sent(first, 9);
-    let mut forgotten = Vec::new();
-    fragments.cancel(0, |packet| forgotten.push(packet));
-    assert_eq!(forgotten, [9]);
-    assert!(!fragments.has_tag(0));
-    let messages: Vec<u32> = send(&mut fragments, 10, now).iter().map(|sent| sent.0).collect();
-    assert_eq!(messages, [1, 1, 1]);
 }

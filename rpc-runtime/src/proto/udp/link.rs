@@ -43,6 +43,10 @@ const LENGTH: usize = 4;
 /// it is longer than the longest wait for an answer.
 const ABANDONED: Duration = Duration::from_secs(5);
 
+/// The timer of fragments doubles no further: a message lives for seconds only, and by then no more
+/// than the smallest window leaves each time.
+const MAX_DOUBLINGS: u32 = 3;
+
 /// So many challenges of the peer wait for our response; further ones are dropped.
 const MAX_RESPONSES: usize = 4;
 
@@ -192,12 +196,6 @@ impl Link {
     /// Whether the frame with this tag waits here, or has fragments that are not acknowledged.
     pub(crate) fn is_sending(&self, tag: u64) -> bool {
         self.outgoing.has_tag(tag) || self.fragments.has_tag(tag)
-    }
-
-    /// Drops the frame with this tag, as far as it has not left.
-    pub(crate) fn cancel(&mut self, tag: u64) {
-        self.outgoing.cancel(tag);
-        self.fragments.cancel(tag, |packet| self.flight.forget(packet));
     }
 
     /// The longest frame that the peer takes, without its length field.
@@ -397,7 +395,7 @@ impl Link {
     fn fragment_wait(&self) -> Duration {
         // In the middle of the jitter: one timer for all fragments of a link keeps no step with
         // those of others.
-        self.rtt.backoff(self.timeouts, 1 << 31)
+        self.rtt.backoff(self.timeouts.min(MAX_DOUBLINGS), 1 << 31)
     }
 
     fn lost(&mut self, packet: flight::Packet, now: Instant) {

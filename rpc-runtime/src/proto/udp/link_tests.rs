@@ -13,7 +13,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A frame of this size that is told apart from others by its number.
 fn frame(number: usize, size: usize) -> Vec<u8> {
     let mut frame = (number as u64).to_be_bytes().to_vec();
-    frame.extend((8..size).map(|at| (at * 31 + number) as u8));
+    frame.extend((8..size).map(|at| (at * 31 + number).to_le_bytes()[0]));
     frame
 }
 
@@ -159,7 +159,11 @@ fn a_frame_that_the_peer_does_not_take_is_refused_at_once() {
     assert_eq!(link.send(&too_long, Some(1)).unwrap_err().limit, 65_532);
     assert!(!link.is_sending(1));
     world.send(Initiator, &vec![0; 65_532], Some(2));
+    assert!(world.initiator.link.is_sending(2));
+    world.transmit();
+    assert!(world.initiator.link.is_sending(2), "until all of it is acknowledged");
     world.run_for(SECOND);
+    assert!(!world.initiator.link.is_sending(2));
     assert_eq!(world.responder.frames[0].len(), 65_532);
 
     let limits = Limits { max_message_udp: 0, ..Limits::default() };
@@ -236,26 +240,6 @@ fn a_window_full_of_packets_that_are_never_answered_opens_again() {
 }
 
 #[test]
-fn what_is_cancelled_does_not_leave() {
-    let mut world = World::new();
-    world.send(Initiator, b"first", Some(1));
-    world.send(Initiator, b"second", Some(2));
-    assert!(world.initiator.link.is_sending(1));
-    world.initiator.link.cancel(1);
-    assert!(!world.initiator.link.is_sending(1) && world.initiator.link.is_sending(2));
-    world.run_for(SECOND);
-    assert_eq!(world.responder.frames, [b"second"]);
-    assert!(!world.initiator.link.is_sending(2));
-    world.send(Initiator, &frame(0, 60_000), Some(3));
-    world.transmit();
-    assert!(world.initiator.link.is_sending(3));
-    world.initiator.link.cancel(3);
-    assert!(!world.initiator.link.is_sending(3));
-    world.run_for(SECOND);
-    assert_eq!(world.responder.frames.len(), 1);
-}
-
-#[test]
 fn a_message_that_never_arrives_is_reported() {
     let mut world = World::new();
     world.loss = 1.0;
@@ -263,8 +247,8 @@ fn a_message_that_never_arrives_is_reported() {
     world.run_for(11 * SECOND);
     assert_eq!(world.initiator.reports, [Report::Undelivered { tag: 3 }]);
     assert_eq!(world.initiator.link.unsent(), 0);
-    // Doubling from 100 ms to 4 s, two packets each time but the first.
-    assert!(world.sent.len() < 100, "{}", world.sent.len());
+    // Four packets each time but at first, after 100, 200, 400 and then every 800 ms.
+    assert!(world.sent.len() < 130, "{}", world.sent.len());
 }
 
 #[test]
@@ -277,7 +261,7 @@ fn the_window_halves_as_packets_are_lost_and_never_closes() {
     }
     world.run_until(60 * SECOND, |world| world.responder.frames.len() == 4);
     let times: Vec<_> =
-        world.sent.iter().filter(|sent| sent.bytes.len() > 1000).map(|sent| sent.at).collect();
+        world.sent.iter().filter(|sent| sent.bytes.len() == 1200).map(|sent| sent.at).collect();
     let first = times.iter().filter(|at| **at == times[0]).count();
     assert_eq!(first, 32);
     let late = &times[times.len() / 2..];
@@ -333,7 +317,7 @@ fn who_received_data_and_sent_nothing_pings_once() {
 #[test]
 fn an_idle_link_is_small() {
     let mut world = World::new();
-    for number in 0..200 {
+    for number in 0..50 {
         world.send(Initiator, &frame(number, 30_000), Some(number as u64));
         world.send(Responder, &frame(number, 30_000), None);
     }

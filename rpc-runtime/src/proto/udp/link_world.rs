@@ -32,15 +32,6 @@ pub(super) enum Side {
 
 pub(super) use Side::{Initiator, Responder};
 
-impl Side {
-    pub(super) fn other(self) -> Self {
-        match self {
-            Initiator => Responder,
-            Responder => Initiator,
-        }
-    }
-}
-
 pub(super) struct End {
     pub(super) link: Link,
     pub(super) address: SocketAddr,
