@@ -80,7 +80,7 @@ fn steps(sealer: &mut Sealer) -> Vec<Step> {
     say("call 2 ran", server, outcome(2, 1, "ran"));
     say("and of call 4, which the server never saw?", client, inquire(4));
     say("call 4 never runs", server, outcome(4, 0, "not run, and never will"));
-    say("get, too late", client, get(4, 2, "hits"));
+    say("get, too late", client, get(4, 4, "hits"));
     say("get: stale", server, reply(4, 0, 9, "stale"));
     let large = put(5, 5, "large", &LARGE, "1,300 times 61");
     say("put, in fragments on UDP", client, large);
