@@ -325,16 +325,14 @@ class Caller:
 
     def call(self, service, method, arguments, seconds=5.0, metadata=()):
         """The status's name and the body of the reply."""
-        return self.ask(self.life.begin(service, method, arguments, metadata), seconds)
-
-    def ask(self, call, seconds=5.0):
-        """As `call`, for one that has begun and may have been sent before."""
-        until = time.monotonic() + seconds
-        answer = self._ask(call, until, seconds)
+        call = self.life.begin(service, method, arguments, metadata)
+        answer = self.ask(call, seconds)
         self.life.unanswered.discard(call.number)
         return answer
 
-    def _ask(self, call, until, seconds):
+    def ask(self, call, seconds=5.0):
+        """As `call`, for one that has begun. Until it counts as answered it can be asked again."""
+        until = time.monotonic() + seconds
         sent = {}
         while seconds == 0 or time.monotonic() < until:
             sent[call.attempt] = time.monotonic()

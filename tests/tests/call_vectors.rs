@@ -9,7 +9,7 @@
 //! ```
 
 mod fields;
-// mod replay;
+mod replay;
 mod sealed;
 mod story;
 
