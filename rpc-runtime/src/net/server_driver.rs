@@ -119,8 +119,7 @@ impl<S: Socket> ServerDriver<S> {
         for _ in 0..TURNS {
             let now = Instant::now();
             self.handle_time(cx, now);
-            let room = self.core.room();
-            self.handlers.poll(cx, self.core.frames(), room);
+            self.run_handlers(cx);
             self.close_if_done(now);
             let written = self.write(cx, now);
             if let Poll::Ready(Err(_)) = written {
@@ -139,6 +138,19 @@ impl<S: Socket> ServerDriver<S> {
         Poll::Pending
     }
 
+    fn run_handlers(&mut self, cx: &mut Context<'_>) {
+        let room = self.core.room();
+        if room == 0 {
+            return;
+        }
+        let frames = self.core.frames();
+        let full = frames.len().saturating_add(room);
+        self.handlers.poll(cx, |_, frame| {
+            frames.extend_from_slice(frame);
+            if frames.len() < full { Flow::Continue } else { Flow::Pause }
+        });
+    }
+
     fn handle_time(&mut self, cx: &mut Context<'_>, now: Instant) {
         if !self.draining && self.drain.poll_unpin(cx).is_ready() {
             self.draining = true;
@@ -148,7 +160,8 @@ impl<S: Socket> ServerDriver<S> {
             }
         }
         if self.timer.is_due(now) {
-            self.handlers.expire(now, self.core.frames());
+            let frames = self.core.frames();
+            self.handlers.expire(now, |_, frame| frames.extend_from_slice(frame));
             self.core.handle_timeout(now);
             let half_open = self.session.is_none() && self.core.ended().is_none();
             if half_open && self.handshake_until <= now {
@@ -278,8 +291,10 @@ impl<S: Socket> ServerDriver<S> {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
                 Received::Done => {}
-                Received::Pending(pending) => handlers.insert(pending),
-                Received::Cancelled(call) => handlers.cancel(call),
+                Received::Pending(pending) => handlers.insert(pending.header.call, pending),
+                Received::Cancelled(call) => {
+                    handlers.cancel(call);
+                }
             }
             Ok(())
         });
@@ -321,7 +336,7 @@ impl<S: Socket> ServerDriver<S> {
 }
 
 /// What a breach of the protocol is called on record.
-fn violation(error: &ProtocolError) -> &'static str {
+pub(super) fn violation(error: &ProtocolError) -> &'static str {
     match error {
         ProtocolError::Record => "record_not_authentic",
         ProtocolError::RecordRule => "record_against_rules",
