@@ -10,10 +10,15 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::identity::{Fingerprint, KeyError};
 use crate::params::ParamsError;
 
+pub mod datagram;
 pub(crate) mod message;
 pub mod share;
 
+pub use datagram::{DatagramKind, datagram_kind, destination};
 pub use message::{MAX_MESSAGE, MessageKind, message_len};
+
+/// Names a connection to one of its ends: 8 random bytes which that end drew.
+pub type ConnectionId = [u8; 8];
 
 /// What carries the handshake. Its name is in the transcript: the two ends must agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +83,18 @@ pub enum HandshakeError {
     /// A reserved or padding byte is not zero.
     #[error("a reserved byte is not zero")]
     Reserved,
+    /// The handshake was begun for the other transport. The keys of one must never serve both.
+    #[error("this handshake was begun for the other transport")]
+    WrongTransport,
+    /// This handshake has ended well before; all that comes for it now is dropped.
+    #[error("this handshake is complete: drop what still comes for it")]
+    Complete,
+    /// A RETRY that does not answer the INIT that was sent last, or comes from a stranger.
+    #[error("the RETRY does not answer our last INIT")]
+    Retry,
+    /// The fifth RETRY for one connection id.
+    #[error("the server has asked for more than four retries: start anew")]
+    TooManyRetries,
     /// The message carries another connection's id.
     #[error("the message belongs to another connection")]
     WrongConnection,
@@ -119,4 +136,12 @@ pub enum HandshakeError {
     /// Our own parameters are out of range; every peer would refuse them.
     #[error("our own parameters are out of range: mend the configuration")]
     OwnParams(#[source] ParamsError),
+}
+
+impl HandshakeError {
+    /// Whether an initiator on datagrams gives up its attempt: the server itself, or our own
+    /// configuration, is at fault. After any other error it drops the datagram and goes on waiting.
+    pub fn ends_attempt(&self) -> bool {
+        matches!(self, Self::Params(_) | Self::OwnParams(_) | Self::WrongTransport)
+    }
 }

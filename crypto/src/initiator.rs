@@ -1,18 +1,22 @@
 //! The initiator's side of the handshake: send INIT, read RESP, send FIN.
+//!
+//! A stream has one chance: its states are consumed. A datagram may come from anyone, so what fails
+//! changes nothing and the state goes on waiting.
 
 use std::time::Instant;
 
 use rand_core::CryptoRng;
 
-use crate::handshake::message::{self, Body, ConnectionId, FIN_CLEAR, RESP_CLEAR};
+use crate::handshake::message::{self, Body, FIN_CLEAR, RESP_CLEAR, Token};
 use crate::handshake::share::Ephemeral;
-use crate::handshake::{HandshakeError, Psk, Transport};
+use crate::handshake::{ConnectionId, HandshakeError, Psk, Transport};
 use crate::identity::{Fingerprint, Identity, PublicKey};
+use crate::packet::{Packets, PacketsConfig};
 use crate::params::{self, Params, Sender};
 use crate::record::{RecordLimits, Records, Role};
-use crate::schedule::{self, HandshakeSecret, Transcript};
+use crate::schedule::{self, HandshakeSecret, TrafficSecrets, Transcript};
 use crate::secret::equal;
-use crate::session::{Exporter, Session};
+use crate::session::{DatagramSession, Exporter, Session};
 
 /// Whom to call, and as whom.
 #[derive(Debug, Clone)]
@@ -36,19 +40,19 @@ pub fn start(config: Config, rng: &mut impl CryptoRng) -> AwaitingResp {
     let ephemeral = Ephemeral::draw(rng);
     let mut scid = [0; 8];
     rng.fill_bytes(&mut scid);
-    let mut init = message::write_init(config.transport, &scid, ephemeral.public());
-    let mac1 = schedule::mac1(config.server.as_bytes(), &init);
-    init.extend_from_slice(&mac1);
-    AwaitingResp { config, ephemeral, scid, init }
+    let init = write_init(&config, &scid, &ephemeral, None);
+    AwaitingResp { config, ephemeral: Some(ephemeral), scid, init, retries: 0 }
 }
 
 /// INIT is on its way; one RESP is awaited.
 #[derive(Debug)]
 pub struct AwaitingResp {
     config: Config,
-    ephemeral: Ephemeral,
+    /// Erased as soon as a RESP has been accepted.
+    ephemeral: Option<Ephemeral>,
     scid: ConnectionId,
     init: Vec<u8>,
+    retries: u8,
 }
 
 impl AwaitingResp {
@@ -57,8 +61,13 @@ impl AwaitingResp {
         &self.init
     }
 
-    /// Checks RESP; the result is FIN, to be sent, and the session, whose records may follow it in
-    /// the same write. The connection is made once the responder's first record opens.
+    /// The id that messages and packets to us carry, on datagrams.
+    pub fn scid(&self) -> ConnectionId {
+        self.scid
+    }
+
+    /// On a stream: checks RESP; the result is FIN, to be sent, and the session, whose records may
+    /// follow it in the same write. The connection is made once the responder's first record opens.
     ///
     /// # Errors
     ///
@@ -68,15 +77,95 @@ impl AwaitingResp {
         resp: &[u8],
         now: Instant,
     ) -> Result<(Vec<u8>, Session), HandshakeError> {
-        let Self { config, ephemeral, scid, init } = self;
+        let Accepted { fin, traffic, peer_params, channel_id, .. } =
+            self.check_resp(Transport::Tcp, resp)?;
+        let session = Session {
+            records: Records::new(Role::Initiator, &traffic, self.config.records, now),
+            peer: self.config.server,
+            peer_params,
+            channel_id,
+            exporter: Exporter { secret: traffic.exporter },
+        };
+        Ok((fin, session))
+    }
+
+    /// On datagrams: follows a RETRY. [`AwaitingResp::init`] then has the new INIT, of the same id
+    /// and share; the old one is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::TooManyRetries`] for the fifth, another one if this does not answer our last
+    /// INIT. Nothing has changed then: drop it.
+    pub fn handle_retry(&mut self, datagram: &[u8]) -> Result<(), HandshakeError> {
+        if self.config.transport != Transport::Udp {
+            return Err(HandshakeError::WrongTransport);
+        }
+        let ephemeral = self.ephemeral.as_ref().ok_or(HandshakeError::Complete)?;
+        let retry = message::parse_retry(datagram)?;
+        if retry.dcid != self.scid {
+            return Err(HandshakeError::WrongConnection);
+        }
+        let server = self.config.server.as_bytes();
+        if !equal(
+            &retry.mac1,
+            &schedule::retry_mac1(server, retry.covered, &schedule::hash(&self.init)),
+        ) {
+            return Err(HandshakeError::Retry);
+        }
+        if self.retries >= MAX_RETRIES {
+            return Err(HandshakeError::TooManyRetries);
+        }
+        self.retries += 1;
+        self.init = write_init(&self.config, &self.scid, ephemeral, Some(&retry.token));
+        Ok(())
+    }
+
+    /// On datagrams: checks RESP; the result is FIN, to be sent and resent as it is, and the session,
+    /// whose packets may follow. The connection is made once the responder's first packet opens.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError`] if anything is not as it must be. Nothing has changed then, the share
+    /// included: drop the RESP, unless [`HandshakeError::ends_attempt`]. Once one has been accepted
+    /// all others are [`HandshakeError::Complete`]: FIN is never built twice.
+    pub fn handle_resp(
+        &mut self,
+        resp: &[u8],
+        now: Instant,
+    ) -> Result<(Vec<u8>, DatagramSession), HandshakeError> {
+        let Accepted { fin, traffic, peer_params, channel_id, remote_id } =
+            self.check_resp(Transport::Udp, resp)?;
+        self.ephemeral = None;
+        let parts = PacketsConfig {
+            limits: self.config.records,
+            local_id: self.scid,
+            remote_id,
+            replay_slots: self.config.params.replay_slots,
+        };
+        let session = DatagramSession {
+            packets: Packets::new(Role::Initiator, &traffic, parts, now),
+            peer: self.config.server,
+            peer_params,
+            channel_id,
+            exporter: Exporter { secret: traffic.exporter },
+        };
+        Ok((fin, session))
+    }
+
+    fn check_resp(&self, transport: Transport, resp: &[u8]) -> Result<Accepted, HandshakeError> {
+        let Self { config, ephemeral, scid, init, .. } = self;
+        if config.transport != transport {
+            return Err(HandshakeError::WrongTransport);
+        }
+        let ephemeral = ephemeral.as_ref().ok_or(HandshakeError::Complete)?;
         config.params.check().map_err(HandshakeError::OwnParams)?;
-        let header = message::parse_resp(resp)?;
-        if header.dcid != scid {
+        let header = message::parse_resp(transport, resp)?;
+        if header.dcid != *scid {
             return Err(HandshakeError::WrongConnection);
         }
         let clear = resp.get(..RESP_CLEAR).ok_or(HandshakeError::Length)?;
         let shared = ephemeral.agree(&header.share)?;
-        let th1 = Transcript::start(config.transport).absorb(&[&init, clear]);
+        let th1 = Transcript::start(transport).absorb(&[init, clear]);
         let secret = HandshakeSecret::extract(config.psk.as_ref(), shared.as_bytes());
 
         let hk_r = secret.handshake_key("hs key r", &th1);
@@ -85,17 +174,39 @@ impl AwaitingResp {
         let peer_params =
             params::parse(&body.params, Sender::Responder).map_err(HandshakeError::Params)?;
 
-        let (fin, th7) = write_fin(&config, &header.scid, &secret, &th1, th4);
-        let traffic = secret.traffic(&th7);
-        let session = Session {
-            records: Records::new(Role::Initiator, &traffic, config.records, now),
-            peer: config.server,
+        let (fin, th7) = write_fin(config, &header.scid, &secret, &th1, th4);
+        Ok(Accepted {
+            fin,
+            traffic: secret.traffic(&th7),
             peer_params,
             channel_id: *th7.as_bytes(),
-            exporter: Exporter { secret: traffic.exporter },
-        };
-        Ok((fin, session))
+            remote_id: header.scid,
+        })
     }
+}
+
+/// What an accepted RESP gives.
+struct Accepted {
+    fin: Vec<u8>,
+    traffic: TrafficSecrets,
+    peer_params: Params,
+    channel_id: [u8; 32],
+    remote_id: ConnectionId,
+}
+
+/// RETRYs that are followed for one connection id.
+const MAX_RETRIES: u8 = 4;
+
+fn write_init(
+    config: &Config,
+    scid: &ConnectionId,
+    ephemeral: &Ephemeral,
+    token: Option<&Token>,
+) -> Vec<u8> {
+    let mut init = message::write_init(config.transport, scid, ephemeral.public(), token);
+    let mac1 = schedule::mac1(config.server.as_bytes(), &init);
+    init.extend_from_slice(&mac1);
+    init
 }
 
 /// Checks that the server dialled signed this transcript; the result is TH4.

@@ -1,22 +1,26 @@
 //! The responder's side of the handshake: read INIT, send RESP, read FIN, then admit or refuse.
 //!
-//! Up to [`AwaitingFin::read_fin`] every failure is silent: the caller closes or drops, and answers
+//! Up to [`AwaitingFin::read_fin`] and [`AwaitingFin::handle_fin`] every failure is silent: the caller closes or drops, and answers
 //! nothing. Then the caller looks the peer up, and only then are its parameters read.
+
+mod admission;
 
 use std::time::Instant;
 
 use rand_core::CryptoRng;
-use thiserror::Error;
 
-use crate::handshake::message::{self, Body, ConnectionId, FIN_CLEAR, Init, RESP_CLEAR};
+use crate::handshake::message::{self, Body, FIN_CLEAR, Init, RESP_CLEAR};
 use crate::handshake::share::Ephemeral;
-use crate::handshake::{HandshakeError, Psk, Transport};
+use crate::handshake::{ConnectionId, HandshakeError, Psk, Transport};
 use crate::identity::{self, Identity, PublicKey};
-use crate::params::{self, Params, ParamsError, Sender};
-use crate::record::{Alert, RecordLimits, Records, Role};
-use crate::schedule::{self, HandshakeSecret, Transcript};
+use crate::packet::{Packets, PacketsConfig};
+use crate::params::{self, Params, Sender};
+use crate::record::{RecordLimits, Records, Role};
+use crate::schedule::{self, HandshakeSecret, TrafficSecrets, Transcript};
 use crate::secret::{Secret, equal};
-use crate::session::{Exporter, Session};
+use crate::session::Exporter;
+
+pub use admission::{Authenticated, AuthenticatedDatagram, DatagramRefusal, Refusal};
 
 /// Who answers, and what it accepts; shared by all connections.
 #[derive(Debug, Clone)]
@@ -80,62 +84,125 @@ pub fn accept(
     let hk_r = secret.handshake_key("hs key r", &th1);
     message::seal_box(&mut resp, &Body { id, params, signature, finished }, &hk_r, &th1);
 
-    let hk_i = secret.handshake_key("hs key i", &th1);
-    let fk_i = secret.handshake_key("fin i", &th1);
-    Ok(AwaitingFin { resp, scid, local, secret, hk_i, fk_i, th4, records: config.records })
+    let keys = FinKeys {
+        hk_i: secret.handshake_key("hs key i", &th1),
+        fk_i: secret.handshake_key("fin i", &th1),
+        secret,
+        th4,
+    };
+    Ok(AwaitingFin {
+        transport: config.transport,
+        resp,
+        scid,
+        peer_id: parsed.scid,
+        local,
+        keys: Some(keys),
+        records: config.records,
+        replay_slots: config.params.replay_slots,
+    })
 }
 
 /// RESP is on its way; one FIN is awaited.
 pub struct AwaitingFin {
+    transport: Transport,
     resp: Vec<u8>,
     scid: ConnectionId,
+    peer_id: ConnectionId,
     local: PublicKey,
-    secret: HandshakeSecret,
-    hk_i: Secret,
-    fk_i: Secret,
-    th4: Transcript,
+    /// Erased as soon as a FIN has been accepted.
+    keys: Option<FinKeys>,
     records: RecordLimits,
+    replay_slots: u32,
 }
 
 impl AwaitingFin {
-    /// The bytes to send.
+    /// The bytes to send; on datagrams to be resent as they are, never built again.
     pub fn resp(&self) -> &[u8] {
         &self.resp
     }
 
-    /// Checks FIN: lengths, ids and reserved bytes, the box, plen, the key, the signature, the
-    /// Finished MAC, in this order.
+    /// The id that FIN and packets to us carry, on datagrams.
+    pub fn scid(&self) -> ConnectionId {
+        self.scid
+    }
+
+    /// The id that INIT came with, and packets to the peer will carry, on datagrams.
+    pub fn peer_id(&self) -> ConnectionId {
+        self.peer_id
+    }
+
+    /// On a stream: checks FIN: lengths, ids and reserved bytes, the box, plen, the key, the
+    /// signature, the Finished MAC, in this order.
     ///
     /// # Errors
     ///
     /// [`HandshakeError`] if anything is not as it must be. Answer nothing.
     pub fn read_fin(self, fin: &[u8], now: Instant) -> Result<Authenticated, HandshakeError> {
-        let dcid = message::parse_fin(fin)?;
+        let Proven { peer, params, channel_id, traffic } = self.check_fin(Transport::Tcp, fin)?;
+        Ok(Authenticated {
+            peer,
+            local: self.local,
+            params,
+            channel_id,
+            channel: Records::new(Role::Responder, &traffic, self.records, now),
+            exporter: Exporter { secret: traffic.exporter },
+        })
+    }
+
+    /// On datagrams: checks FIN as [`AwaitingFin::read_fin`] does. That it comes from the address and
+    /// port of INIT is for the caller to see to.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError`] if anything is not as it must be. Nothing has changed then: drop it. Once
+    /// one has been accepted all others are [`HandshakeError::Complete`].
+    pub fn handle_fin(
+        &mut self,
+        fin: &[u8],
+        now: Instant,
+    ) -> Result<AuthenticatedDatagram, HandshakeError> {
+        let Proven { peer, params, channel_id, traffic } = self.check_fin(Transport::Udp, fin)?;
+        self.keys = None;
+        let parts = PacketsConfig {
+            limits: self.records,
+            local_id: self.scid,
+            remote_id: self.peer_id,
+            replay_slots: self.replay_slots,
+        };
+        Ok(Authenticated {
+            peer,
+            local: self.local,
+            params,
+            channel_id,
+            channel: Packets::new(Role::Responder, &traffic, parts, now),
+            exporter: Exporter { secret: traffic.exporter },
+        })
+    }
+
+    fn check_fin(&self, transport: Transport, fin: &[u8]) -> Result<Proven, HandshakeError> {
+        if self.transport != transport {
+            return Err(HandshakeError::WrongTransport);
+        }
+        let keys = self.keys.as_ref().ok_or(HandshakeError::Complete)?;
+        let dcid = message::parse_fin(transport, fin)?;
         if dcid != self.scid {
             return Err(HandshakeError::WrongConnection);
         }
         let clear = fin.get(..FIN_CLEAR).ok_or(HandshakeError::Length)?;
-        let body = message::open_box(fin, FIN_CLEAR, &self.hk_i, &self.th4)?;
+        let body = message::open_box(fin, FIN_CLEAR, &keys.hk_i, &keys.th4)?;
         let (peer, point) = identity::load(&body.id).map_err(HandshakeError::Key)?;
 
-        let th5 = self.th4.absorb(&[clear, &body.id, &body.params]);
+        let th5 = keys.th4.absorb(&[clear, &body.id, &body.params]);
         let signed = schedule::to_be_signed(schedule::INITIATOR_SIGNATURE, &th5);
         identity::verify_with(&point, &signed, &body.signature)
             .map_err(|_| HandshakeError::Signature)?;
         let th6 = th5.append(&body.signature);
-        if !equal(&body.finished, &schedule::finished(&self.fk_i, &th6)) {
+        if !equal(&body.finished, &schedule::finished(&keys.fk_i, &th6)) {
             return Err(HandshakeError::Finished);
         }
         let th7 = th6.append(&body.finished);
-        let traffic = self.secret.traffic(&th7);
-        Ok(Authenticated {
-            peer,
-            local: self.local,
-            params: body.params,
-            channel_id: *th7.as_bytes(),
-            records: Records::new(Role::Responder, &traffic, self.records, now),
-            exporter: Exporter { secret: traffic.exporter },
-        })
+        let traffic = keys.secret.traffic(&th7);
+        Ok(Proven { peer, params: body.params, channel_id: *th7.as_bytes(), traffic })
     }
 }
 
@@ -145,77 +212,24 @@ impl std::fmt::Debug for AwaitingFin {
     }
 }
 
-/// A peer that has proven its key; whether that key may come in is for the caller to say.
-#[derive(Debug)]
-#[must_use = "admit the peer or refuse it"]
-pub struct Authenticated {
+/// What a FIN is checked by.
+struct FinKeys {
+    secret: HandshakeSecret,
+    hk_i: Secret,
+    fk_i: Secret,
+    th4: Transcript,
+}
+
+/// What an acceptable FIN gives.
+struct Proven {
     peer: PublicKey,
-    local: PublicKey,
     params: Vec<u8>,
     channel_id: [u8; 32],
-    records: Records,
-    exporter: Exporter,
-}
-
-impl Authenticated {
-    /// Whose key signed at the other end, to be looked up.
-    pub fn peer(&self) -> PublicKey {
-        self.peer
-    }
-
-    /// Which of our keys the peer dialled.
-    pub fn local(&self) -> PublicKey {
-        self.local
-    }
-
-    /// TH7: the same 32 bytes at both ends and in no other connection. Not secret.
-    pub fn channel_id(&self) -> [u8; 32] {
-        self.channel_id
-    }
-
-    /// Lets a known peer in. Send a record at once, a ping if nothing else: the peer waits for it.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal`] if its parameters are malformed or out of range: send what it holds and close.
-    pub fn admit(self) -> Result<Session, Refusal> {
-        match params::parse(&self.params, Sender::Initiator) {
-            Ok(peer_params) => Ok(Session {
-                records: self.records,
-                peer: self.peer,
-                peer_params,
-                channel_id: self.channel_id,
-                exporter: self.exporter,
-            }),
-            Err(error) => {
-                Err(Refusal { error, records: Box::new(self.refuse(Alert::ProtocolError)) })
-            }
-        }
-    }
-
-    /// Turns an unknown, revoked or expired peer away. The records can do one thing:
-    /// [`Records::poll_transmit`] writes the alert, as record 0.
-    pub fn refuse(self, alert: Alert) -> Records {
-        let mut records = self.records;
-        records.end_with(alert);
-        records
-    }
-}
-
-/// A peer was known, but its parameters are not acceptable.
-#[derive(Debug, Error)]
-#[error("the peer's parameters are refused")]
-#[non_exhaustive]
-pub struct Refusal {
-    /// What is wrong with them.
-    #[source]
-    pub error: ParamsError,
-    /// [`Records::poll_transmit`] writes the alert for the peer; nothing else can be sent or read.
-    pub records: Box<Records>,
+    traffic: TrafficSecrets,
 }
 
 /// The identity whose key the sender of INIT knows.
-fn addressed<'a>(
+pub(crate) fn addressed<'a>(
     identities: &'a [(Identity, Option<Psk>)],
     init: &Init<'_>,
 ) -> Result<(&'a Identity, Option<&'a Psk>), HandshakeError> {

@@ -66,6 +66,25 @@ pub(crate) fn mac1(server: &[u8; 32], message: &[u8]) -> [u8; 16] {
     *mac.first_chunk().expect("SHA-256 gives 32 bytes")
 }
 
+/// mac1' of a RETRY: HMAC(H(label ‖ pk_R), RETRY's bytes before it ‖ H(INIT))[0..16]; `init` is
+/// H(INIT).
+pub(crate) fn retry_mac1(server: &[u8; 32], retry: &[u8], init: &[u8; 32]) -> [u8; 16] {
+    let key = Sha256::new_with_prefix(b"bailiwick/1 retry").chain_update(server).finalize();
+    let mac = hmac_parts(&key.into(), &[retry, init]);
+    *mac.first_chunk().expect("SHA-256 gives 32 bytes")
+}
+
+/// The MAC in a RETRY token over the parts of what it vouches for.
+pub(crate) fn token_mac(key: &Secret, parts: &[&[u8]]) -> [u8; 16] {
+    let mac = hmac_parts(key.as_bytes(), parts);
+    *mac.first_chunk().expect("SHA-256 gives 32 bytes")
+}
+
+/// H(x).
+pub(crate) fn hash(x: &[u8]) -> [u8; 32] {
+    Sha256::digest(x).into()
+}
+
 /// A Finished MAC over a transcript.
 pub(crate) fn finished(key: &Secret, transcript: &Transcript) -> [u8; 32] {
     hmac(key.as_bytes(), &transcript.0)
@@ -123,6 +142,15 @@ pub(crate) fn record_keys(secret: &Secret) -> (Secret, [u8; 12]) {
     (key, iv)
 }
 
+/// The nonce of a record or packet: iv XOR (0^4 ‖ be64(number)).
+pub(crate) fn nonce(iv: &[u8; 12], number: u64) -> [u8; 12] {
+    let mut nonce = *iv;
+    for (byte, number) in nonce.iter_mut().skip(4).zip(number.to_be_bytes()) {
+        *byte ^= number;
+    }
+    nonce
+}
+
 /// exporter(label); `label` has at most 255 bytes.
 pub(crate) fn export(secret: &Secret, label: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
@@ -152,8 +180,15 @@ fn expand_label(hkdf: &Hkdf<Sha256>, label: &str, context: &[u8], out: &mut [u8]
 }
 
 fn hmac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
-    let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.chain_update(message).finalize().into_bytes().into()
+    hmac_parts(key, &[message])
+}
+
+fn hmac_parts(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
 }
 
 fn length_prefixed(hash: &mut Sha256, part: &[u8]) {

@@ -1,10 +1,11 @@
-//! What a completed handshake leaves behind: records, the peer's name, and keys for others to use.
+//! What a completed handshake leaves behind: records or packets, the peer's name, and keys for others to use.
 
 use std::fmt;
 
 use thiserror::Error;
 
 use crate::identity::PublicKey;
+use crate::packet::Packets;
 use crate::params::Params;
 use crate::record::Records;
 use crate::schedule;
@@ -15,6 +16,21 @@ use crate::secret::Secret;
 pub struct Session {
     /// Seals what we send and opens what we receive.
     pub records: Records,
+    /// Whose key signed at the other end.
+    pub peer: PublicKey,
+    /// What the peer accepts.
+    pub peer_params: Params,
+    /// TH7: the same 32 bytes at both ends and in no other connection. Not secret.
+    pub channel_id: [u8; 32],
+    /// Keys for protocols that run inside or beside this connection.
+    pub exporter: Exporter,
+}
+
+/// An authenticated connection on datagrams.
+#[derive(Debug)]
+pub struct DatagramSession {
+    /// Seals what we send and opens what we receive.
+    pub packets: Packets,
     /// Whose key signed at the other end.
     pub peer: PublicKey,
     /// What the peer accepts.

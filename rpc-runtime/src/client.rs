@@ -3,37 +3,43 @@
 use std::{
     fmt,
     future::poll_fn,
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
     time::{Duration, Instant},
 };
 
-use bailiwick_crypto::{Identity, Params, Psk, PublicKey, RecordLimits, Transport, initiator};
-use rand::Rng;
+use bailiwick_crypto::{Identity, Psk, PublicKey};
+use futures_util::future::join_all;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::TcpStream, sync::Notify, task::JoinHandle, time};
+use tokio::{sync::Notify, task::JoinHandle, time};
 
 use crate::{
     config::Limits,
     context::Context,
     endpoint::Endpoint,
-    error::{CallError, ConnectError, Disconnected, Executed},
+    error::{CallError, ConnectError, Executed, Outcome},
     id::{CallKey, CallNumber, Incarnation},
     marshal,
-    net::{client_driver::ClientDriver, socket::Socket},
+    net::{
+        dialer::{Connection, Dialer},
+        redial,
+        socket::Socket,
+    },
     proto::{
-        calls::{Answer, BeginError, Calls, Header, Ticket},
-        client::{Client, Progress, SharedCalls, lock},
+        calls::{Answer, BeginError, Header, LaneId, Reconnect, Rerun, Ticket},
+        client::{SharedCalls, lock},
     },
     reply,
-    service::MethodDescription,
+    service::{Delivery, MethodDescription},
 };
 
 /// How long closing may take.
 const CLOSE: Duration = Duration::from_secs(1);
 
-/// A session with a server, to call through. Clones share it; it closes when the last is dropped.
+/// A session with a server, to call through; it reconnects by itself. Clones share it; it closes
+/// when the last is dropped.
 ///
 /// Any number of calls can be under way at once; those that begin together travel together.
 #[derive(Clone)]
@@ -49,11 +55,13 @@ pub struct ChannelConfig {
     /// A secret that the server's key is configured with too, mixed into the session's keys.
     /// Default: none.
     pub psk: Option<Psk>,
+    /// What becomes of calls whose connection ends. Default: they wait for the next one.
+    pub reconnect: Reconnect,
 }
 
 struct Link {
-    /// The connection's task; aborting it is nobody's business but the runtime's.
-    connection: Mutex<Option<JoinHandle<()>>>,
+    /// The connections' tasks; aborting them is nobody's business but the runtime's.
+    connections: Mutex<Vec<JoinHandle<()>>>,
     calls: SharedCalls,
     room: Arc<Notify>,
     client: PublicKey,
@@ -63,6 +71,9 @@ struct Link {
 
 impl Channel {
     /// Connects to the server that holds the key `server`, as `identity`.
+    ///
+    /// A connection that is lost later is made anew when there is something to send, after a
+    /// random pause that grows from attempt to attempt; see [`Reconnect`].
     ///
     /// # Errors
     ///
@@ -88,58 +99,42 @@ impl Channel {
         config: ChannelConfig,
     ) -> Result<Self, ConnectError> {
         config.limits.check()?;
-        let timeout = config.limits.handshake_timeout;
-        let connecting = async {
-            let unreachable =
-                |source| ConnectError::Unreachable { endpoint: endpoint.to_string(), source };
-            let socket = TcpStream::connect(endpoint.address()).await.map_err(unreachable)?;
-            // Batches are formed here; waiting for more would only delay a lone call.
-            socket.set_nodelay(true).map_err(unreachable)?;
-            Self::over(socket, endpoint.to_string(), server, identity, config).await
-        };
-        match time::timeout(timeout, connecting).await {
-            Ok(connected) => connected,
-            Err(_) => Err(ConnectError::TimedOut { endpoint: endpoint.to_string(), timeout }),
-        }
+        let reconnect = config.reconnect;
+        let dialer = Dialer::new(endpoint, server, identity, config);
+        let connection = dialer.dial(LaneId::Main).await?;
+        Ok(Self::of(dialer, connection, reconnect))
     }
 
-    /// Runs the handshake over `socket` and leaves the session to a task.
+    /// Runs the handshake over `socket` and leaves the session to a task. There is no other
+    /// connection once this one ends.
     pub(crate) async fn over(
         socket: impl Socket,
-        endpoint: String,
+        endpoint: Endpoint,
         server: PublicKey,
         identity: Identity,
         config: ChannelConfig,
     ) -> Result<Self, ConnectError> {
-        let client = identity.public_key();
-        // Call numbers are counted for each channel, so each is a client life of its own.
-        let incarnation = fresh_incarnation();
-        let calls = Arc::new(Mutex::new(Calls::new(&config.limits)));
-        let handshake = initiator::Config {
-            transport: Transport::Tcp,
-            identity,
-            server,
-            params: params(&config.limits, incarnation),
-            psk: config.psk,
-            records: RecordLimits::default(),
+        let config = ChannelConfig { reconnect: Reconnect::Never, ..config };
+        let dialer = Dialer::new(endpoint, server, identity, config);
+        let connection = dialer.over(socket, LaneId::Main).await?;
+        Ok(Self::of(dialer, connection, Reconnect::Never))
+    }
+
+    fn of(dialer: Dialer, connection: Connection, reconnect: Reconnect) -> Self {
+        let link = Link {
+            connections: Mutex::default(),
+            calls: Arc::clone(&dialer.calls),
+            room: Arc::clone(&dialer.room),
+            client: dialer.identity.public_key(),
+            server: dialer.server,
+            incarnation: dialer.incarnation,
         };
-        let core = Client::start(handshake, config.limits, Arc::clone(&calls), &mut rand::rng());
-        let room = Arc::new(Notify::new());
-        let mut driver = ClientDriver::new(socket, core, Arc::clone(&calls), Arc::clone(&room));
-        poll_fn(|cx| driver.poll_connected(cx)).await;
-        if let Progress::Connected = driver.core.progress() {
-            let connection = Mutex::new(Some(tokio::spawn(driver)));
-            let link = Link { connection, calls, room, client, server, incarnation };
-            return Ok(Self { link: Arc::new(link) });
-        }
-        Err(match driver.core.into_failure() {
-            Ok(source) => ConnectError::NotTrusted { endpoint, source },
-            Err((Disconnected::Alert(bailiwick_crypto::Alert::AccessDenied), _)) => {
-                ConnectError::AccessDenied { endpoint, identity: client }
-            }
-            Err((_, false)) => ConnectError::NotThisServer { endpoint, server },
-            Err((source, true)) => ConnectError::Ended { endpoint, source },
-        })
+        let tasks = match reconnect {
+            Reconnect::Never => vec![tokio::spawn(connection)],
+            Reconnect::Always => redial::spawn(dialer, connection),
+        };
+        *link.connections.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+        Self { link: Arc::new(link) }
     }
 
     /// Closes the session in good order and waits until the server can know, a second at most.
@@ -147,14 +142,12 @@ impl Channel {
     /// Dropping the last clone closes it too, but a process that ends right then may be gone
     /// before the close is sent. While other clones are in use this only drops one.
     pub async fn close(self) {
-        let connection = match Arc::into_inner(self.link) {
-            Some(link) => link.connection.lock().unwrap_or_else(PoisonError::into_inner).take(),
-            None => None,
-        };
-        if let Some(connection) = connection {
-            // A connection that does not end by itself is left to the runtime.
-            let _ = time::timeout(CLOSE, connection).await;
-        }
+        let Some(link) = Arc::into_inner(self.link) else { return };
+        let connections =
+            mem::take(&mut *link.connections.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(link);
+        // A connection that does not end by itself is left to the runtime.
+        let _ = time::timeout(CLOSE, join_all(connections)).await;
     }
 
     /// The key that this channel calls as.
@@ -167,6 +160,21 @@ impl Channel {
     #[must_use]
     pub fn server(&self) -> PublicKey {
         self.link.server
+    }
+
+    /// What became of a call that ended without an answer: [`CallError::OutcomeUnknown`] and
+    /// [`CallError::DeadlineExceeded`] have its key. The server is asked, once there is a
+    /// connection to it; a call that it has not run by then never runs.
+    ///
+    /// The answer is [`Outcome::Unknown`] if `cx` ends first, if the call is not one of this
+    /// channel's, or if it ended longer ago than [`Limits::lease`].
+    pub async fn outcome(&self, cx: &Context, call: CallKey) -> Outcome {
+        if call.client != self.link.client || call.incarnation != self.link.incarnation {
+            return Outcome::Unknown;
+        }
+        let number = call.number.get();
+        let known = poll_fn(|cx| lock(&self.link.calls).poll_outcome(number, cx));
+        time::timeout_at(cx.deadline().into(), known).await.unwrap_or(Outcome::Unknown)
     }
 
     /// Calls `method`. The stubs that `#[rpc_service]` writes are this call and nothing else.
@@ -214,7 +222,11 @@ impl Link {
         let mut now = Instant::now();
         let own = method.timeout.and_then(|timeout| now.checked_add(timeout));
         let deadline = own.map_or(cx.deadline(), |own| own.min(cx.deadline()));
-        let header = Header { method: method.id, deadline, metadata: cx.metadata() };
+        let rerun = match method.delivery {
+            Delivery::Readonly | Delivery::Idempotent => Rerun::Allowed,
+            Delivery::AtMostOnce => Rerun::Forbidden,
+        };
+        let header = Header { method: method.id, rerun, deadline, metadata: cx.metadata() };
         let mut waited = false;
         loop {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
@@ -238,7 +250,7 @@ impl Link {
             }
             now = Instant::now();
         }
-        Err(CallError::DeadlineExceeded { executed: Executed::No })
+        Err(CallError::DeadlineExceeded { executed: Executed::No, call: None })
     }
 
     fn key(&self, number: CallNumber) -> CallKey {
@@ -283,23 +295,5 @@ impl Drop for Waiting<'_> {
             lock(&self.link.calls).abandon(ticket);
             self.link.room.notify_one();
         }
-    }
-}
-
-/// 16 bytes that no other life has.
-pub(crate) fn fresh_incarnation() -> Incarnation {
-    let mut bytes = [0; 16];
-    rand::rng().fill_bytes(&mut bytes);
-    Incarnation::from_bytes(bytes)
-}
-
-/// What this side accepts, as the handshake says it.
-pub(crate) fn params(limits: &Limits, incarnation: Incarnation) -> Params {
-    Params {
-        max_frame: limits.max_frame,
-        idle_timeout: limits.idle_timeout,
-        max_reassembly: limits.max_message_udp,
-        lease: limits.lease,
-        ..Params::new(*incarnation.as_bytes())
     }
 }

@@ -19,6 +19,33 @@ pub enum Executed {
     Unknown,
 }
 
+/// What became of a call whose answer was not awaited any more; see
+/// [`Channel::outcome`](crate::Channel::outcome).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It ran.
+    Ran,
+    /// It did not run. The server has made sure that it never will.
+    DidNotRun,
+    /// It is at work: ask again later.
+    Running,
+    /// Nobody knows: the server that could tell is gone, or has forgotten the call since.
+    Unknown,
+}
+
+impl Outcome {
+    /// Whether the server ran the call.
+    #[must_use]
+    pub fn executed(self) -> Executed {
+        match self {
+            Self::Ran => Executed::Yes,
+            Self::DidNotRun => Executed::No,
+            Self::Running | Self::Unknown => Executed::Unknown,
+        }
+    }
+}
+
 /// Why a call has no result. Each variant says whether the server ran it: [`CallError::executed`].
 ///
 /// `E` is the service's own error. In a handler `?` turns an `E` into [`CallError::App`]; any
@@ -51,6 +78,8 @@ pub enum CallError<E = Never> {
     DeadlineExceeded {
         /// `No` if the deadline passed before the handler began.
         executed: Executed,
+        /// The call, to ask for later, if it got so far as to have a number.
+        call: Option<CallKey>,
     },
     /// The connection was lost while the call was under way: it may have run.
     #[error("the connection was lost before the answer came; call {call} may have run")]
@@ -92,8 +121,19 @@ impl<E> CallError<E> {
             | Self::Unavailable(_)
             | Self::Unimplemented(_)
             | Self::Malformed => Executed::No,
-            Self::DeadlineExceeded { executed } => *executed,
+            Self::DeadlineExceeded { executed, .. } => *executed,
             Self::OutcomeUnknown { .. } | Self::Protocol(_) => Executed::Unknown,
+        }
+    }
+
+    /// The call that [`Channel::outcome`](crate::Channel::outcome) can be asked about, where it is
+    /// open whether it ran.
+    #[must_use]
+    pub fn unknown_call(&self) -> Option<CallKey> {
+        match self {
+            Self::OutcomeUnknown { call } => Some(*call),
+            Self::DeadlineExceeded { executed: Executed::Unknown, call } => *call,
+            _ => None,
         }
     }
 
@@ -105,7 +145,9 @@ impl<E> CallError<E> {
             Self::Denied(audit) => CallError::Denied(audit),
             Self::Overloaded { retry_after } => CallError::Overloaded { retry_after },
             Self::Unavailable(why) => CallError::Unavailable(why),
-            Self::DeadlineExceeded { executed } => CallError::DeadlineExceeded { executed },
+            Self::DeadlineExceeded { executed, call } => {
+                CallError::DeadlineExceeded { executed, call }
+            }
             Self::OutcomeUnknown { call } => CallError::OutcomeUnknown { call },
             Self::AnswerLost { call } => CallError::AnswerLost { call },
             Self::Unimplemented(method) => CallError::Unimplemented(method),
@@ -293,6 +335,18 @@ pub enum ConnectError {
         /// How.
         #[source]
         source: Disconnected,
+    },
+    /// Over UDP, nobody answered. A server is silent to those who do not show that they know its
+    /// key.
+    #[error("nobody answers at {endpoint} for the key {server}")]
+    #[diagnostic(help(
+        "is the server running and listening at `udp://`, is this its key (`bailiwick pubkey` at the server), and does a firewall let UDP through? Over UDP these look the same"
+    ))]
+    NoAnswer {
+        /// What was dialled.
+        endpoint: String,
+        /// The key that was expected.
+        server: PublicKey,
     },
     /// The path does not carry datagrams of 1,200 bytes, which UDP needs.
     #[error("the path to {endpoint} does not carry datagrams of 1,200 bytes")]

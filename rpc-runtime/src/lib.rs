@@ -51,10 +51,12 @@ pub use bytes::Bytes;
 pub use config::{LimitError, Limits};
 pub use context::{Context, Metadata};
 pub use error::{
-    CallError, ConnectError, Disconnected, Executed, Never, NotSent, ProtocolError, Unavailable,
+    CallError, ConnectError, Disconnected, Executed, Never, NotSent, Outcome, ProtocolError,
+    Unavailable,
 };
 pub use id::{CallKey, CallNumber, Incarnation, MethodId};
 pub use policy_file::{PolicyFile, PolicyFileError};
+pub use proto::calls::Reconnect;
 pub use router::DuplicateMethod;
 
 #[cfg(feature = "net")]

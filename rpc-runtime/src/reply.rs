@@ -13,26 +13,14 @@ use crate::{
         calls::{Answer, Body},
         duplicate_requests::ShortAnswer,
         frame::FrameWriter,
+        status::{
+            ANSWER_LOST, APP, DEADLINE_EXCEEDED, DENIED, INTERNAL, MALFORMED, OK, OVERLOADED,
+            STALE, TOO_LARGE_HERE, UNAVAILABLE, UNIMPLEMENTED,
+        },
         varint,
     },
     service::MethodDescription,
 };
-
-const OK: u8 = 0;
-const APP: u8 = 1;
-const DENIED: u8 = 2;
-const OVERLOADED: u8 = 3;
-const DEADLINE_EXCEEDED: u8 = 4;
-const UNIMPLEMENTED: u8 = 5;
-const MALFORMED: u8 = 6;
-const INTERNAL: u8 = 7;
-const UNAVAILABLE: u8 = 8;
-/// Below the floor, or cancelled: it never runs again, and what it did before is not told.
-pub(crate) const STALE: u8 = 9;
-/// It ran; the answer could not be kept.
-pub(crate) const ANSWER_LOST: u8 = 10;
-/// The answer is too long for this transport: ask for it over TCP.
-pub(crate) const TOO_LARGE_HERE: u8 = 11;
 
 /// Where a reply goes: the connection's outgoing frames, and what it must repeat of the request.
 #[derive(Clone, Copy, Debug)]
@@ -173,10 +161,11 @@ pub(crate) fn read<T: DeserializeOwned, E: DeserializeOwned>(
             Err(decode(&body).map_or(CallError::Protocol(ProtocolError::ReplyBody), CallError::App))
         }
         Answer::Reply { status, body } => Err(read_refusal(status, &body, method, call)),
-        Answer::DeadlineExceeded(executed) => Err(CallError::DeadlineExceeded { executed }),
+        Answer::DeadlineExceeded(executed) => {
+            Err(CallError::DeadlineExceeded { executed, call: Some(call) })
+        }
         Answer::NotSent(why) => Err(CallError::NotSent(why)),
         Answer::Lost => Err(CallError::OutcomeUnknown { call }),
-        Answer::Refused => Err(CallError::Unavailable(Unavailable::Draining)),
     }
 }
 
@@ -201,7 +190,9 @@ fn read_refusal<E>(
     match (status, detail) {
         (DENIED, Some(audit)) => CallError::Denied(AuditId(audit)),
         (OVERLOADED, Some(ms)) => CallError::Overloaded { retry_after: Duration::from_millis(ms) },
-        (DEADLINE_EXCEEDED, Some(code)) => CallError::DeadlineExceeded { executed: executed(code) },
+        (DEADLINE_EXCEEDED, Some(code)) => {
+            CallError::DeadlineExceeded { executed: executed(code), call: Some(call) }
+        }
         (UNIMPLEMENTED, None) => CallError::Unimplemented(method.name),
         (MALFORMED, None) => CallError::Malformed,
         (INTERNAL, None) => CallError::Internal,

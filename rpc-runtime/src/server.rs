@@ -15,11 +15,11 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time};
 
 use crate::{
     audit::{AuditError, AuditLog},
-    client::{fresh_incarnation, params},
     config::{LimitError, Limits},
     endpoint::Endpoint,
     net::{
         admission::Admission,
+        dialer::{fresh_incarnation, params},
         listener,
         orphans::Orphans,
         server_driver::{Common, Drain},

@@ -46,6 +46,7 @@ use crate::{
     audit::AuditLog,
     client::{Channel, ChannelConfig},
     config::Limits,
+    endpoint::Endpoint,
     error::ConnectError,
     net::server_driver::{Common, Drain, ServerDriver},
     policy_file::PolicyFile,
@@ -133,8 +134,9 @@ impl<C: Stub> InMemory<C> {
         let common = Arc::clone(&running.common);
         let peer = "memory".to_owned();
         tokio::spawn(ServerDriver::new(far, peer, None, common, running.drain.clone()));
-        let config = ChannelConfig { limits: self.limits.clone(), psk: None };
-        Channel::over(near, "memory".into(), self.identity.public_key(), identity, config).await
+        let config = ChannelConfig { limits: self.limits.clone(), ..ChannelConfig::default() };
+        Channel::over(near, Endpoint::tcp("memory"), self.identity.public_key(), identity, config)
+            .await
     }
 
     /// The audit log's records so far, one JSON object each.

@@ -1,8 +1,8 @@
-//! The bytes of INIT, RESP and FIN: written, measured and taken apart, nothing more.
+//! The bytes of INIT, RETRY, RESP and FIN: written, measured and taken apart, nothing more.
 //!
 //! Every length is checked before anything is read or copied by it.
 
-use super::{HandshakeError, Transport};
+use super::{ConnectionId, HandshakeError, Transport};
 use crate::aead::{Aead as _, RustCrypto, TAG};
 use crate::schedule::Transcript;
 use crate::secret::Secret;
@@ -41,16 +41,28 @@ pub fn message_len(kind: MessageKind, prefix: &[u8]) -> Result<Option<usize>, Ha
     Ok(Some(total))
 }
 
-pub(crate) type ConnectionId = [u8; 8];
-
 /// INIT taken apart; nothing of it is authenticated yet.
 pub(crate) struct Init<'a> {
     pub(crate) scid: ConnectionId,
     pub(crate) share: [u8; 32],
+    /// On datagrams, after a RETRY.
+    pub(crate) token: Option<Token>,
     /// What mac1 covers: all bytes before it.
     pub(crate) covered: &'a [u8],
     pub(crate) mac1: [u8; 16],
 }
+
+/// RETRY taken apart.
+pub(crate) struct Retry<'a> {
+    pub(crate) dcid: ConnectionId,
+    pub(crate) token: Token,
+    /// What mac1' covers, together with H(INIT).
+    pub(crate) covered: &'a [u8],
+    pub(crate) mac1: [u8; 16],
+}
+
+/// What a RETRY gives and the next INIT carries; opaque to initiators.
+pub(crate) type Token = [u8; TOKEN];
 
 /// The clear part of RESP.
 pub(crate) struct Resp {
@@ -71,31 +83,50 @@ pub(crate) const RESP_CLEAR: usize = 56;
 pub(crate) const FIN_CLEAR: usize = 16;
 
 const INIT: usize = 64;
-const INIT_UDP: usize = 1_200;
+/// The shortest INIT, and the longest RESP and FIN, on datagrams.
+const DATAGRAM: usize = 1_200;
 const TOKEN: usize = 24;
+const RETRY: usize = 56;
 /// ID, plen, signature and Finished MAC.
 const BOX_FIXED: usize = 32 + 2 + 64 + 32;
 
 const TYPE_INIT: u8 = 1;
 const TYPE_RESP: u8 = 2;
 const TYPE_FIN: u8 = 3;
+const TYPE_RETRY: u8 = 4;
 const VERSION: u8 = 1;
 const SUITE: u16 = 1;
 
-/// INIT up to mac1, which the caller appends. It offers suite 1 and carries no token.
-pub(crate) fn write_init(transport: Transport, scid: &ConnectionId, share: &[u8; 32]) -> Vec<u8> {
+/// INIT up to mac1, which the caller appends. It offers suite 1; only datagrams carry a token.
+pub(crate) fn write_init(
+    transport: Transport,
+    scid: &ConnectionId,
+    share: &[u8; 32],
+    token: Option<&Token>,
+) -> Vec<u8> {
+    let token = token.map_or(&[][..], |token| token);
     let padding = match transport {
         Transport::Tcp => 0,
-        Transport::Udp => INIT_UDP - INIT,
+        Transport::Udp => DATAGRAM - INIT - token.len(),
     };
-    let mut out = Vec::with_capacity(INIT + padding);
+    let mut out = Vec::with_capacity(INIT + token.len() + padding);
     out.extend_from_slice(&[TYPE_INIT, VERSION]);
     out.extend_from_slice(&SUITE.to_be_bytes());
-    out.extend_from_slice(&[0, 0]);
+    out.extend_from_slice(&short(token.len()));
     out.extend_from_slice(&short(padding));
     out.extend_from_slice(scid);
     out.extend_from_slice(share);
+    out.extend_from_slice(token);
     out.resize(out.len() + padding, 0);
+    out
+}
+
+/// RETRY up to mac1', which the caller appends.
+pub(crate) fn write_retry(dcid: &ConnectionId, token: &Token) -> Vec<u8> {
+    let mut out = Vec::with_capacity(RETRY);
+    out.extend_from_slice(&[TYPE_RETRY, VERSION, 0, 0, 0, 0, 0, 0]);
+    out.extend_from_slice(dcid);
+    out.extend_from_slice(token);
     out
 }
 
@@ -152,13 +183,29 @@ pub(crate) fn parse_init(transport: Transport, message: &[u8]) -> Result<Init<'_
     if padding.iter().any(|byte| *byte != 0) {
         return Err(HandshakeError::Reserved);
     }
-    Ok(Init { scid: array_at(message, 8)?, share: array_at(message, 16)?, covered, mac1: *mac1 })
+    Ok(Init {
+        scid: array_at(message, 8)?,
+        share: array_at(message, 16)?,
+        token: if token == TOKEN { Some(array_at(message, 48)?) } else { None },
+        covered,
+        mac1: *mac1,
+    })
 }
 
-pub(crate) fn parse_resp(message: &[u8]) -> Result<Resp, HandshakeError> {
-    if resp_len(message)? != message.len() {
+pub(crate) fn parse_retry(message: &[u8]) -> Result<Retry<'_>, HandshakeError> {
+    header(message, RETRY, TYPE_RETRY)?;
+    if message.len() != RETRY {
         return Err(HandshakeError::Length);
     }
+    for at in [2, 4, 6] {
+        reserved(message, at)?;
+    }
+    let (covered, mac1) = message.split_last_chunk().ok_or(HandshakeError::Length)?;
+    Ok(Retry { dcid: array_at(message, 8)?, token: array_at(message, 16)?, covered, mac1: *mac1 })
+}
+
+pub(crate) fn parse_resp(transport: Transport, message: &[u8]) -> Result<Resp, HandshakeError> {
+    whole(transport, resp_len(message)?, message)?;
     Ok(Resp {
         dcid: array_at(message, 8)?,
         scid: array_at(message, 16)?,
@@ -167,10 +214,11 @@ pub(crate) fn parse_resp(message: &[u8]) -> Result<Resp, HandshakeError> {
 }
 
 /// Checks FIN's clear part; the result is its dcid.
-pub(crate) fn parse_fin(message: &[u8]) -> Result<ConnectionId, HandshakeError> {
-    if fin_len(message)? != message.len() {
-        return Err(HandshakeError::Length);
-    }
+pub(crate) fn parse_fin(
+    transport: Transport,
+    message: &[u8],
+) -> Result<ConnectionId, HandshakeError> {
+    whole(transport, fin_len(message)?, message)?;
     array_at(message, 8)
 }
 
@@ -206,7 +254,7 @@ fn init_len(transport: Transport, message: &[u8]) -> Result<usize, HandshakeErro
     match transport {
         _ if total > MAX_MESSAGE => Err(HandshakeError::TooLong),
         Transport::Tcp if total == INIT => Ok(total),
-        Transport::Udp if total >= INIT_UDP && (token == 0 || token == TOKEN) => Ok(total),
+        Transport::Udp if total >= DATAGRAM && (token == 0 || token == TOKEN) => Ok(total),
         _ => Err(HandshakeError::Length),
     }
 }
@@ -223,6 +271,15 @@ fn fin_len(message: &[u8]) -> Result<usize, HandshakeError> {
     reserved(message, 2)?;
     reserved(message, 6)?;
     boxed_len(message, FIN_CLEAR)
+}
+
+/// A RESP or FIN must be just as long as its header says, and fit every path if it is a datagram.
+fn whole(transport: Transport, len: usize, message: &[u8]) -> Result<(), HandshakeError> {
+    match transport {
+        _ if len != message.len() => Err(HandshakeError::Length),
+        Transport::Udp if len > DATAGRAM => Err(HandshakeError::TooLong),
+        Transport::Tcp | Transport::Udp => Ok(()),
+    }
 }
 
 fn boxed_len(message: &[u8], clear: usize) -> Result<usize, HandshakeError> {

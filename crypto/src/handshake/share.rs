@@ -1,20 +1,23 @@
-//! One side's X25519 share, used for one agreement and gone (RFC 7748).
+//! One side's X25519 share, for one handshake (RFC 7748).
+//!
+//! On datagrams a forged RESP must not use it up, so it agrees as often as it is asked, and is erased
+//! with the state that holds it.
 
 use rand_core::CryptoRng;
-use x25519_dalek::{EphemeralSecret, PublicKey, SharedSecret};
+use x25519_dalek::{PublicKey, ReusableSecret, SharedSecret};
 
 use super::HandshakeError;
 
-/// An ephemeral secret and its public share. Erased when used or dropped.
+/// An ephemeral secret and its public share. Erased when dropped.
 pub struct Ephemeral {
-    secret: EphemeralSecret,
+    secret: ReusableSecret,
     public: [u8; 32],
 }
 
 impl Ephemeral {
     /// Draws 32 bytes from `rng`.
     pub fn draw(rng: &mut impl CryptoRng) -> Self {
-        let secret = EphemeralSecret::random_from_rng(rng);
+        let secret = ReusableSecret::random_from_rng(rng);
         let public = PublicKey::from(&secret).to_bytes();
         Self { secret, public }
     }
@@ -30,7 +33,7 @@ impl Ephemeral {
     /// # Errors
     ///
     /// [`HandshakeError::LowOrderShare`] if the result would not depend on our secret.
-    pub fn agree(self, theirs: &[u8; 32]) -> Result<SharedSecret, HandshakeError> {
+    pub fn agree(&self, theirs: &[u8; 32]) -> Result<SharedSecret, HandshakeError> {
         let shared = self.secret.diffie_hellman(&PublicKey::from(*theirs));
         if shared.was_contributory() { Ok(shared) } else { Err(HandshakeError::LowOrderShare) }
     }

@@ -67,11 +67,7 @@ impl Direction {
         if self.sequence.0 >= limits.hard_stop() {
             return Err(RecordError::Exhausted);
         }
-        let mut nonce = *self.iv;
-        for (byte, number) in nonce.iter_mut().skip(4).zip(self.sequence.0.to_be_bytes()) {
-            *byte ^= number;
-        }
-        Ok(nonce)
+        Ok(schedule::nonce(&self.iv, self.sequence.0))
     }
 
     /// Uses up the next number, for a record of `len` bytes without its header.

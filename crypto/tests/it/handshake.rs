@@ -58,11 +58,11 @@ fn an_init_for_datagrams_is_padded_to_1200_bytes_and_its_handshake_ends() {
     let now = Instant::now();
     let dial = initiator::Config { transport: Transport::Udp, ..initiator_config() };
     let config = responder::Config { transport: Transport::Udp, ..responder_config() };
-    let awaiting = initiator::start(dial, &mut entropy(SIDE_I));
+    let mut awaiting = initiator::start(dial, &mut entropy(SIDE_I));
     assert_eq!(awaiting.init().len(), 1_200);
-    let answering = responder::accept(&config, awaiting.init(), &mut entropy(SIDE_R)).unwrap();
-    let (fin, session) = awaiting.read_resp(answering.resp(), now).unwrap();
-    let authenticated = answering.read_fin(&fin, now).unwrap();
+    let mut answering = responder::accept(&config, awaiting.init(), &mut entropy(SIDE_R)).unwrap();
+    let (fin, session) = awaiting.handle_resp(answering.resp(), now).unwrap();
+    let authenticated = answering.handle_fin(&fin, now).unwrap();
     assert_eq!(authenticated.channel_id(), session.channel_id);
 }
 

@@ -7,6 +7,8 @@
 //! BAILIWICK_WRITE_VECTORS=1 cargo test -p bailiwick-crypto --test it the_file_is
 //! ```
 
+mod datagrams;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 

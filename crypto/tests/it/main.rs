@@ -4,10 +4,12 @@
 
 mod adversary;
 mod aead;
+mod datagrams;
 mod handshake;
 mod identity;
 mod key_file;
 mod known_answers;
+mod packets;
 mod params;
 mod raw;
 mod records;

@@ -4,6 +4,8 @@
 //! checked by an independent computation; and it has knobs, so that an adversary who holds keys can
 //! say things that our own code never says.
 
+pub(crate) mod datagram;
+
 use chacha20poly1305::aead::{Aead as _, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _};
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -243,8 +245,12 @@ impl Traffic {
     }
 
     fn nonce(&self) -> [u8; 12] {
+        self.nonce_of(self.sequence)
+    }
+
+    fn nonce_of(&self, number: u64) -> [u8; 12] {
         let mut nonce = self.iv;
-        for (byte, number) in nonce[4..].iter_mut().zip(self.sequence.to_be_bytes()) {
+        for (byte, number) in nonce[4..].iter_mut().zip(number.to_be_bytes()) {
             *byte ^= number;
         }
         nonce

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use bailiwick_crypto::{
-    Identity, Params, Psk, RecordLimits, Session, Transport, initiator, responder,
+    DatagramSession, Identity, Params, Psk, RecordLimits, Session, Transport, initiator, responder,
 };
 use rand_core::{TryCryptoRng, TryRng};
 
@@ -91,6 +91,28 @@ pub(crate) fn connect(limits: RecordLimits, now: Instant) -> (Session, Session) 
     let (fin, alice) = alice.read_resp(server.resp(), now).unwrap();
     let server = server.read_fin(&fin, now).unwrap().admit().unwrap();
     (alice, server)
+}
+
+/// The same over datagrams.
+pub(crate) fn connect_datagrams(
+    limits: RecordLimits,
+    now: Instant,
+) -> (DatagramSession, DatagramSession) {
+    let initiator = initiator::Config { records: limits, ..datagram_initiator() };
+    let responder = responder::Config { records: limits, ..datagram_responder() };
+    let mut alice = initiator::start(initiator, &mut entropy(SIDE_I));
+    let mut server = responder::accept(&responder, alice.init(), &mut entropy(SIDE_R)).unwrap();
+    let (fin, alice) = alice.handle_resp(server.resp(), now).unwrap();
+    let server = server.handle_fin(&fin, now).unwrap().admit().unwrap();
+    (alice, server)
+}
+
+pub(crate) fn datagram_initiator() -> initiator::Config {
+    initiator::Config { transport: Transport::Udp, ..initiator_config() }
+}
+
+pub(crate) fn datagram_responder() -> responder::Config {
+    responder::Config { transport: Transport::Udp, ..responder_config() }
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -5,6 +5,7 @@
 //! and a line says so. Each test counts what it ran and fails if that is nothing.
 
 mod ed25519_edges;
+mod replay_window;
 mod rfc;
 mod wycheproof;
 

@@ -3,7 +3,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use bailiwick::{Endpoint, PublicKey};
-use clap::{Parser, Subcommand};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::{CALL_CODES, HAMMER_CODES, SERVE_CODES};
@@ -28,10 +28,7 @@ pub(crate) enum Command {
     ///
     /// `bailiwick acl check --service FILE` holds a policy against it.
     Describe,
-    /// Tell the whole story in half a minute, with real processes in a temporary folder.
-    ///
-    /// Exits with 0 only if all went as it should.
-    Demo,
+    Demo(DemoArgs),
 }
 
 /// Serve a table, which is empty at the start and kept in memory.
@@ -41,8 +38,12 @@ pub(crate) enum Command {
 #[derive(Debug, Parser)]
 #[command(after_help = SERVE_CODES)]
 pub(crate) struct ServeArgs {
-    /// Where to listen, such as tcp://127.0.0.1:7400; port 0 takes a free one. May be repeated.
-    #[arg(long, value_name = "ENDPOINT", required = true)]
+    /// Where to listen; port 0 takes a free one. May be repeated.
+    #[arg(
+        long,
+        value_name = "ENDPOINT",
+        default_values = ["tcp://127.0.0.1:7400", "udp://127.0.0.1:7400"],
+    )]
     pub(crate) listen: Vec<Endpoint>,
     /// The server's key file, from `bailiwick keygen -o FILE`.
     #[arg(long, value_name = "FILE")]
@@ -61,10 +62,10 @@ pub(crate) struct ServeArgs {
     pub(crate) log: LevelFilter,
 }
 
-/// Whom to call, as whom, and for how long.
+/// Whom to call, and as whom.
 #[derive(Debug, Parser)]
 pub(crate) struct DialArgs {
-    /// Where the server listens, such as tcp://127.0.0.1:7400.
+    /// Where the server listens, such as tcp://127.0.0.1:7400 or udp://127.0.0.1:7400.
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) connect: Endpoint,
     /// The key that the server must prove, as its ready line shows it: ed25519:<64 hex digits>.
@@ -73,9 +74,6 @@ pub(crate) struct DialArgs {
     /// The caller's key file, from `bailiwick keygen -o FILE`.
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: PathBuf,
-    /// How long a call may take, connecting included: a number with ms, s or m.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
-    pub(crate) timeout: Duration,
 }
 
 /// Make one call. Values go to stdout, everything else to stderr.
@@ -84,6 +82,9 @@ pub(crate) struct DialArgs {
 pub(crate) struct CallArgs {
     #[command(flatten)]
     pub(crate) dial: DialArgs,
+    /// How long it may take, connecting included: a number with ms, s or m.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) timeout: Duration,
     #[command(subcommand)]
     pub(crate) operation: Operation,
 }
@@ -115,20 +116,44 @@ pub(crate) enum Operation {
 
 /// Increment one key from many connections at once, and see whether the sum is right.
 ///
-/// Prints one line of JSON: calls, acknowledged, unknown (no answer: may have run),
-/// `distinct_replies`, `final_value` and seconds. Calls that are neither acknowledged nor unknown
-/// did not run. The key must be readable, hold a number or nothing, and be left alone by others.
+/// Each call is made once, under its deadline. One that ends without an answer is asked about:
+/// did it run? The value must then have grown by the acknowledged calls and those found executed,
+/// and no two answers may be alike. The key must be readable, hold a number or nothing, and be
+/// left alone by others. SIGINT begins no more calls and sums up.
 #[derive(Debug, Parser)]
 #[command(after_help = HAMMER_CODES)]
+#[command(group = ArgGroup::new("end").args(["calls", "seconds"]).required(true).multiple(true))]
 pub(crate) struct HammerArgs {
     #[command(flatten)]
     pub(crate) dial: DialArgs,
     /// How many calls in all.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) calls: u64,
-    /// How many connections they are spread over; each makes its calls one after the other.
-    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) calls: Option<u64>,
+    /// For how many seconds calls begin.
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) seconds: Option<u64>,
+    /// How many connections the calls are spread over.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "1",
+        value_parser = clap::value_parser!(u64).range(1..=4096),
+    )]
     pub(crate) clients: u64,
+    /// How many calls each connection has under way at once.
+    #[arg(
+        long,
+        value_name = "K",
+        default_value = "1",
+        value_parser = clap::value_parser!(u64).range(1..=1024),
+    )]
+    pub(crate) outstanding: u64,
+    /// How long one call may take before it is asked about: a number with ms, s or m.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(crate) deadline: Duration,
+    /// Print the summary as one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) operation: HammerOperation,
 }
@@ -137,6 +162,33 @@ pub(crate) struct HammerArgs {
 pub(crate) enum HammerOperation {
     /// Add 1 to the number under a key.
     Increment { key: String },
+}
+
+/// Tell the whole story in half a minute, with real processes in a temporary folder.
+///
+/// Exits with 0 only if all went as it should.
+#[derive(Debug, Parser)]
+pub(crate) struct DemoArgs {
+    /// What the story's calls travel over.
+    #[arg(long, value_enum, default_value_t = Transport::Tcp)]
+    pub(crate) transport: Transport,
+}
+
+/// What carries calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl Transport {
+    /// The word before `://`.
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 /// Reads `500ms`, `2s` or `1m`.

@@ -16,7 +16,7 @@ use crate::{
 
 /// Makes the call.
 pub(crate) async fn run(args: CallArgs) -> Result<(), Failure> {
-    let cx = Context::within(args.dial.timeout);
+    let cx = Context::within(args.timeout);
     let table = Dial::read(&args.dial)?.connect(&cx).await?;
     let (method, key) = about(&args.operation);
     let called = operate(&table, &cx, args.operation).await;
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn only_what_runs_at_most_once_is_not_to_be_repeated_unseen() {
-        let error = CallError::DeadlineExceeded { executed: Executed::Unknown };
+        let error = CallError::DeadlineExceeded { executed: Executed::Unknown, call: None };
         let help = |method| report(&error, method, Some("k")).help().map(|it| it.to_string());
         assert_eq!(help("put").as_deref(), Some("`put` can safely be repeated"));
         assert!(help("increment").is_some_and(|help| help.contains("may have run")));

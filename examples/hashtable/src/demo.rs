@@ -8,7 +8,10 @@ use std::{io, time::Duration};
 use miette::{Report, miette};
 use tokio::time;
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    args::{DemoArgs, Transport},
+    exit::{Exit, Failure},
+};
 use audit::Refusal;
 use stage::{Answer, Stage};
 
@@ -19,8 +22,8 @@ const POLICY: &str = include_str!("../policy.acl");
 const LIMIT: Duration = Duration::from_secs(25);
 
 /// Tells the story.
-pub(crate) async fn run() -> Result<(), Failure> {
-    let stage = Stage::build().map_err(|error| Failure::of(Exit::Service, error))?;
+pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
+    let stage = Stage::build(args.transport).map_err(|error| Failure::of(Exit::Service, error))?;
     match time::timeout(LIMIT, tell(&stage)).await {
         Ok(told) => told.map_err(|report| Failure::new(Exit::Service, report)),
         Err(_) => Err(Failure::new(
@@ -95,9 +98,18 @@ async fn stranger_and_impostor(stage: &Stage, server: &stage::Server) -> Result<
     stage.scene("An impostor: another server, where alice expects the real one");
     let mut impostor = stage.serve("impostor", "impostor.jsonl").await?;
     stage.remark("It does not hold the key that alice asks for, so her call is never sent.");
-    let not_trusted = Answer { code: 5, stdout: "", stderr: "did not answer the handshake" };
     let dialled = impostor.with_the_key_of(server);
-    stage.call_at(&dialled, "alice", &["put", "password", "hunter2"], not_trusted).await?;
+    let mut secret = vec!["put", "password", "hunter2"];
+    let stderr = match stage.transport() {
+        Transport::Tcp => "did not answer the handshake",
+        Transport::Udp => {
+            stage.remark("Over UDP that looks as if nobody were there; she waits a second for it.");
+            secret.splice(0..0, ["--timeout", "1s"]);
+            "nobody answered"
+        }
+    };
+    let not_trusted = Answer { code: 5, stdout: "", stderr };
+    stage.call_at(&dialled, "alice", &secret, not_trusted).await?;
     impostor.stop().await
 }
 

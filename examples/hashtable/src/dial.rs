@@ -24,14 +24,15 @@ impl Dial {
         Ok(Self { endpoint: args.connect.clone(), server: args.server, identity })
     }
 
-    /// Connects before the deadline of `cx`.
+    /// Connects before the deadline of `cx`. A connection that is lost later is made anew.
     pub(crate) async fn connect(&self, cx: &Context) -> Result<TableClient, Failure> {
-        let defaults = Limits::default();
-        let handshake_timeout = defaults.handshake_timeout.min(cx.remaining());
-        let config = ChannelConfig {
-            limits: Limits { handshake_timeout, ..defaults },
-            ..ChannelConfig::default()
+        let (defaults, left) = (Limits::default(), cx.remaining());
+        let limits = Limits {
+            handshake_timeout: defaults.handshake_timeout.min(left),
+            handshake_timeout_udp: defaults.handshake_timeout_udp.min(left),
+            ..defaults
         };
+        let config = ChannelConfig { limits, ..ChannelConfig::default() };
         let (endpoint, identity) = (self.endpoint.clone(), self.identity.clone());
         let channel = Channel::connect_with(endpoint, self.server, identity, config).await?;
         Ok(TableClient::new(channel))

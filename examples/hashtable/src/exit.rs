@@ -7,9 +7,12 @@ use std::{
 };
 
 use bailiwick::{CallError, ConnectError, Executed, NotSent};
-use miette::{MietteHandlerOpts, Report};
+use miette::{MietteHandlerOpts, Report, miette};
 
 use crate::output;
+
+/// The shells' code for a process that a signal ended (128 + SIGINT).
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// What a script can tell from the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +42,8 @@ Exit codes:
 /// For `hammer --help`.
 pub(crate) const HAMMER_CODES: &str = "\
 Exit codes:
-  0  the value grew by at least the acknowledged calls and at most these and the unknown ones,
-     and no two replies are alike
+  0  the value grew by the acknowledged calls and those found executed, give or take the calls
+     whose outcome is still unknown; and no two answers are alike
   1  it did not, or the service refused
   2  usage   3  denied   5  unreachable or not trusted, at the beginning or for the final value";
 
@@ -84,7 +87,25 @@ impl From<ConnectError> for Failure {
             ConnectError::Limits(_) => Exit::Usage,
             _ => Exit::Unreachable,
         };
-        Self::new(exit, error)
+        match silence(&error) {
+            Some(report) => Self::new(exit, report),
+            None => Self::new(exit, error),
+        }
+    }
+}
+
+/// Over UDP a server does not answer who does not know its key, and an absent one cannot.
+fn silence(error: &ConnectError) -> Option<Report> {
+    match error {
+        ConnectError::TimedOut { endpoint, timeout } if endpoint.starts_with("udp://") => {
+            Some(miette!(
+                help = "is the server running there? Has it the key that you gave? It does not \
+                        answer who asks for another; compare with `bailiwick pubkey` at the \
+                        server. Else a firewall may drop UDP: try the server's `tcp://` endpoint",
+                "nobody answered at {endpoint} for {timeout:?}"
+            ))
+        }
+        _ => None,
     }
 }
 
@@ -127,6 +148,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn silence_over_udp_says_what_may_be_wrong() {
+        let timed_out = |endpoint: &str| {
+            let timeout = Duration::from_secs(5);
+            ConnectError::TimedOut { endpoint: endpoint.to_owned(), timeout }
+        };
+        let report = silence(&timed_out("udp://127.0.0.1:1")).unwrap();
+        assert_eq!(report.to_string(), "nobody answered at udp://127.0.0.1:1 for 5s");
+        let help = report.help().unwrap().to_string();
+        for cause in ["running", "key", "firewall"] {
+            assert!(help.contains(cause), "{help}");
+        }
+        assert!(silence(&timed_out("tcp://127.0.0.1:1")).is_none());
+    }
+
+    #[test]
     fn the_code_says_whether_the_call_ran() {
         type Error = CallError<Never>;
         let unsent = |why| Exit::of_call(&Error::NotSent(why));
@@ -134,7 +170,7 @@ mod tests {
         assert_eq!(unsent(NotSent::Draining), Exit::Unreachable);
         assert_eq!(unsent(NotSent::Disconnected(Disconnected::Closed)), Exit::Unreachable);
 
-        let late = |executed| Exit::of_call(&Error::DeadlineExceeded { executed });
+        let late = |executed| Exit::of_call(&Error::DeadlineExceeded { executed, call: None });
         assert_eq!(late(Executed::No), Exit::Unreachable);
         assert_eq!(late(Executed::Unknown), Exit::Unknown);
         assert_eq!(late(Executed::Yes), Exit::Service);

@@ -46,6 +46,6 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Call(args) => call::run(args).await,
         Command::Hammer(args) => hammer::run(args).await,
         Command::Describe => describe::run(),
-        Command::Demo => demo::run().await,
+        Command::Demo(args) => demo::run(args).await,
     }
 }

@@ -8,14 +8,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     args::ServeArgs,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, INTERRUPTED},
     output,
     service::TableServer,
     store::Store,
 };
-
-/// The shells' code for a process that a signal ended (128 + SIGINT).
-const INTERRUPTED: i32 = 130;
 
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
@@ -26,11 +23,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .log_internal_errors(false)
         .init();
     let mut signals = Signals::listen().map_err(refused)?;
+    let asked = args.listen.clone();
     let server = start(args).await?;
     for warning in server.policy_warnings() {
         output::tell(format_args!("{:?}", Report::new(warning.clone())));
     }
-    announce(&server);
+    announce(&server, &asked);
 
     let shutdown = async {
         signals.next().await;
@@ -81,10 +79,14 @@ fn refused_with_help(error: impl miette::Diagnostic + Send + Sync + 'static) -> 
     Failure::new(Exit::Service, error)
 }
 
-/// A line for each address, of what `hashtable call` takes; scripts wait for it.
-fn announce(server: &Server) {
-    for address in server.addresses() {
-        let endpoint = Endpoint::tcp(address.to_string());
+/// A line for each endpoint, of what `hashtable call` takes; scripts wait for it. The addresses
+/// stand in the order in which they were asked for.
+fn announce(server: &Server, asked: &[Endpoint]) {
+    for (asked, address) in asked.iter().zip(server.addresses()) {
+        let endpoint = match asked {
+            Endpoint::Udp(_) => Endpoint::udp(address.to_string()),
+            _ => Endpoint::tcp(address.to_string()),
+        };
         let line = format!("ready: --connect {endpoint} --server {}", server.identity());
         // A server goes on serving, whether or not somebody reads this.
         let _ = output::line(line);

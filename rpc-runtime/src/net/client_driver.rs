@@ -14,7 +14,10 @@ use super::{
     socket::{self, Socket},
     timer::Timer,
 };
-use crate::proto::client::{Client, Progress, SharedCalls, lock};
+use crate::proto::{
+    calls::LaneId,
+    client::{Client, Progress, SharedCalls, lock},
+};
 
 /// Reads in a row before other tasks get their turn.
 const TURNS: usize = 16;
@@ -26,6 +29,7 @@ pub(crate) struct ClientDriver<S> {
     socket: S,
     pub(crate) core: Client,
     calls: SharedCalls,
+    lane: LaneId,
     /// Wakes callers that wait for one of the others to finish.
     room: Arc<Notify>,
     timer: Timer,
@@ -37,12 +41,19 @@ pub(crate) struct ClientDriver<S> {
 }
 
 impl<S: Socket> ClientDriver<S> {
-    pub(crate) fn new(socket: S, core: Client, calls: SharedCalls, room: Arc<Notify>) -> Self {
+    pub(crate) fn new(
+        socket: S,
+        core: Client,
+        calls: SharedCalls,
+        lane: LaneId,
+        room: Arc<Notify>,
+    ) -> Self {
         let timer = Timer::default();
         Self {
             socket,
             core,
             calls,
+            lane,
             room,
             timer,
             yielded: false,
@@ -89,7 +100,7 @@ impl<S: Socket> ClientDriver<S> {
     /// Lets callers that are ready to run add their requests to the batch before it is written:
     /// one write for all of them. A lone call does not wait.
     fn yield_to_callers(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.yielded || !lock(&self.calls).gather(cx.waker()) {
+        if self.yielded || !lock(&self.calls).gather(self.lane, cx.waker()) {
             self.yielded = false;
             return true;
         }
@@ -142,12 +153,12 @@ impl<S: Socket> ClientDriver<S> {
         {
             let mut calls = lock(&self.calls);
             // What the socket does not take yet is written when it wakes us for that.
-            if (calls.has_frames() && !blocked) || calls.is_abandoned() {
+            if (calls.has_frames(self.lane) && !blocked) || calls.is_abandoned() {
                 return true;
             }
-            calls.sleep(cx.waker().clone());
+            calls.sleep(self.lane, cx.waker().clone());
         }
-        self.timer.arm(self.core.next_timeout(), cx)
+        self.timer.arm(self.core.next_timeout(Instant::now()), cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,10 +1,10 @@
-//! A client's calls that wait for an answer.
+//! A client's calls that wait for an answer, over however many connections they travel.
 //!
-//! Shared between the callers, who marshal requests into it and wait, and the connection, which
-//! takes the requests out and completes the calls.
+//! Shared between the callers, who marshal requests into it and wait, and the connections, which
+//! take the requests out and complete the calls. It outlives connections: what was not answered on
+//! one is sent on the next, under the same number.
 
 use std::{
-    collections::VecDeque,
     mem,
     task::{Context, Poll, Waker},
     time::Instant,
@@ -14,21 +14,40 @@ use bytes::Bytes;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::frame::{self, Reply};
+use super::frame::{self, MemoryId, Reply, WireOutcome};
+use super::status;
 use crate::{
     config::Limits,
     context::Metadata,
-    error::{Disconnected, Executed, NotSent, ProtocolError},
+    error::{Disconnected, Executed, NotSent, Outcome, ProtocolError},
     id::{CallNumber, MethodId},
     marshal::MarshalError,
 };
 
-/// Calls between the oldest that is unanswered and the newest. One call that stays unanswered
-/// for long holds the floor; at this distance new calls wait for it.
-const MAX_SPAN: usize = 1 << 20;
+mod acknowledgements;
+mod held;
+mod lane;
+mod lost;
+mod sending;
+mod window;
+
+pub(crate) use lane::LaneId;
+pub(crate) use lost::Read;
+pub(crate) use sending::{Due, Sent};
+
+use acknowledgements::Acknowledgements;
+use held::HeldCalls;
+use lane::Lane;
+use window::Window;
 
 /// Bytes that may wait behind a socket that takes none, before pings go unanswered.
 const MAX_PONG_BACKLOG: usize = 64 * 1024;
+
+/// Requests are kept until they are answered: so many times the bytes that may wait to be sent.
+const KEPT: usize = 4;
+
+/// A request's buffer is used again for the next one, unless it has grown beyond this.
+const SPARE: usize = 4 * 1024;
 
 /// How a call ended, before its body is decoded.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,10 +58,8 @@ pub(crate) enum Answer {
     },
     DeadlineExceeded(Executed),
     NotSent(NotSent),
-    /// The connection was lost after the request may have left.
+    /// The request may have been read by a server that cannot be asked any more.
     Lost,
-    /// The server closed in good order without answering: it ran nothing more.
-    Refused,
 }
 
 /// What a reply brought, in the caller's own memory.
@@ -52,6 +69,15 @@ pub(crate) enum Body {
     Copied(SmallVec<[u8; 96]>),
     /// A large one, in the allocation that it was joined in.
     Owned(Bytes),
+}
+
+impl Body {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Copied(bytes) => bytes,
+            Self::Owned(message) => message,
+        }
+    }
 }
 
 /// Why a call could not begin.
@@ -67,8 +93,17 @@ pub(crate) enum BeginError {
 /// What a request says beside its arguments.
 pub(crate) struct Header<'a> {
     pub(crate) method: MethodId,
+    pub(crate) rerun: Rerun,
     pub(crate) deadline: Instant,
     pub(crate) metadata: &'a Metadata,
+}
+
+/// Whether a server that does not know what it has run may run a call again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rerun {
+    /// It changes nothing, or the same twice as once.
+    Allowed,
+    Forbidden,
 }
 
 /// A call that has begun; gives its answer once.
@@ -84,78 +119,92 @@ impl Ticket {
     }
 }
 
+/// What becomes of calls whose connection ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reconnect {
+    /// They wait for the next connection, within their deadlines, and are sent again under the
+    /// same call key where that is safe.
+    #[default]
+    Always,
+    /// They end at once; the channel is of no further use.
+    Never,
+}
+
 pub(crate) struct Calls {
     waiting: Slab<Waiting>,
-    /// For each call from `floor` on the slot where it waits, or `None` once it is answered.
-    window: VecDeque<Option<usize>>,
-    /// The oldest call that is not answered.
-    floor: u64,
-    /// Frames that the connection has not taken yet.
-    frames: Vec<u8>,
-    /// Bytes of frames that the connection took since it began.
-    taken: u64,
-    /// Bytes that the connection took and could not send on yet.
-    pub(crate) backlog: usize,
+    window: Window,
+    held: HeldCalls,
+    acknowledgements: Acknowledgements,
+    main: Lane,
+    bulk: Lane,
     /// The earliest deadline, or an earlier time.
     deadline: Option<Instant>,
-    /// Calls marshalled since the connection last took frames.
-    batch: usize,
-    connection: Connection,
+    /// The earliest time at which a call is sent again, or an earlier one.
+    resend: Option<Instant>,
+    /// What the server remembers of us goes by this name.
+    memory: Option<MemoryId>,
+    /// Bytes of requests that are kept until they are answered.
+    kept: usize,
+    /// Buffers of requests that were answered.
+    spare: Vec<Vec<u8>>,
+    reconnect: Reconnect,
     max_in_flight: usize,
     max_unsent: usize,
     max_metadata: usize,
-    /// What the server accepts; known once connected.
-    pub(crate) max_frame: u32,
     refusing: Option<NotSent>,
+    /// Why there is no connection, while there is none.
+    disconnected: Option<Disconnected>,
     /// Nobody can begin a call any more.
     abandoned: bool,
 }
 
-/// What the connection's task is at.
-#[derive(Default)]
-enum Connection {
-    /// It runs, or is about to.
-    #[default]
-    Working,
-    /// It waits for something to send.
-    Asleep(Waker),
-    /// It lets callers add to the batch and will come back by itself, or sooner if that is large.
-    Gathering(Waker),
-}
-
-/// A batch of this many calls is worth a write of its own...
-const LARGE_BATCH: usize = 16;
-
-/// ...if it is also this part of the calls under way. So the server works on one part of them
-/// while this side marshals the next, and neither waits for the other.
-const BATCHES_IN_FLIGHT: usize = 4;
-
 struct Waiting {
     number: u64,
+    method: MethodId,
+    rerun: Rerun,
     deadline: Instant,
-    /// Where in the stream of frames the request begins.
-    offset: u64,
+    /// Metadata and arguments, as they are sent.
+    request: Vec<u8>,
+    lane: LaneId,
+    state: State,
+    /// How often it was sent; the next attempt's number.
+    attempts: u64,
+    /// A server whose memory has the name we know may have read it.
+    seen: bool,
+    resend: Option<Instant>,
     waker: Option<Waker>,
     answer: Option<Answer>,
 }
 
+/// Where a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In its lane's queue, or in none while there is no connection.
+    Queued,
+    /// Taken by the connection. `mark` is its place in the stream of frames, or its packet.
+    Out { mark: u64, at: Instant },
+}
+
 impl Calls {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(limits: &Limits, max_in_flight: usize, reconnect: Reconnect) -> Self {
         Self {
             waiting: Slab::new(),
-            window: VecDeque::new(),
-            floor: 0,
-            frames: Vec::new(),
-            taken: 0,
-            backlog: 0,
+            window: Window::default(),
+            held: HeldCalls::new(limits.lease),
+            acknowledgements: Acknowledgements::default(),
+            main: Lane::of(Some(limits.max_frame)),
+            bulk: Lane::of(None),
             deadline: None,
-            batch: 0,
-            connection: Connection::Working,
-            max_in_flight: limits.max_calls_in_flight,
+            resend: None,
+            memory: None,
+            kept: 0,
+            spare: Vec::new(),
+            reconnect,
+            max_in_flight,
             max_unsent: limits.max_unsent,
             max_metadata: limits.max_metadata,
-            max_frame: limits.max_frame,
             refusing: None,
+            disconnected: None,
             abandoned: false,
         }
     }
@@ -169,31 +218,42 @@ impl Calls {
         arguments: impl FnOnce(&mut Vec<u8>) -> Result<(), MarshalError>,
     ) -> Result<Ticket, BeginError> {
         self.may_begin(header, now)?;
-        let offset = self.taken + self.frames.len() as u64;
-        let number = self.floor + self.window.len() as u64;
-        let slot = self.waiting.vacant_key();
-        // The oldest unanswered call, this one included.
-        let remaining = header.deadline - now;
-        let Header { method, metadata, deadline } = *header;
-        let mut rest = Vec::new();
-        frame::put_metadata(metadata, &mut rest);
-        arguments(&mut rest).map_err(|error| BeginError::NotSent(error.into()))?;
-        let (size, limit) = (rest.len() + frame::MAX_REQUEST_HEADER, self.max_frame as usize);
-        if size > limit {
-            return Err(BeginError::NotSent(NotSent::TooLarge { size, limit }));
-        }
-        let header =
-            frame::RequestHeader { call: number, floor: self.floor, attempt: 0, method, remaining };
-        frame::put_request(&header, &rest, &mut self.frames);
-
-        let waker = Some(waker);
-        self.waiting.insert(Waiting { number, deadline, offset, waker, answer: None });
-        self.window.push_back(Some(slot));
-        self.batch += 1;
+        let mut request = self.spare.pop().unwrap_or_default();
+        frame::put_metadata(header.metadata, &mut request);
+        let lane = match arguments(&mut request) {
+            Ok(()) => self.lane_for(request.len()),
+            Err(error) => Err(NotSent::from(error)),
+        };
+        let lane = match lane {
+            Ok(lane) => lane,
+            Err(why) => {
+                self.reuse(request);
+                return Err(BeginError::NotSent(why));
+            }
+        };
+        let (number, size) = (self.window.next(), footprint(&request));
+        let deadline = header.deadline;
+        let slot = self.waiting.insert(Waiting {
+            number,
+            method: header.method,
+            rerun: header.rerun,
+            deadline,
+            request,
+            lane,
+            state: State::Queued,
+            attempts: 0,
+            seen: false,
+            resend: None,
+            waker: Some(waker),
+            answer: None,
+        });
+        self.window.push(slot);
+        self.kept += size;
         if self.deadline.is_none_or(|earliest| deadline < earliest) {
             self.deadline = Some(deadline);
         }
-        self.wake_connection();
+        let in_flight = self.waiting.len();
+        self.lane_mut(lane).push(number, size, in_flight);
         Ok(Ticket { slot, number })
     }
 
@@ -219,9 +279,25 @@ impl Calls {
 
     /// Whether a further call must wait.
     pub(crate) fn is_full(&self) -> bool {
+        let unsent = |lane: &Lane| lane.control.len() + lane.queued + lane.backlog;
         self.waiting.len() >= self.max_in_flight
-            || self.window.len() >= MAX_SPAN
-            || self.frames.len() + self.backlog >= self.max_unsent
+            || self.window.is_full()
+            || self.kept >= KEPT * self.max_unsent
+            || unsent(&self.main) + unsent(&self.bulk) >= self.max_unsent
+    }
+
+    /// The connection that carries a request of this length.
+    fn lane_for(&self, request: usize) -> Result<LaneId, NotSent> {
+        let size = request + frame::MAX_REQUEST_HEADER;
+        let fits = |lane: &Lane| lane.max_frame.is_some_and(|limit| size <= limit as usize);
+        if fits(&self.main) {
+            Ok(LaneId::Main)
+        } else if fits(&self.bulk) {
+            Ok(LaneId::Bulk)
+        } else {
+            let limit = self.main.max_frame.max(self.bulk.max_frame).unwrap_or(0) as usize;
+            Err(NotSent::TooLarge { size, limit })
+        }
     }
 
     /// The call's answer, once it is there; until then `cx` is woken for it.
@@ -240,37 +316,99 @@ impl Calls {
         }
     }
 
-    /// The caller no longer waits: the server is told, unless it has answered.
+    /// The caller no longer waits: the server is told, unless it has answered or never heard of
+    /// the call.
     pub(crate) fn abandon(&mut self, ticket: &Ticket) {
         let waiting = self.waiting.remove(ticket.slot);
-        if waiting.answer.is_none() {
-            self.settle(waiting.number);
-            frame::put_cancel(waiting.number, &mut self.frames);
-            self.wake_connection();
+        if waiting.answer.is_some() {
+            return;
         }
+        let (number, lane) = (waiting.number, waiting.lane);
+        let out = waiting.seen || waiting.state != State::Queued;
+        self.drop_request(waiting.request, lane, waiting.state);
+        self.window.settle(number);
+        let in_flight = self.waiting.len();
+        let lane = self.lane_mut(lane);
+        if out && lane.open {
+            frame::put_cancel(number, &mut lane.control);
+        }
+        lane.wake(in_flight);
     }
 
     /// A reply came. One to a call that nobody waits for is dropped.
     pub(crate) fn complete(&mut self, reply: &Reply<'_>, body: Body) -> Result<(), ProtocolError> {
-        if reply.call >= self.floor + self.window.len() as u64 {
+        if reply.call >= self.window.next() {
             return Err(ProtocolError::CallNumber);
         }
-        if let Some(slot) = self.settle(reply.call) {
-            self.finish(slot, Answer::Reply { status: reply.status, body });
+        let Some(slot) = self.window.slot(reply.call) else {
+            let outcome = status::outcome(reply.status, body.bytes());
+            self.held.learn(reply.call, outcome, &mut self.window);
+            return Ok(());
+        };
+        if reply.status == status::TOO_LARGE_HERE && self.bulk.max_frame.is_some() {
+            self.requeue(slot, LaneId::Bulk);
+            return Ok(());
         }
+        let size = body.bytes().len();
+        self.window.settle(reply.call);
+        self.acknowledgements.answered(reply.call, size, self.window.floor());
+        self.finish(slot, Answer::Reply { status: reply.status, body });
         Ok(())
     }
 
+    /// The server is at work on a call: asking again is of no use for a while.
+    pub(crate) fn working(&mut self, call: u64, again: Instant) {
+        if let Some(slot) = self.window.slot(call) {
+            self.set_resend(slot, again);
+        }
+    }
+
     /// Asks whether the server is there.
-    pub(crate) fn ask(&mut self) {
-        frame::put_ping(0, &mut self.frames);
+    pub(crate) fn ask(&mut self, lane: LaneId) {
+        frame::put_ping(0, &mut self.lane_mut(lane).control);
     }
 
     /// Answers the server's question. One that never reads the answers gets no more of them.
-    pub(crate) fn answer_ping(&mut self, token: u64) {
-        if self.frames.len() + self.backlog < MAX_PONG_BACKLOG {
-            frame::put_pong(token, &mut self.frames);
+    pub(crate) fn answer_ping(&mut self, lane: LaneId, token: u64) {
+        let lane = self.lane_mut(lane);
+        if lane.control.len() + lane.queued + lane.backlog < MAX_PONG_BACKLOG {
+            frame::put_pong(token, &mut lane.control);
         }
+    }
+
+    /// What has become of a call that ended without an answer; `cx` is woken once it is known.
+    pub(crate) fn poll_outcome(&mut self, number: u64, cx: &mut Context<'_>) -> Poll<Outcome> {
+        if self.window.slot(number).is_some() {
+            return Poll::Ready(Outcome::Running);
+        }
+        match self.held.look_up(number) {
+            None => return Poll::Ready(Outcome::Unknown),
+            Some(Some(outcome)) => return Poll::Ready(outcome),
+            Some(None) if self.refusing.is_some() => return Poll::Ready(Outcome::Unknown),
+            Some(None) => {}
+        }
+        if self.held.ask(number, cx.waker()) {
+            frame::put_inquire(number, &mut self.main.control);
+            self.main.wake(self.waiting.len());
+        }
+        Poll::Pending
+    }
+
+    /// The server says what became of a call.
+    pub(crate) fn tell_outcome(&mut self, call: u64, outcome: WireOutcome) {
+        self.held.learn(call, outcome.into(), &mut self.window);
+    }
+
+    /// Asks again what was asked and not answered.
+    pub(crate) fn ask_again(&mut self) {
+        for number in self.held.asked() {
+            frame::put_inquire(number, &mut self.main.control);
+        }
+    }
+
+    /// Whether somebody waits for an answer of [`ask_again`](Self::ask_again).
+    pub(crate) fn is_asking(&self) -> bool {
+        self.held.asked().next().is_some()
     }
 
     /// Ends the calls whose deadline has passed.
@@ -278,6 +416,7 @@ impl Calls {
         if self.deadline.is_none_or(|earliest| now < earliest) {
             return;
         }
+        self.held.expire(now, &mut self.window);
         let open = || self.waiting.iter().filter(|(_, waiting)| waiting.answer.is_none());
         let late: Vec<_> = open()
             .filter(|(_, waiting)| waiting.deadline <= now)
@@ -285,10 +424,19 @@ impl Calls {
             .collect();
         self.deadline = open().map(|(_, waiting)| waiting.deadline).filter(|at| *at > now).min();
         for (slot, number) in late {
-            self.settle(number);
-            // A request that still waits here is sent all the same and may run.
-            self.finish(slot, Answer::DeadlineExceeded(Executed::Unknown));
+            let waiting = &self.waiting[slot];
+            if waiting.seen || waiting.state != State::Queued {
+                self.held.insert(number, now, &mut self.window);
+                self.finish(slot, Answer::DeadlineExceeded(Executed::Unknown));
+            } else {
+                self.window.settle(number);
+                let why = self.disconnected.clone().map(NotSent::Disconnected);
+                let late = Answer::DeadlineExceeded(Executed::No);
+                self.finish(slot, why.map_or(late, Answer::NotSent));
+            }
         }
+        let held = self.held.next_timeout();
+        self.deadline = [self.deadline, held].into_iter().flatten().min();
     }
 
     /// When [`expire`](Self::expire) has something to do.
@@ -296,102 +444,63 @@ impl Calls {
         self.deadline
     }
 
-    /// The server takes no new calls; those under way go on.
-    pub(crate) fn drain(&mut self) {
-        self.refusing.get_or_insert(NotSent::Draining);
-    }
-
-    /// The connection has ended. Requests from `sealed` on, an offset in the stream of frames,
-    /// were never sealed, so that nobody can have read them.
-    pub(crate) fn end(&mut self, why: &Disconnected, sealed: u64) {
-        self.refusing = Some(NotSent::Disconnected(why.clone()));
-        self.connection = Connection::Working;
-        self.frames = Vec::new();
-        let open: Vec<_> = mem::take(&mut self.window).into_iter().flatten().collect();
-        for slot in open {
-            let answer = match (self.waiting[slot].offset < sealed, why) {
-                (false, _) => Answer::NotSent(NotSent::Disconnected(why.clone())),
-                (true, Disconnected::Closed) => Answer::Refused,
-                (true, _) => Answer::Lost,
-            };
-            self.finish(slot, answer);
-        }
-    }
-
-    /// Moves the frames that wait to `into`, which is empty; returns how many bytes the
-    /// connection has taken in all.
-    pub(crate) fn take_frames(&mut self, into: &mut Vec<u8>) -> u64 {
-        self.batch = 0;
-        self.taken += self.frames.len() as u64;
-        mem::swap(&mut self.frames, into);
-        self.taken
-    }
-
-    /// The connection has nothing to do until there are frames.
-    pub(crate) fn sleep(&mut self, task: Waker) {
-        self.connection = Connection::Asleep(task);
-    }
-
-    /// Whether callers should have their turn before what waits is sent: `task` is woken if they
-    /// make a large batch of it. A lone call is sent at once.
-    pub(crate) fn gather(&mut self, task: &Waker) -> bool {
-        let wait = self.has_frames() && self.waiting.len() > 1 && !self.has_large_batch();
-        if wait {
-            self.connection = Connection::Gathering(task.clone());
-        }
-        wait
-    }
-
-    pub(crate) fn has_frames(&self) -> bool {
-        !self.frames.is_empty()
-    }
-
-    /// The last channel is gone: the connection closes once no call is under way.
+    /// The last channel is gone: the connections close once no call is under way.
     pub(crate) fn abandon_all(&mut self) {
         self.abandoned = true;
-        self.wake_connection();
+        self.main.wake(0);
+        self.bulk.wake(0);
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned && self.waiting.is_empty()
     }
 
-    fn wake_connection(&mut self) {
-        self.connection = match mem::take(&mut self.connection) {
-            Connection::Asleep(task) => {
-                task.wake();
-                Connection::Working
-            }
-            Connection::Gathering(task) if self.has_large_batch() => {
-                task.wake();
-                Connection::Working
-            }
-            as_before => as_before,
-        };
-    }
-
-    fn has_large_batch(&self) -> bool {
-        self.batch >= LARGE_BATCH.max(self.waiting.len() / BATCHES_IN_FLIGHT)
-    }
-
-    /// Takes a call out of the window; the slot where it waits, if it does.
-    fn settle(&mut self, number: u64) -> Option<usize> {
-        let index = usize::try_from(number.checked_sub(self.floor)?).ok()?;
-        let slot = self.window.get_mut(index)?.take();
-        while let Some(None) = self.window.front() {
-            self.window.pop_front();
-            self.floor += 1;
+    fn lane_mut(&mut self, lane: LaneId) -> &mut Lane {
+        match lane {
+            LaneId::Main => &mut self.main,
+            LaneId::Bulk => &mut self.bulk,
         }
-        slot
+    }
+
+    fn lane(&self, lane: LaneId) -> &Lane {
+        match lane {
+            LaneId::Main => &self.main,
+            LaneId::Bulk => &self.bulk,
+        }
     }
 
     fn finish(&mut self, slot: usize, answer: Answer) {
         let waiting = &mut self.waiting[slot];
         waiting.answer = Some(answer);
+        let request = mem::take(&mut waiting.request);
+        let (lane, state) = (waiting.lane, waiting.state);
         if let Some(waker) = waiting.waker.take() {
             waker.wake();
         }
+        self.drop_request(request, lane, state);
     }
+
+    fn drop_request(&mut self, request: Vec<u8>, lane: LaneId, state: State) {
+        let size = footprint(&request);
+        self.kept = self.kept.saturating_sub(size);
+        if state == State::Queued {
+            let lane = self.lane_mut(lane);
+            lane.queued = lane.queued.saturating_sub(size);
+        }
+        self.reuse(request);
+    }
+
+    fn reuse(&mut self, mut request: Vec<u8>) {
+        if request.capacity() <= SPARE && self.spare.len() < self.waiting.len() {
+            request.clear();
+            self.spare.push(request);
+        }
+    }
+}
+
+/// What a request takes on its way out, about.
+fn footprint(request: &[u8]) -> usize {
+    request.len() + frame::MAX_REQUEST_HEADER
 }
 
 #[cfg(test)]

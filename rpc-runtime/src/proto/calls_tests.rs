@@ -3,13 +3,35 @@ use std::{task::Waker, time::Duration};
 use super::*;
 use crate::proto::frame::Frame;
 
-fn calls(limits: &Limits) -> Calls {
-    Calls::new(limits)
+pub(super) fn calls(limits: &Limits) -> Calls {
+    let mut calls = Calls::new(limits, limits.max_calls_in_flight, Reconnect::Always);
+    connect(&mut calls, 1);
+    calls
 }
 
-fn begin(calls: &mut Calls, now: Instant, timeout_ms: u64) -> Result<Ticket, BeginError> {
+/// A connection to a server whose memory goes by this name.
+pub(super) fn connect(calls: &mut Calls, memory: u8) {
+    calls.connected(LaneId::Main, 1 << 16);
+    calls.recall(LaneId::Main, MemoryId { id: [memory; 8], tcp_port: 0 }, None);
+}
+
+pub(super) fn begin(
+    calls: &mut Calls,
+    now: Instant,
+    timeout_ms: u64,
+) -> Result<Ticket, BeginError> {
+    begin_as(calls, Rerun::Forbidden, now, timeout_ms)
+}
+
+pub(super) fn begin_as(
+    calls: &mut Calls,
+    rerun: Rerun,
+    now: Instant,
+    timeout_ms: u64,
+) -> Result<Ticket, BeginError> {
     let header = Header {
         method: MethodId::new(1),
+        rerun,
         deadline: now + Duration::from_millis(timeout_ms),
         metadata: &Metadata::default(),
     };
@@ -19,32 +41,32 @@ fn begin(calls: &mut Calls, now: Instant, timeout_ms: u64) -> Result<Ticket, Beg
     })
 }
 
-fn poll(calls: &mut Calls, ticket: &Ticket) -> Poll<Answer> {
+pub(super) fn poll(calls: &mut Calls, ticket: &Ticket) -> Poll<Answer> {
     calls.poll(ticket, &mut Context::from_waker(Waker::noop()))
 }
 
-fn reply(call: u64) -> Reply<'static> {
+pub(super) fn reply(call: u64) -> Reply<'static> {
     Reply { call, attempt: 0, status: 0, body: &[] }
 }
 
-fn empty() -> Body {
+pub(super) fn empty() -> Body {
     Body::Copied(SmallVec::new())
 }
 
-fn answered() -> Poll<Answer> {
+pub(super) fn answered() -> Poll<Answer> {
     Poll::Ready(Answer::Reply { status: 0, body: empty() })
 }
 
-/// The frames that wait, parsed: call and floor of requests.
-fn requests(calls: &mut Calls) -> Vec<(u64, u64)> {
+/// The frames that wait, parsed: call, floor and attempt of requests.
+pub(super) fn requests(calls: &mut Calls, now: Instant) -> Vec<(u64, u64, u64)> {
     let mut bytes = Vec::new();
-    calls.take_frames(&mut bytes);
+    calls.take_frames(LaneId::Main, now, &mut bytes);
     let mut rest = &bytes[..];
     let mut found = Vec::new();
     while let Some((length, behind)) = rest.split_first_chunk::<4>() {
         let (frame, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
         if let Frame::Request(request) = Frame::parse(frame, 0).unwrap() {
-            found.push((request.call, request.floor));
+            found.push((request.call, request.floor, request.attempt));
         }
         rest = behind;
     }
@@ -71,13 +93,14 @@ fn the_floor_is_the_oldest_call_without_an_answer() {
     for _ in 0..3 {
         begin(&mut calls, now, 100).unwrap();
     }
+    assert_eq!(requests(&mut calls, now), [(0, 0, 0), (1, 0, 0), (2, 0, 0)]);
     calls.complete(&reply(2), empty()).unwrap();
     calls.complete(&reply(0), empty()).unwrap();
     begin(&mut calls, now, 100).unwrap();
-    assert_eq!(requests(&mut calls), [(0, 0), (1, 0), (2, 0), (3, 1)]);
+    assert_eq!(requests(&mut calls, now), [(3, 1, 0)]);
     calls.complete(&reply(1), empty()).unwrap();
     begin(&mut calls, now, 100).unwrap();
-    assert_eq!(requests(&mut calls), [(4, 3)]);
+    assert_eq!(requests(&mut calls, now), [(4, 3, 0)]);
 }
 
 #[test]
@@ -102,6 +125,7 @@ fn a_call_past_its_deadline_may_have_run() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
     let late = begin(&mut calls, now, 10).unwrap();
+    requests(&mut calls, now);
     let later = begin(&mut calls, now, 50).unwrap();
     assert_eq!(calls.next_deadline(), Some(now + Duration::from_millis(10)));
     calls.expire(now + Duration::from_millis(10));
@@ -112,11 +136,22 @@ fn a_call_past_its_deadline_may_have_run() {
 }
 
 #[test]
+fn a_call_that_never_left_before_its_deadline_did_not_run() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let late = begin(&mut calls, now, 10).unwrap();
+    let passed = now + Duration::from_millis(10);
+    calls.expire(passed);
+    assert_eq!(poll(&mut calls, &late), Poll::Ready(Answer::DeadlineExceeded(Executed::No)));
+    assert_eq!(requests(&mut calls, passed), []);
+}
+
+#[test]
 fn a_call_whose_deadline_has_passed_is_never_sent() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
     assert_eq!(begin(&mut calls, now, 0).unwrap_err(), BeginError::TooLate);
-    assert!(!calls.has_frames());
+    assert!(!calls.has_frames(LaneId::Main));
 }
 
 #[test]
@@ -139,35 +174,12 @@ fn requests_that_the_server_does_not_take_are_bounded_in_bytes() {
 }
 
 #[test]
-fn a_lost_connection_tells_apart_what_was_sent_and_what_was_not() {
-    let now = Instant::now();
-    let mut calls = calls(&Limits::default());
-    let sent = begin(&mut calls, now, 100).unwrap();
-    let sealed = calls.take_frames(&mut Vec::new());
-    let unsent = begin(&mut calls, now, 100).unwrap();
-    calls.end(&Disconnected::Truncated, sealed);
-    assert_eq!(poll(&mut calls, &sent), Poll::Ready(Answer::Lost));
-    let why = NotSent::Disconnected(Disconnected::Truncated);
-    assert_eq!(poll(&mut calls, &unsent), Poll::Ready(Answer::NotSent(why.clone())));
-    assert_eq!(begin(&mut calls, now, 100).unwrap_err(), BeginError::NotSent(why));
-}
-
-#[test]
-fn a_server_that_closes_in_good_order_did_not_run_what_it_did_not_answer() {
-    let now = Instant::now();
-    let mut calls = calls(&Limits::default());
-    let ticket = begin(&mut calls, now, 100).unwrap();
-    let sealed = calls.take_frames(&mut Vec::new());
-    calls.end(&Disconnected::Closed, sealed);
-    assert_eq!(poll(&mut calls, &ticket), Poll::Ready(Answer::Refused));
-}
-
-#[test]
 fn arguments_that_do_not_marshal_leave_no_trace() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
     let header = Header {
         method: MethodId::new(1),
+        rerun: Rerun::Forbidden,
         deadline: now + Duration::from_secs(1),
         metadata: &Metadata::default(),
     };
@@ -176,7 +188,7 @@ fn arguments_that_do_not_marshal_leave_no_trace() {
         Err(MarshalError::Encode)
     });
     assert_eq!(refused.unwrap_err(), BeginError::NotSent(MarshalError::Encode.into()));
-    assert!(!calls.has_frames());
+    assert!(!calls.has_frames(LaneId::Main));
     assert_eq!(begin(&mut calls, now, 100).unwrap().number(), CallNumber::new(0));
 }
 
@@ -187,7 +199,8 @@ fn metadata_above_their_limit_are_not_sent() {
     let mut metadata = Metadata::default();
     metadata.insert("ab".into(), "cd".into());
     let deadline = now + Duration::from_secs(1);
-    let header = Header { method: MethodId::new(1), deadline, metadata: &metadata };
+    let method = MethodId::new(1);
+    let header = Header { method, rerun: Rerun::Forbidden, deadline, metadata: &metadata };
     let refused = calls.begin(&header, now, Waker::noop().clone(), |_| Ok(())).unwrap_err();
     assert_eq!(refused, BeginError::NotSent(NotSent::MetadataTooLarge { size: 4, limit: 3 }));
 }
@@ -197,9 +210,9 @@ fn a_lone_call_is_sent_at_once_and_others_gather() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
     begin(&mut calls, now, 100).unwrap();
-    assert!(!calls.gather(Waker::noop()));
+    assert!(!calls.gather(LaneId::Main, Waker::noop()));
     begin(&mut calls, now, 100).unwrap();
-    assert!(calls.gather(Waker::noop()));
+    assert!(calls.gather(LaneId::Main, Waker::noop()));
 }
 
 #[test]
@@ -209,10 +222,10 @@ fn a_batch_that_is_a_quarter_of_the_calls_under_way_waits_no_longer() {
     for _ in 0..128 {
         begin(&mut calls, now, 100).unwrap();
     }
-    calls.take_frames(&mut Vec::new());
+    requests(&mut calls, now);
     for begun in 1..=42 {
         begin(&mut calls, now, 100).unwrap();
         // 42 of 170 are a quarter.
-        assert_eq!(calls.gather(Waker::noop()), begun < 42, "{begun}");
+        assert_eq!(calls.gather(LaneId::Main, Waker::noop()), begun < 42, "{begun}");
     }
 }

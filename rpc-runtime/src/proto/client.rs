@@ -13,16 +13,12 @@ use bailiwick_crypto::{
 use rand_core::CryptoRng;
 
 use super::{
+    answers::Answers,
     buffers::{Input, Output},
-    calls::{Body, Calls},
-    frame::Frame,
-    joiner::Joined,
+    calls::{Calls, LaneId, Read},
     session::{Event, Failure, Flow, Session},
 };
-use crate::{
-    config::Limits,
-    error::{Disconnected, ProtocolError},
-};
+use crate::{config::Limits, error::Disconnected};
 
 /// Calls, shared with their callers.
 pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
@@ -53,6 +49,7 @@ pub(crate) struct Client {
     /// Bytes of frames taken from the calls since the beginning.
     taken: u64,
     calls: SharedCalls,
+    lane: LaneId,
     state: State,
     limits: Limits,
     /// The server has proven its key.
@@ -76,6 +73,7 @@ impl Client {
         config: initiator::Config,
         limits: Limits,
         calls: SharedCalls,
+        lane: LaneId,
         rng: &mut impl CryptoRng,
     ) -> Self {
         let awaiting = initiator::start(config, rng);
@@ -87,6 +85,7 @@ impl Client {
             frames: Output::default(),
             taken: 0,
             calls,
+            lane,
             state: State::AwaitingResp(Box::new(awaiting)),
             limits,
             proven: false,
@@ -110,13 +109,17 @@ impl Client {
             self.read_resp(now);
         }
         let State::Open(session) = &mut self.state else { return };
-        let mut reading = Reading {
-            calls: lock(&self.calls),
-            confirmed: &mut self.confirmed,
-            max_metadata: self.limits.max_metadata,
-        };
-        let received = session.receive(&mut self.input, now, |event| reading.event(event));
-        drop(reading);
+        let mut calls = lock(&self.calls);
+        let mut answers = Answers { calls: &mut calls, lane: self.lane, bulk_frame: None, now };
+        let confirmed = &mut self.confirmed;
+        let received = session.receive(&mut self.input, now, |event| {
+            *confirmed = true;
+            if let Event::Frame(frame) = event {
+                answers.handle(frame)?;
+            }
+            Ok(Flow::Continue)
+        });
+        drop(calls);
         match received {
             Err(failure) => self.fail(failure, now),
             Ok(_) if session.close_received => self.finish(now),
@@ -145,7 +148,7 @@ impl Client {
                 self.output.bytes().extend_from_slice(&fin);
                 self.proven = true;
                 let session = Session::new(keys, &self.limits, now);
-                lock(&self.calls).max_frame = session.peer_max_frame;
+                lock(&self.calls).connected(self.lane, session.peer_max_frame);
                 self.state = State::Open(Box::new(session));
             }
             Err(error) => self.state = State::NotTrusted(error),
@@ -171,21 +174,29 @@ impl Client {
 
     /// Does what is due: ends late calls, holds off the idle timeout, notices a silent peer.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        lock(&self.calls).expire(now);
+        {
+            let mut calls = lock(&self.calls);
+            calls.expire(now);
+            calls.resend_due(self.lane, now, |_| None);
+        }
         let State::Open(session) = &self.state else { return };
         if let Err(failure) = session.check_idle(now) {
             self.fail(failure, now);
         } else if self.ask_at(session).is_some_and(|at| at <= now) {
-            lock(&self.calls).ask();
+            lock(&self.calls).ask(self.lane);
             self.asked = Some(now);
         }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        let late = lock(&self.calls).next_deadline();
-        let State::Open(session) = &self.state else { return late };
-        [late, Some(session.idle_at()), self.ask_at(session)].into_iter().flatten().min()
+    pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let of_calls = {
+            let mut calls = lock(&self.calls);
+            let told = calls.next_acknowledgement(now);
+            [calls.next_deadline(), calls.next_resend(), told].into_iter().flatten().min()
+        };
+        let State::Open(session) = &self.state else { return of_calls };
+        [of_calls, Some(session.idle_at()), self.ask_at(session)].into_iter().flatten().min()
     }
 
     /// A silence is asked about once each keepalive.
@@ -208,9 +219,9 @@ impl Client {
             if self.confirmed {
                 let mut calls = lock(&self.calls);
                 if self.frames.is_empty() {
-                    self.taken = calls.take_frames(self.frames.bytes());
+                    self.taken = calls.take_frames(self.lane, now, self.frames.bytes());
                 }
-                calls.backlog = self.frames.len() + self.output.len();
+                calls.set_backlog(self.lane, self.frames.len() + self.output.len());
             }
             if let Err(failure) = session.seal(&mut self.frames, &mut self.output, now) {
                 self.fail(failure, now);
@@ -242,8 +253,12 @@ impl Client {
     }
 
     fn end(&mut self, why: Disconnected) {
-        let sealed = self.taken - self.frames.len() as u64;
-        lock(&self.calls).end(&why, sealed);
+        let read = match why {
+            // A server that closes in good order has answered all that it began.
+            Disconnected::Closed => Read::None,
+            _ => Read::Before(self.taken - self.frames.len() as u64),
+        };
+        lock(&self.calls).lost(self.lane, &why, read);
         self.state = State::Ended(why);
     }
 
@@ -265,53 +280,5 @@ impl Client {
             State::Ended(why) => Err((why, self.proven)),
             State::AwaitingResp(_) | State::Open(_) => Err((Disconnected::Closed, self.proven)),
         }
-    }
-}
-
-/// What arriving frames change, borrowed for one read.
-struct Reading<'a> {
-    calls: MutexGuard<'a, Calls>,
-    confirmed: &'a mut bool,
-    max_metadata: usize,
-}
-
-impl Reading<'_> {
-    fn event(&mut self, event: Event<'_>) -> Result<Flow, ProtocolError> {
-        *self.confirmed = true;
-        match event {
-            Event::Frame(Joined::Lent(bytes)) => {
-                self.frame(bytes, |body| Body::Copied(body.into()))?;
-            }
-            Event::Frame(Joined::Owned(message)) => {
-                self.frame(&message, |body| Body::Owned(message.slice_ref(body)))?;
-            }
-            Event::Close | Event::Alive => {}
-        }
-        Ok(Flow::Continue)
-    }
-
-    fn frame(
-        &mut self,
-        bytes: &[u8],
-        own: impl FnOnce(&[u8]) -> Body,
-    ) -> Result<(), ProtocolError> {
-        match Frame::parse(bytes, self.max_metadata)? {
-            Frame::Reply(reply) => self.calls.complete(&reply, own(reply.body))?,
-            Frame::Ping { token } => self.calls.answer_ping(token),
-            Frame::GoAway => self.calls.drain(),
-            Frame::Pong { .. }
-            | Frame::Working { .. }
-            | Frame::Stream { .. }
-            | Frame::Memory(_)
-            | Frame::Outcome { .. } => {}
-            Frame::Request(_)
-            | Frame::Cancel { .. }
-            | Frame::Acknowledge { .. }
-            | Frame::WhichMemory
-            | Frame::Inquire { .. } => {
-                return Err(ProtocolError::Direction);
-            }
-        }
-        Ok(())
     }
 }

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bailiwick::{
-    CallError, Channel, ConnectError, Endpoint, Executed, Limits, NotSent, testing::test_identity,
+    CallError, Channel, ChannelConfig, ConnectError, Endpoint, Executed, Limits, NotSent,
+    Reconnect, testing::test_identity,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
@@ -58,7 +59,8 @@ impl Link {
 
     async fn client(&self, world: &World) -> Result<ProbeClient, ConnectError> {
         let (endpoint, alice) = (self.endpoint.clone(), test_identity("alice"));
-        Channel::connect(endpoint, world.server, alice).await.map(ProbeClient::new)
+        let config = ChannelConfig { reconnect: Reconnect::Never, ..ChannelConfig::default() };
+        Channel::connect_with(endpoint, world.server, alice, config).await.map(ProbeClient::new)
     }
 }
 
@@ -176,7 +178,7 @@ async fn a_server_that_takes_nothing_is_given_up_and_unsealed_calls_did_not_run(
         max_unsent: 64 << 20,
         ..Limits::default()
     };
-    let config = bailiwick::ChannelConfig { limits, psk: None };
+    let config = ChannelConfig { limits, reconnect: Reconnect::Never, ..ChannelConfig::default() };
     let identity = test_identity("alice");
     let channel = Channel::connect_with(endpoint, world.server, identity, config).await.unwrap();
     let alice = ProbeClient::new(channel);

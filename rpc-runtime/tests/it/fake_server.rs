@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bailiwick::{
-    CallError, Channel, ConnectError, Disconnected, Endpoint, Executed, NotSent, ProtocolError,
-    Unavailable, testing::test_identity,
+    CallError, Channel, ChannelConfig, ConnectError, Disconnected, Endpoint, Executed, NotSent,
+    ProtocolError, Reconnect, testing::test_identity,
 };
 use bailiwick_crypto::{Alert, Params, Transport, handshake::MessageKind, responder};
 use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle, time};
@@ -60,7 +60,10 @@ async fn dialled() -> (TcpListener, JoinHandle<Result<Channel, ConnectError>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::tcp(listener.local_addr().unwrap().to_string());
     let key = test_identity("server").public_key();
-    let connecting = tokio::spawn(Channel::connect(endpoint, key, test_identity("alice")));
+    // Its calls end with the connection, so that each test sees how.
+    let config = ChannelConfig { reconnect: Reconnect::Never, ..ChannelConfig::default() };
+    let connecting =
+        tokio::spawn(Channel::connect_with(endpoint, key, test_identity("alice"), config));
     (listener, connecting)
 }
 
@@ -164,7 +167,7 @@ async fn a_server_that_closes_in_good_order_ran_nothing_that_it_did_not_answer()
     scene.server.send_close().await;
     let error = outcome(call).await;
     assert_eq!(error.executed(), Executed::No);
-    assert_eq!(error, CallError::Unavailable(Unavailable::Draining));
+    assert_eq!(error, disconnected(Disconnected::Closed));
     assert_eq!(scene.afterwards().await, disconnected(Disconnected::Closed));
     assert_eq!(scene.server.rest().await, [Seen::Close, Seen::End]);
 }

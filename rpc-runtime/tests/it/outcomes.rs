@@ -47,7 +47,7 @@ async fn nobody_at_the_address_is_told_from_a_server_that_says_nothing() {
     let endpoint = Endpoint::tcp(listener.local_addr().unwrap().to_string());
     let (server, alice) = (test_identity("server").public_key(), test_identity("alice"));
     let limits = Limits { handshake_timeout: Duration::from_millis(100), ..Limits::default() };
-    let config = ChannelConfig { limits, psk: None };
+    let config = ChannelConfig { limits, ..ChannelConfig::default() };
     let silent =
         Channel::connect_with(endpoint.clone(), server, alice.clone(), config).await.unwrap_err();
     assert!(matches!(silent, ConnectError::TimedOut { .. }), "{silent:?}");

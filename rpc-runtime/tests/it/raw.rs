@@ -110,6 +110,7 @@ impl Raw {
         let authenticated = awaiting.read_fin(&fin, Instant::now()).unwrap();
         let session = authenticated.admit().unwrap();
         let mut raw = Self::over(socket, session.records);
+        // What confirms the handshake: which memory it has of the client, and no TCP port.
         raw.send(&frame(&[11, 1, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0])).await;
         raw
     }

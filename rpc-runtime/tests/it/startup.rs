@@ -93,7 +93,7 @@ async fn limits_out_of_range_are_refused_at_both_ends() {
     assert!(matches!(refused(server).await, ServeError::Limits(_)));
 
     let world = World::start().await;
-    let config = ChannelConfig { limits, psk: None };
+    let config = ChannelConfig { limits, ..ChannelConfig::default() };
     let alice = test_identity("alice");
     let dialled = Channel::connect_with(world.endpoint(), world.server, alice, config).await;
     assert!(matches!(dialled, Err(ConnectError::Limits(_))), "{dialled:?}");

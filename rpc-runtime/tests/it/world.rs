@@ -8,7 +8,7 @@ use std::{
 
 use bailiwick::{
     Allows, AuditLog, Channel, ChannelConfig, ConnectError, Context, Drained, Endpoint, Limits,
-    PolicyFile, Psk, PublicKey, Server, ServerBuilder, testing::test_identity,
+    PolicyFile, Psk, PublicKey, Reconnect, Server, ServerBuilder, testing::test_identity,
 };
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
@@ -76,12 +76,20 @@ impl World {
         ProbeClient::new(self.channel(name, Limits::default()).await.unwrap())
     }
 
+    /// A client whose calls end with its connection.
+    pub(crate) async fn client_for_one_connection(&self, name: &str) -> ProbeClient {
+        let config = ChannelConfig { reconnect: Reconnect::Never, ..ChannelConfig::default() };
+        let (endpoint, identity) = (self.endpoint(), test_identity(name));
+        let channel = Channel::connect_with(endpoint, self.server, identity, config).await;
+        ProbeClient::new(channel.unwrap())
+    }
+
     pub(crate) async fn channel(
         &self,
         name: &str,
         limits: Limits,
     ) -> Result<Channel, ConnectError> {
-        let config = ChannelConfig { limits, psk: None };
+        let config = ChannelConfig { limits, ..ChannelConfig::default() };
         let identity = test_identity(name);
         Channel::connect_with(self.endpoint(), self.server, identity, config).await
     }

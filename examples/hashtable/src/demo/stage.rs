@@ -22,12 +22,13 @@ use tokio::{
 };
 
 use super::broken;
-use crate::{output, paint::Paint};
+use crate::{args::Transport, output, paint::Paint};
 
 /// How long a server may take to get ready, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Stage {
+    transport: Transport,
     folder: TempDir,
     program: PathBuf,
     paint: Paint,
@@ -52,13 +53,19 @@ pub(super) struct Server {
 
 impl Stage {
     /// Makes the folder, which only its owner can read and which goes with the stage.
-    pub(super) fn build() -> io::Result<Self> {
+    pub(super) fn build(transport: Transport) -> io::Result<Self> {
         Ok(Self {
+            transport,
             folder: tempfile::Builder::new().prefix("hashtable-demo-").tempdir()?,
             program: env::current_exe()?,
             paint: Paint::for_stdout(),
             scenes: AtomicU32::new(0),
         })
+    }
+
+    /// What the story's calls travel over.
+    pub(super) fn transport(&self) -> Transport {
+        self.transport
     }
 
     /// Whoever does not listen to the end is not told that it is over.
@@ -124,8 +131,9 @@ impl Stage {
 
     /// Starts a server and waits until it is ready.
     pub(super) async fn serve(&self, name: &str, audit: &str) -> Result<Server, Report> {
+        let scheme = self.transport.scheme();
         let arguments = format!(
-            "serve --listen tcp://127.0.0.1:0 --identity {name}.key --policy policy.acl \
+            "serve --listen {scheme}://127.0.0.1:0 --identity {name}.key --policy policy.acl \
              --principals principals.acl --audit {audit}"
         );
         self.command(&format!("hashtable {arguments} &"));

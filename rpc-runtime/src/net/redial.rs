@@ -1,0 +1,143 @@
+//! Keeping a channel connected: when there is something to send and no connection, one is made,
+//! after a pause drawn at random below a bound that doubles with each attempt (full jitter).
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use rand::RngExt;
+use tokio::{task::JoinHandle, time};
+
+use super::{
+    dialer::{Connection, Dialer},
+    timer::Timer,
+};
+use crate::{
+    error::{ConnectError, Disconnected, ProtocolError},
+    proto::{calls::LaneId, client::lock},
+};
+
+/// The bound of the first pause.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// A connection that lasted this long was a good one: the next pause is short again.
+const GOOD: Duration = Duration::from_secs(1);
+
+/// Drives the channel's connections until the channel is dropped.
+pub(crate) fn spawn(dialer: Dialer, connection: Connection) -> Vec<JoinHandle<()>> {
+    let dialer = Arc::new(dialer);
+    let main = Redial { dialer: Arc::clone(&dialer), lane: LaneId::Main, attempts: 0 };
+    let mut tasks = vec![tokio::spawn(main.run(Some(connection)))];
+    if dialer.has_bulk_lane() {
+        let bulk = Redial { dialer, lane: LaneId::Bulk, attempts: 0 };
+        tasks.push(tokio::spawn(bulk.run(None)));
+    }
+    tasks
+}
+
+struct Redial {
+    dialer: Arc<Dialer>,
+    lane: LaneId,
+    /// Since the last good connection.
+    attempts: u32,
+}
+
+impl Redial {
+    async fn run(mut self, mut connection: Option<Connection>) {
+        loop {
+            if let Some(connection) = connection.take() {
+                let begun = Instant::now();
+                connection.await;
+                if begun.elapsed() >= GOOD {
+                    self.attempts = 0;
+                }
+            }
+            if !self.is_wanted().await {
+                return;
+            }
+            self.expiring(time::sleep(self.pause())).await;
+            self.attempts = self.attempts.saturating_add(1);
+            match self.expiring(self.dialer.dial(self.lane)).await {
+                Ok(connected) => connection = Some(connected),
+                Err(error) => self.failed(&error),
+            }
+        }
+    }
+
+    /// Waits until there is something to send; `false` if there never will be.
+    async fn is_wanted(&self) -> bool {
+        let wanted = poll_fn(|cx| {
+            let mut calls = lock(&self.dialer.calls);
+            if calls.wants_connection(self.lane) {
+                return Poll::Ready(true);
+            } else if calls.is_abandoned() {
+                return Poll::Ready(false);
+            }
+            calls.sleep(self.lane, cx.waker().clone());
+            Poll::Pending
+        });
+        self.expiring(wanted).await
+    }
+
+    /// Does something while calls whose deadline passes are ended.
+    async fn expiring<T>(&self, doing: impl Future<Output = T>) -> T {
+        let (mut doing, mut timer) = (pin!(doing), Timer::default());
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(done) = doing.as_mut().poll(cx) {
+                    return Poll::Ready(done);
+                }
+                let now = Instant::now();
+                timer.is_due(now);
+                let next = {
+                    let mut calls = lock(&self.dialer.calls);
+                    calls.expire(now);
+                    calls.sleep(self.lane, cx.waker().clone());
+                    calls.next_deadline()
+                };
+                if !timer.arm(next, cx) {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await
+    }
+
+    fn pause(&self) -> Duration {
+        let bound = FIRST_PAUSE
+            .saturating_mul(1 << self.attempts.min(16))
+            .min(self.dialer.limits().max_reconnect_pause);
+        bound.mul_f64(rand::rng().random())
+    }
+
+    fn failed(&self, error: &ConnectError) {
+        tracing::debug!(%error, "cannot connect again");
+        let why = disconnected(error);
+        let mut calls = lock(&self.dialer.calls);
+        match error {
+            // Trying again would not help any call that waits.
+            ConnectError::AccessDenied { .. } | ConnectError::NotTrusted { .. } => {
+                calls.give_up(&why);
+            }
+            _ => calls.set_disconnected(&why),
+        }
+    }
+}
+
+/// Why there is no connection, as calls are told.
+fn disconnected(error: &ConnectError) -> Disconnected {
+    match error {
+        ConnectError::Unreachable { source, .. } => Disconnected::Io(source.kind()),
+        ConnectError::NotTrusted { .. } => Disconnected::Protocol(ProtocolError::Record),
+        ConnectError::AccessDenied { .. } => {
+            Disconnected::Alert(bailiwick_crypto::Alert::AccessDenied)
+        }
+        ConnectError::Ended { source, .. } => source.clone(),
+        ConnectError::TimedOut { timeout, .. } => Disconnected::Idle(*timeout),
+        _ => Disconnected::Truncated,
+    }
+}

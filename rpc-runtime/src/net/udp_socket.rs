@@ -1,0 +1,165 @@
+//! A UDP socket that sends and receives many datagrams with one system call, and never fragments
+//! them on the way.
+
+use std::{
+    io::{self, IoSliceMut},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    task::{Context, Poll, ready},
+};
+
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use smallvec::SmallVec;
+use tokio::{
+    io::Interest,
+    net::{self, UdpSocket as TokioSocket},
+};
+
+/// The longest datagram, and so as much as the kernel hands out in one piece.
+const LARGEST: usize = 64 * 1024;
+
+/// Pieces that are received together at the most.
+const MAX_PIECES: usize = 8;
+
+/// What the kernel is asked to hold for us; it may allow less.
+const KERNEL_BUFFER: usize = 4 << 20;
+
+/// As many bytes as may be sent with one system call.
+pub(crate) const MAX_BATCH: usize = 60_000;
+
+pub(crate) struct UdpSocket {
+    io: TokioSocket,
+    state: UdpSocketState,
+}
+
+impl UdpSocket {
+    pub(crate) fn new(io: TokioSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&io))?;
+        // More than it allows, the kernel does not give; what it gives is enough to begin with.
+        let _ = state.set_recv_buffer_size(UdpSockRef::from(&io), KERNEL_BUFFER);
+        let _ = state.set_send_buffer_size(UdpSockRef::from(&io), KERNEL_BUFFER);
+        Ok(Self { io, state })
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
+    }
+
+    /// How many datagrams can go to one address with one call.
+    pub(crate) fn max_segments(&self) -> usize {
+        self.state.max_gso_segments()
+    }
+
+    /// Receives what has come, as far as it fits into `into`.
+    pub(crate) fn poll_receive(
+        &self,
+        into: &mut Datagrams,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            let received = self.io.try_io(Interest::READABLE, || {
+                let (metas, mut slices) = into.room();
+                self.state.recv(UdpSockRef::from(&self.io), &mut slices, metas)
+            });
+            match received {
+                Ok(count) => {
+                    into.count = count;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Sends datagrams of `segment` bytes, the last perhaps shorter, to one address.
+    pub(crate) fn poll_send(
+        &self,
+        to: SocketAddr,
+        segment: usize,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let transmit = Transmit {
+            destination: to,
+            ecn: None,
+            contents: bytes,
+            segment_size: (segment < bytes.len()).then_some(segment),
+            src_ip: None,
+        };
+        loop {
+            ready!(self.io.poll_send_ready(cx))?;
+            let sent = self.io.try_io(Interest::WRITABLE, || {
+                self.state.try_send(UdpSockRef::from(&self.io), &transmit)
+            });
+            match sent {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+/// Datagrams that came with one system call.
+pub(crate) struct Datagrams {
+    bytes: Vec<u8>,
+    metas: Vec<RecvMeta>,
+    count: usize,
+}
+
+impl Datagrams {
+    /// Room for so many pieces from the kernel, each of which holds the datagrams of one sender
+    /// that came together.
+    pub(crate) fn new(pieces: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            metas: vec![RecvMeta::default(); pieces.min(MAX_PIECES)],
+            count: 0,
+        }
+    }
+
+    fn room(&mut self) -> (&mut [RecvMeta], SmallVec<[IoSliceMut<'_>; MAX_PIECES]>) {
+        self.count = 0;
+        self.bytes.resize(self.metas.len() * LARGEST, 0);
+        let slices = self.bytes.chunks_mut(LARGEST).map(IoSliceMut::new).collect();
+        (&mut self.metas, slices)
+    }
+
+    /// Each datagram with its sender.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+        let pieces = self.bytes.chunks_mut(LARGEST).zip(&self.metas).take(self.count);
+        pieces.flat_map(|(piece, meta)| {
+            let stride = meta.stride.max(1);
+            let len = meta.len.min(piece.len());
+            piece[..len].chunks_mut(stride).map(move |datagram| (meta.addr, datagram))
+        })
+    }
+}
+
+/// A socket for one server, and the address that `address` stands for: the first that can be had.
+pub(crate) async fn connect(address: &str) -> io::Result<(UdpSocket, SocketAddr)> {
+    let mut failed = io::ErrorKind::NotFound.into();
+    for server in net::lookup_host(address).await? {
+        match connect_to(server).await {
+            Ok(socket) => return Ok((socket, server)),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+async fn connect_to(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = TokioSocket::bind((any, 0)).await?;
+    // So that the kernel hands us nobody else's datagrams, and says so if nobody listens there.
+    socket.connect(server).await?;
+    UdpSocket::new(socket)
+}
+
+/// Whether the kernel refused a datagram as longer than the path or the interface carries.
+pub(crate) fn is_too_big(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())
+}

@@ -1,0 +1,72 @@
+//! Frames that a client gets, over whichever transport, and what they change.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    calls::{Body, Calls, LaneId, Sent},
+    frame::Frame,
+    joiner::Joined,
+};
+use crate::error::ProtocolError;
+
+/// A server that is at work on a call is not asked for it again sooner...
+const MIN_ESTIMATE: Duration = Duration::from_millis(20);
+
+/// ...and, whatever it says, not later.
+const MAX_ESTIMATE: Duration = Duration::from_secs(10);
+
+/// Where frames go that arrived together.
+pub(crate) struct Answers<'a> {
+    pub(crate) calls: &'a mut Calls,
+    pub(crate) lane: LaneId,
+    /// The longest frame that the server takes over TCP, should it offer that beside UDP.
+    pub(crate) bulk_frame: Option<u32>,
+    pub(crate) now: Instant,
+}
+
+impl Answers<'_> {
+    /// Takes one frame. If it answers a call that is still waited for, how that call had gone out,
+    /// and in which attempt the server saw it.
+    pub(crate) fn handle(
+        &mut self,
+        frame: Joined<'_>,
+    ) -> Result<Option<(Sent, u64)>, ProtocolError> {
+        match frame {
+            Joined::Lent(bytes) => self.frame(bytes, |body| Body::Copied(body.into())),
+            Joined::Owned(message) => {
+                self.frame(&message, |body| Body::Owned(message.slice_ref(body)))
+            }
+        }
+    }
+
+    fn frame(
+        &mut self,
+        bytes: &[u8],
+        own: impl FnOnce(&[u8]) -> Body,
+    ) -> Result<Option<(Sent, u64)>, ProtocolError> {
+        // No frame of a server has metadata.
+        match Frame::parse(bytes, 0)? {
+            Frame::Reply(reply) => {
+                let sent = self.calls.sent(reply.call).map(|sent| (sent, reply.attempt));
+                self.calls.complete(&reply, own(reply.body))?;
+                return Ok(sent);
+            }
+            Frame::Working { call, attempt, estimate } => {
+                let pause = estimate.clamp(MIN_ESTIMATE, MAX_ESTIMATE);
+                self.calls.working(call, self.now + pause);
+                return Ok(self.calls.sent(call).map(|sent| (sent, attempt)));
+            }
+            Frame::Memory(memory) => self.calls.recall(self.lane, memory, self.bulk_frame),
+            Frame::Outcome { call, outcome } => self.calls.tell_outcome(call, outcome),
+            Frame::Ping { token } => self.calls.answer_ping(self.lane, token),
+            Frame::GoAway => self.calls.drain(self.lane),
+            Frame::Pong { .. } | Frame::Stream { .. } => {}
+            Frame::Request(_)
+            | Frame::Cancel { .. }
+            | Frame::Acknowledge { .. }
+            | Frame::WhichMemory
+            | Frame::Inquire { .. } => return Err(ProtocolError::Direction),
+        }
+        Ok(None)
+    }
+}

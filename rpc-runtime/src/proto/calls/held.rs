@@ -1,0 +1,128 @@
+//! Calls that ended without an answer: the server is kept from forgetting them for a while, so
+//! that somebody can ask what became of them.
+
+use std::{
+    collections::VecDeque,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use super::window::Window;
+use crate::{error::Outcome, proto::frame::WireOutcome};
+
+/// Calls held at the most; then the oldest is let go.
+const MAX_HELD: usize = 1024;
+
+pub(super) struct HeldCalls {
+    /// By number, which is not by time, as a call that began first can end last.
+    calls: VecDeque<Held>,
+    /// A server remembers no longer than its lease.
+    lease: Duration,
+}
+
+struct Held {
+    number: u64,
+    until: Instant,
+    outcome: Option<Outcome>,
+    /// Who asks. One question is under way for all of them.
+    asking: Vec<Waker>,
+}
+
+impl HeldCalls {
+    pub(super) fn new(lease: Duration) -> Self {
+        Self { calls: VecDeque::new(), lease }
+    }
+
+    pub(super) fn insert(&mut self, number: u64, now: Instant, window: &mut Window) {
+        if self.calls.len() >= MAX_HELD
+            && let Some(oldest) = self.calls.pop_front()
+        {
+            release(oldest, window);
+        }
+        window.hold(number);
+        let until = now.checked_add(self.lease).unwrap_or(now);
+        self.calls.push_back(Held { number, until, outcome: None, asking: Vec::new() });
+    }
+
+    /// What is known of the call. `None` if it is not held.
+    pub(super) fn look_up(&self, number: u64) -> Option<Option<Outcome>> {
+        self.find(number).map(|index| self.calls[index].outcome)
+    }
+
+    /// Somebody wants to be woken when it is known; `true` if nobody has asked before.
+    pub(super) fn ask(&mut self, number: u64, waker: &Waker) -> bool {
+        let Some(index) = self.find(number) else { return false };
+        let held = &mut self.calls[index];
+        if held.outcome == Some(Outcome::Running) {
+            held.outcome = None;
+        }
+        let asking = &mut held.asking;
+        if !asking.iter().any(|other| other.will_wake(waker)) {
+            asking.push(waker.clone());
+        }
+        asking.len() == 1
+    }
+
+    /// It is known now what became of the call: the server may forget it.
+    pub(super) fn learn(&mut self, number: u64, outcome: Outcome, window: &mut Window) {
+        let Some(index) = self.find(number) else { return };
+        let held = &mut self.calls[index];
+        if matches!(held.outcome, None | Some(Outcome::Running)) {
+            held.outcome = Some(outcome);
+        }
+        held.asking.drain(..).for_each(Waker::wake);
+        // What is at work can still be asked about.
+        if outcome != Outcome::Running {
+            window.settle(number);
+        }
+    }
+
+    /// Lets go of calls that no server remembers any more.
+    pub(super) fn expire(&mut self, now: Instant, window: &mut Window) {
+        while self.calls.front().is_some_and(|oldest| oldest.until <= now)
+            && let Some(oldest) = self.calls.pop_front()
+        {
+            release(oldest, window);
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.calls.front().map(|oldest| oldest.until)
+    }
+
+    /// The server that knew about them is gone.
+    pub(super) fn forget_all(&mut self, window: &mut Window) {
+        for held in &mut self.calls {
+            if matches!(held.outcome, None | Some(Outcome::Running)) {
+                held.outcome = Some(Outcome::Unknown);
+            }
+            held.asking.drain(..).for_each(Waker::wake);
+            window.settle(held.number);
+        }
+    }
+
+    /// The calls that somebody asks about.
+    pub(super) fn asked(&self) -> impl Iterator<Item = u64> {
+        self.calls.iter().filter(|held| !held.asking.is_empty()).map(|held| held.number)
+    }
+
+    fn find(&self, number: u64) -> Option<usize> {
+        self.calls.iter().position(|held| held.number == number)
+    }
+}
+
+fn release(held: Held, window: &mut Window) {
+    held.asking.into_iter().for_each(Waker::wake);
+    window.settle(held.number);
+}
+
+impl From<WireOutcome> for Outcome {
+    fn from(outcome: WireOutcome) -> Self {
+        match outcome {
+            WireOutcome::Fenced => Self::DidNotRun,
+            WireOutcome::Ran => Self::Ran,
+            WireOutcome::AtWork => Self::Running,
+            WireOutcome::NotKnown => Self::Unknown,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What waits to go out over one connection, and whom to wake for it.
+
+use std::{collections::VecDeque, mem, task::Waker};
+
+/// A batch of this many calls is worth a write of its own...
+const LARGE_BATCH: usize = 16;
+
+/// ...if it is also this part of the calls under way. So the server works on one part of them
+/// while this side marshals the next, and neither waits for the other.
+const BATCHES_IN_FLIGHT: usize = 4;
+
+/// Which connection of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneId {
+    /// The one that the channel was made with.
+    Main,
+    /// TCP beside UDP, for messages that are too long for datagrams.
+    Bulk,
+}
+
+#[derive(Default)]
+pub(super) struct Lane {
+    /// Numbers of calls to send, oldest first. One that nobody waits for any more is skipped.
+    pub(super) queue: VecDeque<u64>,
+    /// Frames that belong to no call, or say something about one.
+    pub(super) control: Vec<u8>,
+    /// Bytes of requests in the queue.
+    pub(super) queued: usize,
+    /// Bytes of frames that the connection took since it began.
+    pub(super) taken: u64,
+    /// Bytes that the connection took and could not send on yet.
+    pub(super) backlog: usize,
+    /// Requests may go: the session stands, and the server has said which memory it has of us.
+    pub(super) open: bool,
+    /// The longest frame that can be sent; `None` where there is no such connection to be had.
+    pub(super) max_frame: Option<u32>,
+    /// Calls marshalled since the connection last took frames.
+    batch: usize,
+    connection: Connection,
+}
+
+/// What the connection's task is at.
+#[derive(Default)]
+enum Connection {
+    /// It runs, or is about to.
+    #[default]
+    Working,
+    /// It waits for something to send.
+    Asleep(Waker),
+    /// It lets callers add to the batch and will come back by itself, or sooner if that is large.
+    Gathering(Waker),
+}
+
+impl Lane {
+    pub(super) fn of(max_frame: Option<u32>) -> Self {
+        Self { max_frame, ..Self::default() }
+    }
+
+    pub(super) fn push(&mut self, number: u64, size: usize, in_flight: usize) {
+        self.queue.push_back(number);
+        self.queued += size;
+        self.batch += 1;
+        self.wake(in_flight);
+    }
+
+    /// Whether there is something that the connection can take now.
+    pub(super) fn has_frames(&self) -> bool {
+        !self.control.is_empty() || (self.open && !self.queue.is_empty())
+    }
+
+    /// Whether anything waits, for this connection or the next.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.control.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Takes the oldest call that waits.
+    pub(super) fn pop(&mut self) -> Option<u64> {
+        if self.open { self.queue.pop_front() } else { None }
+    }
+
+    pub(super) fn taking(&mut self) {
+        self.batch = 0;
+    }
+
+    /// The connection is gone; the next one begins to count anew.
+    pub(super) fn reset(&mut self) {
+        self.queue.clear();
+        self.control = Vec::new();
+        (self.queued, self.taken, self.backlog, self.batch) = (0, 0, 0, 0);
+        self.open = false;
+    }
+
+    /// The connection has nothing to do until there are frames.
+    pub(super) fn sleep(&mut self, task: Waker) {
+        self.connection = Connection::Asleep(task);
+    }
+
+    /// See [`Calls::gather`](super::Calls::gather).
+    pub(super) fn gather(&mut self, task: &Waker, in_flight: usize) -> bool {
+        let wait = self.has_frames() && in_flight > 1 && !self.has_large_batch(in_flight);
+        if wait {
+            self.connection = Connection::Gathering(task.clone());
+        }
+        wait
+    }
+
+    pub(super) fn wake(&mut self, in_flight: usize) {
+        self.connection = match mem::take(&mut self.connection) {
+            Connection::Asleep(task) => {
+                task.wake();
+                Connection::Working
+            }
+            Connection::Gathering(task) if self.has_large_batch(in_flight) => {
+                task.wake();
+                Connection::Working
+            }
+            as_before => as_before,
+        };
+    }
+
+    fn has_large_batch(&self, in_flight: usize) -> bool {
+        self.batch >= LARGE_BATCH.max(in_flight / BATCHES_IN_FLIGHT)
+    }
+}

@@ -1,0 +1,168 @@
+//! Between two connections: what is sent again, and what nobody can know any more.
+
+use super::{Answer, Calls, LaneId, Reconnect, Rerun, State, footprint};
+use crate::{
+    error::{Disconnected, NotSent},
+    proto::frame::MemoryId,
+};
+
+/// Which requests of a connection that has ended the server may have read, beside those that it
+/// answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// None: it closed in good order behind its last answer, or never stood.
+    None,
+    /// Those that begin before this offset in the stream of frames: the others were not sealed.
+    Before(u64),
+    /// All that were taken.
+    All,
+}
+
+impl Calls {
+    /// A connection stands: frames of at most `max_frame` bytes can go. Requests wait until the
+    /// server has said which memory it has.
+    pub(crate) fn connected(&mut self, lane: LaneId, max_frame: u32) {
+        self.disconnected = None;
+        self.lane_mut(lane).max_frame = Some(max_frame);
+    }
+
+    /// The server has said which memory it has of this client: whatever is not answered goes,
+    /// oldest first. Where the memory is another, the server does not know what it ran before; then
+    /// only that goes which no server can have seen, or which may run again.
+    pub(crate) fn recall(&mut self, lane: LaneId, memory: MemoryId, bulk_frame: Option<u32>) {
+        if self.lane(lane).open && self.memory == Some(memory) {
+            return;
+        }
+        let knows = self.memory.is_none_or(|known| known.id == memory.id);
+        self.memory = Some(memory);
+        if lane == LaneId::Main {
+            self.bulk.max_frame = bulk_frame.filter(|_| memory.tcp_port != 0);
+        }
+        if !knows {
+            self.forgotten();
+        }
+        self.lane_mut(lane).open = true;
+        self.queue_all(lane);
+        self.ask_again();
+        let in_flight = self.waiting.len();
+        self.lane_mut(lane).wake(in_flight);
+    }
+
+    /// The server that may have run calls does not know about them any more.
+    fn forgotten(&mut self) {
+        self.acknowledgements.forget();
+        self.held.forget_all(&mut self.window);
+        for slot in self.open_slots() {
+            let waiting = &mut self.waiting[slot];
+            let seen = waiting.seen || waiting.state != State::Queued;
+            let unknown = seen && waiting.rerun == Rerun::Forbidden;
+            waiting.seen = false;
+            if unknown {
+                let number = waiting.number;
+                self.window.settle(number);
+                self.finish(slot, Answer::Lost);
+            }
+        }
+    }
+
+    fn queue_all(&mut self, lane: LaneId) {
+        let mut waiting: Vec<_> = self
+            .open_slots()
+            .into_iter()
+            .filter(|slot| self.waiting[*slot].lane == lane)
+            .map(|slot| (self.waiting[slot].number, slot))
+            .collect();
+        waiting.sort_unstable();
+        let queue = self.lane_mut(lane);
+        queue.queue.clear();
+        queue.queued = 0;
+        for (_, slot) in waiting {
+            if let State::Queued = self.waiting[slot].state {
+                let (number, size) =
+                    (self.waiting[slot].number, footprint(&self.waiting[slot].request));
+                let in_flight = self.waiting.len();
+                self.lane_mut(lane).push(number, size, in_flight);
+            }
+        }
+    }
+
+    /// The server takes no new calls; those under way go on, and further ones wait for the next
+    /// connection.
+    pub(crate) fn drain(&mut self, lane: LaneId) {
+        match self.reconnect {
+            Reconnect::Never => {
+                self.refusing.get_or_insert(NotSent::Draining);
+            }
+            Reconnect::Always => self.lane_mut(lane).open = false,
+        }
+    }
+
+    /// The connection has ended, and with it the server may have read these requests.
+    pub(crate) fn lost(&mut self, lane: LaneId, why: &Disconnected, read: Read) {
+        for slot in self.open_slots() {
+            let waiting = &mut self.waiting[slot];
+            if waiting.lane != lane {
+                continue;
+            }
+            if let State::Out { mark, .. } = waiting.state {
+                waiting.seen |= match read {
+                    Read::None => false,
+                    Read::Before(sealed) => mark < sealed,
+                    Read::All => true,
+                };
+                waiting.state = State::Queued;
+            }
+            waiting.resend = None;
+        }
+        if lane == LaneId::Main {
+            self.disconnected = Some(why.clone());
+        }
+        self.lane_mut(lane).reset();
+        if self.reconnect == Reconnect::Never {
+            self.give_up(why);
+            self.refusing.get_or_insert(NotSent::Disconnected(why.clone()));
+        } else {
+            self.queue_all(lane);
+        }
+    }
+
+    /// No connection is to be had: ends all calls, each with what is true of it.
+    pub(crate) fn give_up(&mut self, why: &Disconnected) {
+        self.held.forget_all(&mut self.window);
+        for slot in self.open_slots() {
+            let waiting = &self.waiting[slot];
+            let answer = if waiting.seen || waiting.state != State::Queued {
+                Answer::Lost
+            } else {
+                Answer::NotSent(NotSent::Disconnected(why.clone()))
+            };
+            let number = waiting.number;
+            self.window.settle(number);
+            self.finish(slot, answer);
+        }
+    }
+
+    /// Whether anything waits for a connection that is not there.
+    pub(crate) fn wants_connection(&self, lane: LaneId) -> bool {
+        self.lane(lane).is_wanted() || (lane == LaneId::Main && self.is_asking())
+    }
+
+    /// Why there is no connection at the moment.
+    pub(crate) fn set_disconnected(&mut self, why: &Disconnected) {
+        self.disconnected = Some(why.clone());
+    }
+
+    /// Where the server listens over TCP beside UDP.
+    pub(crate) fn tcp_port(&self) -> Option<u16> {
+        self.memory.map(|memory| memory.tcp_port).filter(|port| *port != 0)
+    }
+
+    fn open_slots(&self) -> Vec<usize> {
+        let open = self.waiting.iter().filter(|(_, waiting)| waiting.answer.is_none());
+        open.map(|(slot, _)| slot).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "lost_tests.rs"]
+mod tests;

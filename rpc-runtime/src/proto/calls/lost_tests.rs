@@ -1,0 +1,199 @@
+//! What becomes of calls between two connections, and of those that ended without an answer.
+
+use std::{
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use super::super::tests::{
+    answered, begin, begin_as, calls, connect, empty, poll, reply, requests,
+};
+use crate::{
+    config::Limits,
+    error::{Disconnected, Executed, NotSent, Outcome},
+    proto::{
+        calls::{Answer, BeginError, Calls, LaneId, Read, Reconnect, Rerun},
+        frame::{MemoryId, WireOutcome},
+        status,
+    },
+};
+
+const CUT: Disconnected = Disconnected::Truncated;
+
+fn take(calls: &mut Calls, now: Instant) -> u64 {
+    calls.take_frames(LaneId::Main, now, &mut Vec::new())
+}
+
+fn outcome(calls: &mut Calls, number: u64) -> Poll<Outcome> {
+    calls.poll_outcome(number, &mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn what_is_not_answered_is_sent_again_under_the_same_number_in_order() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let tickets: Vec<_> = (0..3).map(|_| begin(&mut calls, now, 100).unwrap()).collect();
+    let sealed = take(&mut calls, now);
+    calls.complete(&reply(1), empty()).unwrap();
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
+    assert_eq!(requests(&mut calls, now), [], "nothing goes before the server is known");
+    connect(&mut calls, 1);
+    assert_eq!(requests(&mut calls, now), [(0, 0, 1), (2, 0, 1)]);
+    calls.complete(&reply(0), empty()).unwrap();
+    assert_eq!(poll(&mut calls, &tickets[0]), answered());
+}
+
+#[test]
+fn a_server_that_forgot_leaves_calls_that_were_sent_unknown_and_gets_the_others() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let sent = begin(&mut calls, now, 100).unwrap();
+    let readonly = begin_as(&mut calls, Rerun::Allowed, now, 100).unwrap();
+    let sealed = take(&mut calls, now);
+    let unsealed = begin(&mut calls, now, 100).unwrap();
+    take(&mut calls, now);
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
+    let unsent = begin(&mut calls, now, 100).unwrap();
+    connect(&mut calls, 2);
+    assert_eq!(poll(&mut calls, &sent), Poll::Ready(Answer::Lost));
+    assert_eq!(requests(&mut calls, now), [(1, 1, 1), (2, 1, 1), (3, 1, 0)]);
+    for ticket in [&readonly, &unsealed, &unsent] {
+        assert_eq!(poll(&mut calls, ticket), Poll::Pending);
+    }
+}
+
+#[test]
+fn what_a_server_that_closed_in_good_order_did_not_answer_is_sent_to_the_next_one() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let ticket = begin(&mut calls, now, 100).unwrap();
+    take(&mut calls, now);
+    calls.lost(LaneId::Main, &Disconnected::Closed, Read::None);
+    connect(&mut calls, 2);
+    assert_eq!(requests(&mut calls, now), [(0, 0, 1)]);
+    assert_eq!(poll(&mut calls, &ticket), Poll::Pending);
+}
+
+#[test]
+fn what_an_earlier_connection_may_have_run_stays_so_though_the_last_one_closed_in_good_order() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let ticket = begin(&mut calls, now, 100).unwrap();
+    let sealed = take(&mut calls, now);
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
+    connect(&mut calls, 1);
+    take(&mut calls, now);
+    calls.lost(LaneId::Main, &Disconnected::Closed, Read::None);
+    connect(&mut calls, 2);
+    assert_eq!(poll(&mut calls, &ticket), Poll::Ready(Answer::Lost));
+}
+
+#[test]
+fn a_channel_that_does_not_reconnect_ends_its_calls_with_what_is_true() {
+    let now = Instant::now();
+    let limits = Limits::default();
+    let mut calls = Calls::new(&limits, 8, Reconnect::Never);
+    connect(&mut calls, 1);
+    let sent = begin(&mut calls, now, 100).unwrap();
+    let sealed = take(&mut calls, now);
+    let unsent = begin(&mut calls, now, 100).unwrap();
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
+    assert_eq!(poll(&mut calls, &sent), Poll::Ready(Answer::Lost));
+    let why = NotSent::Disconnected(CUT);
+    assert_eq!(poll(&mut calls, &unsent), Poll::Ready(Answer::NotSent(why.clone())));
+    assert_eq!(begin(&mut calls, now, 100).unwrap_err(), BeginError::NotSent(why));
+}
+
+#[test]
+fn a_call_that_never_found_a_connection_says_why_and_that_it_did_not_run() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    calls.lost(LaneId::Main, &CUT, Read::None);
+    let ticket = begin(&mut calls, now, 10).unwrap();
+    calls.expire(now + Duration::from_millis(10));
+    let why = NotSent::Disconnected(CUT);
+    assert_eq!(poll(&mut calls, &ticket), Poll::Ready(Answer::NotSent(why)));
+}
+
+#[test]
+fn a_call_past_its_deadline_can_be_asked_about_and_keeps_the_floor_until_it_is_known() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let late = begin(&mut calls, now, 10).unwrap();
+    take(&mut calls, now);
+    calls.expire(now + Duration::from_millis(10));
+    let unknown = Answer::DeadlineExceeded(Executed::Unknown);
+    assert_eq!(poll(&mut calls, &late), Poll::Ready(unknown));
+    begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [(1, 0, 0)]);
+    assert_eq!(outcome(&mut calls, 0), Poll::Pending);
+    calls.tell_outcome(0, WireOutcome::AtWork);
+    assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Running));
+    calls.tell_outcome(0, WireOutcome::Fenced);
+    assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::DidNotRun));
+    begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [(2, 1, 0)]);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_still_tells_what_became_of_the_call() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    begin(&mut calls, now, 10).unwrap();
+    take(&mut calls, now);
+    calls.expire(now + Duration::from_millis(10));
+    let mut late = reply(0);
+    late.status = status::OVERLOADED;
+    calls.complete(&late, empty()).unwrap();
+    assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::DidNotRun));
+}
+
+#[test]
+fn nobody_knows_what_a_server_that_forgot_has_run() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    begin(&mut calls, now, 10).unwrap();
+    let sealed = take(&mut calls, now);
+    calls.expire(now + Duration::from_millis(10));
+    assert_eq!(outcome(&mut calls, 0), Poll::Pending);
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
+    connect(&mut calls, 2);
+    assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Unknown));
+}
+
+#[test]
+fn no_more_is_held_than_a_server_would_remember() {
+    let now = Instant::now();
+    let limits = Limits { lease: Duration::from_secs(5), ..Limits::default() };
+    let mut calls = calls(&limits);
+    begin(&mut calls, now, 10).unwrap();
+    take(&mut calls, now);
+    let late = now + Duration::from_millis(10);
+    calls.expire(late);
+    assert_eq!(calls.next_deadline(), Some(late + limits.lease));
+    calls.expire(late + limits.lease);
+    assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Unknown));
+    begin(&mut calls, late + limits.lease, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [(1, 1, 0)]);
+}
+
+#[test]
+fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    calls.lost(LaneId::Main, &CUT, Read::None);
+    calls.connected(LaneId::Main, 1 << 16);
+    calls.recall(LaneId::Main, MemoryId { id: [1; 8], tcp_port: 7400 }, Some(1 << 20));
+    let ticket = begin(&mut calls, now, 100).unwrap();
+    take(&mut calls, now);
+    let mut too_large = reply(0);
+    too_large.status = status::TOO_LARGE_HERE;
+    calls.complete(&too_large, empty()).unwrap();
+    assert!(calls.wants_connection(LaneId::Bulk));
+    calls.recall(LaneId::Bulk, MemoryId { id: [1; 8], tcp_port: 7400 }, None);
+    let mut frames = Vec::new();
+    calls.take_frames(LaneId::Bulk, now, &mut frames);
+    assert_eq!(frames[4..8], [1, 0, 0, 1], "request, call 0, floor 0, attempt 1");
+    calls.complete(&reply(0), empty()).unwrap();
+    assert_eq!(poll(&mut calls, &ticket), answered());
+}
