@@ -9,6 +9,8 @@
 //! epochs of a connection. What does not open changes nothing and is dropped: an attacker off the
 //! path must not be able to end a connection.
 
+mod content;
+mod error;
 mod key;
 mod receiving;
 mod sending;
@@ -16,16 +18,18 @@ pub mod window;
 
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use crate::aead::TAG;
 use crate::handshake::ConnectionId;
 use crate::record::{Alert, RecordLimits, Role};
 use crate::schedule::TrafficSecrets;
+use content::split_inner;
 use key::flags;
 use receiving::{Receiving, Which};
 use sending::Sending;
 use window::{ReplayWindow, WindowError};
+
+pub use content::{OpenedPacket, PacketType};
+pub use error::PacketError;
 
 /// Bytes in front of the encrypted part: flags, destination id and number.
 pub const HEADER: usize = 17;
@@ -297,157 +301,8 @@ pub(crate) struct PacketsConfig {
     pub(crate) replay_slots: u32,
 }
 
-/// What a packet held.
-#[derive(Debug, PartialEq, Eq)]
-pub struct OpenedPacket<'a> {
-    /// Its number.
-    pub number: u64,
-    /// Whether no packet with a higher number has opened before: only such a one may tell a new
-    /// address.
-    pub is_highest: bool,
-    /// What its content is.
-    pub kind: PacketType,
-    /// Decrypted in the caller's buffer. Of a close and a ping it is empty, an alert's has one byte,
-    /// a challenge's and a response's 8; of the others it is still to be judged.
-    pub content: &'a mut [u8],
-}
-
-/// The types of packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum PacketType {
-    /// Whole frames.
-    Data = 1,
-    /// The last packet of its sender; it ends both directions.
-    Close = 3,
-    /// One byte, an [`Alert`]'s code; it ends both directions.
-    Alert = 4,
-    /// Says that its sender lives; never answered.
-    Ping = 5,
-    /// A piece of a frame that fits no packet.
-    Fragment = 6,
-    /// 8 random bytes, to an address that is new.
-    PathChallenge = 7,
-    /// The same 8 bytes, from there.
-    PathResponse = 8,
-    /// Which fragments of a message have arrived.
-    FragmentAck = 9,
-}
-
-impl PacketType {
-    fn from_wire(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::Data),
-            3 => Some(Self::Close),
-            4 => Some(Self::Alert),
-            5 => Some(Self::Ping),
-            6 => Some(Self::Fragment),
-            7 => Some(Self::PathChallenge),
-            8 => Some(Self::PathResponse),
-            9 => Some(Self::FragmentAck),
-            _ => None,
-        }
-    }
-
-    fn fits(self, content: &[u8]) -> bool {
-        match self {
-            Self::Data | Self::Fragment | Self::FragmentAck => true,
-            Self::Close | Self::Ping => content.is_empty(),
-            Self::Alert => content.len() == 1,
-            Self::PathChallenge | Self::PathResponse => content.len() == 8,
-        }
-    }
-}
-
-/// Why a packet cannot be sealed or opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum PacketError {
-    /// Too short, with flags that no packet has, or with a number that none may have. Drop it.
-    #[error("the datagram is no packet")]
-    Malformed,
-    /// It carries another connection's id. Drop it.
-    #[error("the packet belongs to another connection")]
-    NotOurs,
-    /// A packet of this number has opened before. Drop it.
-    #[error("the packet was received before")]
-    Replayed,
-    /// It may have opened before: its number lies behind the window. Drop it.
-    #[error("the packet is too old")]
-    TooOld,
-    /// It does not open under the key that its epoch names, or that key may not open its number, or
-    /// there is no such key. Drop it.
-    #[error("the packet does not open: altered, forged, or of a key long gone")]
-    NotAuthentic,
-    /// The peer sealed a type that version 1 does not have.
-    #[error("the peer broke the protocol: unknown packet type {0}")]
-    UnknownType(u8),
-    /// The peer sealed padding only.
-    #[error("the peer broke the protocol: a packet without a type")]
-    NoType,
-    /// The peer sealed content that does not fit its type.
-    #[error("the peer broke the protocol: a packet's content does not fit its type")]
-    Content,
-    /// All numbers of this connection are used.
-    #[error("the connection's packet numbers are used up: connect again")]
-    Exhausted,
-    /// So many packets failed to open that the key can no longer be relied on.
-    #[error("too many forged packets: connect again")]
-    TooManyFailures,
-    /// Content and padding do not fit [`MAX_PACKET`]; nothing was done.
-    #[error("the content does not fit a datagram")]
-    ContentTooLong,
-    /// The peer was turned away: nothing but that alert is sealed, and nothing opened.
-    #[error("the peer was turned away: there is nothing but the alert to send")]
-    Refused,
-    /// The peer was not turned away; nothing was done.
-    #[error("the peer was not turned away")]
-    NotRefused,
-}
-
-impl PacketError {
-    /// Whether the connection ends by it. If not, the packet is dropped, or was not sealed, and
-    /// nothing has changed.
-    pub fn ends_connection(&self) -> bool {
-        match self {
-            Self::UnknownType(_)
-            | Self::NoType
-            | Self::Content
-            | Self::Exhausted
-            | Self::TooManyFailures => true,
-            Self::Malformed
-            | Self::NotOurs
-            | Self::Replayed
-            | Self::TooOld
-            | Self::NotAuthentic
-            | Self::ContentTooLong
-            | Self::Refused
-            | Self::NotRefused => false,
-        }
-    }
-
-    /// The alert to end the connection with; `None` if it goes on, or ends without a word.
-    pub fn alert(&self) -> Option<Alert> {
-        match self {
-            Self::UnknownType(_) | Self::NoType | Self::Content => Some(Alert::ProtocolError),
-            _ => None,
-        }
-    }
-}
-
 /// Until the round trip is measured (RFC 6298, 2.1).
 const INITIAL_PTO: Duration = Duration::from_secs(1);
 
 /// How many probe timeouts the previous read key lives.
 const OLD_KEY_PTOS: u32 = 3;
-
-/// Takes type and padding off; the bytes are the peer's own.
-fn split_inner(inner: &mut [u8]) -> Result<(PacketType, &mut [u8]), PacketError> {
-    let at = inner.iter().rposition(|byte| *byte != 0).ok_or(PacketError::NoType)?;
-    let (content, kind) = match inner.split_at_mut_checked(at) {
-        Some((content, [kind, ..])) => (content, *kind),
-        _ => return Err(PacketError::NoType),
-    };
-    let kind = PacketType::from_wire(kind).ok_or(PacketError::UnknownType(kind))?;
-    if kind.fits(content) { Ok((kind, content)) } else { Err(PacketError::Content) }
-}

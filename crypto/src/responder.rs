@@ -3,21 +3,24 @@
 //! Up to [`AwaitingFin::read_fin`] and [`AwaitingFin::handle_fin`] every failure is silent: the caller closes or drops, and answers
 //! nothing. Then the caller looks the peer up, and only then are its parameters read.
 
+mod admission;
+
 use std::time::Instant;
 
 use rand_core::CryptoRng;
-use thiserror::Error;
 
 use crate::handshake::message::{self, Body, FIN_CLEAR, Init, RESP_CLEAR};
 use crate::handshake::share::Ephemeral;
 use crate::handshake::{ConnectionId, HandshakeError, Psk, Transport};
 use crate::identity::{self, Identity, PublicKey};
 use crate::packet::{Packets, PacketsConfig};
-use crate::params::{self, Params, ParamsError, Sender};
-use crate::record::{Alert, RecordLimits, Records, Role};
+use crate::params::{self, Params, Sender};
+use crate::record::{RecordLimits, Records, Role};
 use crate::schedule::{self, HandshakeSecret, TrafficSecrets, Transcript};
 use crate::secret::{Secret, equal};
-use crate::session::{DatagramSession, Exporter, Session};
+use crate::session::Exporter;
+
+pub use admission::{Authenticated, AuthenticatedDatagram, DatagramRefusal, Refusal};
 
 /// Who answers, and what it accepts; shared by all connections.
 #[derive(Debug, Clone)]
@@ -223,123 +226,6 @@ struct Proven {
     params: Vec<u8>,
     channel_id: [u8; 32],
     traffic: TrafficSecrets,
-}
-
-/// A peer that has proven its key; whether that key may come in is for the caller to say.
-#[derive(Debug)]
-#[must_use = "admit the peer or refuse it"]
-pub struct Authenticated<C = Records> {
-    peer: PublicKey,
-    local: PublicKey,
-    params: Vec<u8>,
-    channel_id: [u8; 32],
-    channel: C,
-    exporter: Exporter,
-}
-
-/// The same on datagrams.
-pub type AuthenticatedDatagram = Authenticated<Packets>;
-
-impl<C> Authenticated<C> {
-    /// Whose key signed at the other end, to be looked up.
-    pub fn peer(&self) -> PublicKey {
-        self.peer
-    }
-
-    /// Which of our keys the peer dialled.
-    pub fn local(&self) -> PublicKey {
-        self.local
-    }
-
-    /// TH7: the same 32 bytes at both ends and in no other connection. Not secret.
-    pub fn channel_id(&self) -> [u8; 32] {
-        self.channel_id
-    }
-}
-
-impl Authenticated<Records> {
-    /// Lets a known peer in. Send a record at once, a ping if nothing else: the peer waits for it.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal`] if its parameters are malformed or out of range: send what it holds and close.
-    pub fn admit(self) -> Result<Session, Refusal> {
-        match params::parse(&self.params, Sender::Initiator) {
-            Ok(peer_params) => Ok(Session {
-                records: self.channel,
-                peer: self.peer,
-                peer_params,
-                channel_id: self.channel_id,
-                exporter: self.exporter,
-            }),
-            Err(error) => {
-                Err(Refusal { error, records: Box::new(self.refuse(Alert::ProtocolError)) })
-            }
-        }
-    }
-
-    /// Turns an unknown, revoked or expired peer away. The records can do one thing:
-    /// [`Records::poll_transmit`] writes the alert, as record 0.
-    pub fn refuse(self, alert: Alert) -> Records {
-        let mut records = self.channel;
-        records.end_with(alert);
-        records
-    }
-}
-
-impl Authenticated<Packets> {
-    /// Lets a known peer in. Send a packet at once, a ping if nothing else: the peer waits for it.
-    ///
-    /// # Errors
-    ///
-    /// [`DatagramRefusal`] if its parameters are malformed or out of range.
-    pub fn admit(self) -> Result<DatagramSession, DatagramRefusal> {
-        match params::parse(&self.params, Sender::Initiator) {
-            Ok(peer_params) => Ok(DatagramSession {
-                packets: self.channel,
-                peer: self.peer,
-                peer_params,
-                channel_id: self.channel_id,
-                exporter: self.exporter,
-            }),
-            Err(error) => {
-                let packets = Box::new(self.refuse(Alert::ProtocolError));
-                Err(DatagramRefusal { error, packets })
-            }
-        }
-    }
-
-    /// Turns an unknown, revoked or expired peer away. The packets can do one thing:
-    /// [`Packets::seal_refusal`] writes the alert, as packet 0, and again for a FIN that is repeated.
-    pub fn refuse(self, alert: Alert) -> Packets {
-        let mut packets = self.channel;
-        packets.end_with(alert);
-        packets
-    }
-}
-
-/// A peer was known, but its parameters are not acceptable.
-#[derive(Debug, Error)]
-#[error("the peer's parameters are refused")]
-#[non_exhaustive]
-pub struct Refusal {
-    /// What is wrong with them.
-    #[source]
-    pub error: ParamsError,
-    /// [`Records::poll_transmit`] writes the alert for the peer; nothing else can be sent or read.
-    pub records: Box<Records>,
-}
-
-/// The same on datagrams.
-#[derive(Debug, Error)]
-#[error("the peer's parameters are refused")]
-#[non_exhaustive]
-pub struct DatagramRefusal {
-    /// What is wrong with them.
-    #[source]
-    pub error: ParamsError,
-    /// [`Packets::seal_refusal`] writes the alert for the peer; nothing else can be sent or read.
-    pub packets: Box<Packets>,
 }
 
 /// The identity whose key the sender of INIT knows.

@@ -21,10 +21,18 @@ use crate::{
     id::CallNumber,
     marshal::{self, MarshalError},
     object::{Names, Objects},
-    proto::frame,
+    proto::{
+        claim::{Claim, Refused},
+        duplicate_requests::{Answered, Standing, Via, Watch},
+        frame,
+        memories::{Attached, ClientMemory},
+    },
     reply::{self, Refusal, ReplyHeader},
     service::{Delivery, MethodDescription},
 };
+
+/// What a client is told first of how long a call will take.
+const FIRST_ESTIMATE: Duration = Duration::from_millis(20);
 
 /// A request that has arrived and not been judged: its arguments are out of reach until it is.
 pub struct Request<'a> {
@@ -33,14 +41,34 @@ pub struct Request<'a> {
     /// The frame's own allocation, if it has one.
     pub(crate) message: Option<&'a Bytes>,
     pub(crate) method: &'static MethodDescription,
+    pub(crate) part: Part,
+    pub(crate) memory: &'a Attached,
     pub(crate) session: &'a Arc<SessionInfo>,
     pub(crate) caller: &'a Caller,
     pub(crate) monitor: &'a Monitor,
     pub(crate) names: &'a mut Names,
     pub(crate) max_deadline: Duration,
+    pub(crate) news: News,
     pub(crate) now: Instant,
     /// The connection's outgoing frames.
     pub(crate) out: &'a mut Vec<u8>,
+}
+
+/// What a request that is allowed calls for.
+pub(crate) enum Part {
+    /// Nobody else runs the call: the handler.
+    Run(Claim),
+    /// It was seen before: what has become of it.
+    Repeat,
+}
+
+/// When a client is told that its call is at work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// When it asks again.
+    WhenAsked,
+    /// As soon as that is clear, so that it need not ask.
+    AtOnce,
 }
 
 /// A request that the monitor has judged.
@@ -59,12 +87,25 @@ pub(crate) enum Work {
     Pending(Pending),
 }
 
-/// A handler that was not ready at once.
+/// An answer that was not ready at once.
 pub(crate) struct Pending {
     pub(crate) header: ReplyHeader,
     pub(crate) deadline: Instant,
-    /// Gives the reply's whole frame.
+    pub(crate) awaits: Awaits,
+    pub(crate) memory: Arc<ClientMemory>,
+    /// Gives the reply's whole frame, or nothing if the reply has gone elsewhere.
     pub(crate) frame: Pin<Box<dyn Future<Output = Vec<u8>> + Send>>,
+}
+
+/// What an answer that was not ready at once depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaits {
+    /// A handler whose answer is kept: it outlives the connection.
+    Handler,
+    /// A handler that may run again.
+    Readonly,
+    /// A handler that another connection brought.
+    Another,
 }
 
 impl<'a> Request<'a> {
@@ -90,8 +131,21 @@ impl<'a> Request<'a> {
 
     /// Answers that there is no such method.
     pub fn unimplemented(self) -> Handled {
-        reply::write(self.header, &Refusal::Unimplemented, self.out);
-        Handled(Work::Answered)
+        Handled(self.refuse(&Refusal::Unimplemented))
+    }
+
+    fn refuse(self, refusal: &Refusal) -> Work {
+        let refused = match self.part {
+            Part::Run(claim) => claim.refuse(refusal.into()),
+            // What ran is not told to whom it is not allowed any more, and never that it did not.
+            Part::Repeat => Refused::Stale,
+        };
+        let answer = match refused {
+            Refused::DidNotRun => refusal.into(),
+            Refused::Stale => reply::IS_STALE,
+        };
+        reply::write_short(self.header, answer, self.out);
+        Work::Answered
     }
 
     fn decode<A: DeserializeOwned>(&self) -> Result<A, MarshalError> {
@@ -143,19 +197,29 @@ impl<A> Authorized<'_, A> {
         T: Serialize + 'static,
         E: Serialize + 'static,
     {
-        match self.judged {
-            Ok((grant, arguments)) => Handled(self.request.run(grant, arguments, handler)),
-            Err(refusal) => {
-                reply::write(self.request.header, &refusal, self.request.out);
-                Handled(Work::Answered)
-            }
-        }
+        Handled(match self.judged {
+            Ok((grant, arguments)) => self.request.run_or_repeat(grant, arguments, handler),
+            Err(refusal) => self.request.refuse(&refusal),
+        })
     }
 }
 
 impl Request<'_> {
-    /// The only way to user code; the grant is the price.
-    fn run<A, F, Fut, T, E>(self, _grant: Grant, arguments: A, handler: F) -> Work
+    fn run_or_repeat<A, F, Fut, T, E>(mut self, grant: Grant, arguments: A, handler: F) -> Work
+    where
+        F: FnOnce(Context, A) -> Fut,
+        Fut: Future<Output = Result<T, CallError<E>>> + Send + 'static,
+        T: Serialize + 'static,
+        E: Serialize + 'static,
+    {
+        match std::mem::replace(&mut self.part, Part::Repeat) {
+            Part::Run(claim) => self.run(grant, claim, arguments, handler),
+            Part::Repeat => self.repeat(),
+        }
+    }
+
+    /// The only way to user code; the grant is the price, and there is one claim for each call.
+    fn run<A, F, Fut, T, E>(self, _grant: Grant, claim: Claim, arguments: A, handler: F) -> Work
     where
         F: FnOnce(Context, A) -> Fut,
         Fut: Future<Output = Result<T, CallError<E>>> + Send + 'static,
@@ -178,15 +242,35 @@ impl Request<'_> {
                 (running, polled)
             }))
         };
-        match begun {
-            Ok((_, Poll::Ready(result))) => reply::write_result(header, &result, self.out),
+        let result = match begun {
+            Ok((_, Poll::Ready(result))) => result,
             Ok((running, Poll::Pending)) => {
-                let frame = Box::pin(frame_of(header, running).instrument(span));
-                return Work::Pending(Pending { header, deadline, frame });
+                if self.news == News::AtOnce {
+                    frame::put_working(header.call, header.attempt, FIRST_ESTIMATE, self.out);
+                }
+                let readonly = claim.is_readonly();
+                let awaits = if readonly { Awaits::Readonly } else { Awaits::Handler };
+                let memory = Arc::clone(claim.memory());
+                let frame = Box::pin(frame_of(header, claim, running).instrument(span));
+                return Work::Pending(Pending { header, deadline, awaits, memory, frame });
             }
-            Err(_) => reply::write(header, &Refusal::Internal, self.out),
-        }
+            Err(_) => Err(CallError::Internal),
+        };
+        reply::write_result(header, &result, self.out, |answer| claim.finish(answer));
         Work::Answered
+    }
+
+    /// Answers a call that was seen before, now that the policy has been asked again.
+    fn repeat(self) -> Work {
+        let (header, via) = (self.header, self.memory.via());
+        let answered = write_standing(header, self.memory.memory(), via, self.now, self.out);
+        if answered == Answered::Here {
+            return Work::Answered;
+        }
+        let (deadline, memory) = (self.deadline(), Arc::clone(self.memory.memory()));
+        let watching = watch(header, Arc::clone(&memory), via, self.now);
+        let awaits = Awaits::Another;
+        Work::Pending(Pending { header, deadline, awaits, memory, frame: Box::pin(watching) })
     }
 
     /// The caller's deadline, within the method's and the server's bounds.
@@ -213,7 +297,11 @@ impl Request<'_> {
 }
 
 /// The reply's frame, once the handler is done; a panic is an internal failure of this call alone.
-async fn frame_of<Fut, T, E>(header: ReplyHeader, mut running: Pin<Box<Fut>>) -> Vec<u8>
+async fn frame_of<Fut, T, E>(
+    header: ReplyHeader,
+    claim: Claim,
+    mut running: Pin<Box<Fut>>,
+) -> Vec<u8>
 where
     Fut: Future<Output = Result<T, CallError<E>>>,
     T: Serialize,
@@ -223,9 +311,46 @@ where
         let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx)));
         polled.unwrap_or(Poll::Ready(Err(CallError::Internal)))
     });
+    let result = result.await;
     let mut frame = Vec::new();
-    reply::write_result(header, &result.await, &mut frame);
+    reply::write_result(header, &result, &mut frame, |answer| claim.finish(answer));
     frame
+}
+
+/// The reply's frame, once the handler that another connection brought is done; nothing if the
+/// client has asked over a third one since.
+async fn watch(header: ReplyHeader, memory: Arc<ClientMemory>, via: Via, now: Instant) -> Vec<u8> {
+    let watched =
+        std::future::poll_fn(|cx| match memory.lock().watch(header.call, via, cx.waker()) {
+            Watch::Waiting => Poll::Pending,
+            over => Poll::Ready(over),
+        });
+    let mut frame = Vec::new();
+    if watched.await == Watch::Over {
+        write_standing(header, &memory, via, now, &mut frame);
+    }
+    frame
+}
+
+/// Writes what has become of a call, and says where its answer comes if that is not there yet.
+fn write_standing(
+    header: ReplyHeader,
+    memory: &ClientMemory,
+    via: Via,
+    now: Instant,
+    out: &mut Vec<u8>,
+) -> Answered {
+    match memory.lock().look_at(header.call, via, now) {
+        Standing::Kept(answer) => reply::write_kept(header, answer, out),
+        Standing::Short(answer) => reply::write_short(header, answer, out),
+        Standing::Lost => reply::write_short(header, reply::LOST, out),
+        Standing::Stale => reply::write_short(header, reply::IS_STALE, out),
+        Standing::AtWork { estimate, answered } => {
+            frame::put_working(header.call, header.attempt, estimate, out);
+            return answered;
+        }
+    }
+    Answered::Here
 }
 
 impl Handled {

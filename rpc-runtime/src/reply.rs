@@ -11,6 +11,7 @@ use crate::{
     marshal,
     proto::{
         calls::{Answer, Body},
+        duplicate_requests::ShortAnswer,
         frame::FrameWriter,
         status::{
             ANSWER_LOST, APP, DEADLINE_EXCEEDED, DENIED, INTERNAL, MALFORMED, OK, OVERLOADED,
@@ -28,34 +29,76 @@ pub(crate) struct ReplyHeader {
     pub(crate) attempt: u64,
     /// The longest frame that the client accepts.
     pub(crate) max_frame: u32,
+    /// The longest that this transport carries; a longer answer is asked for over TCP.
+    pub(crate) max_here: u32,
 }
 
-/// Writes a handler's result. One that cannot be sent (too long, or its `Serialize` refuses) goes
-/// as an internal failure: the call ran.
+/// Writes a handler's result, and hands the answer to `keep` as a memory has it: `status ‖ body`.
+/// One that cannot be sent (too long, or its `Serialize` refuses) goes as an internal failure: the
+/// call ran.
 pub(crate) fn write_result<T: Serialize, E: Serialize>(
     header: ReplyHeader,
     result: &Result<T, CallError<E>>,
     out: &mut Vec<u8>,
+    keep: impl FnOnce(&[u8]),
 ) {
+    let start = out.len();
     let written = match result {
         Ok(value) => write_value(header, OK, value, out),
         Err(CallError::App(error)) => write_value(header, APP, error, out),
-        Err(_) => false,
+        Err(_) => None,
     };
-    if !written {
-        write(header, &Refusal::Internal, out);
+    let Some(answer) = written else {
+        keep(&[INTERNAL]);
+        return write(header, &Refusal::Internal, out);
+    };
+    keep(&out[answer..]);
+    if out.len() - start - LENGTH > header.max_here as usize {
+        out.truncate(start);
+        write_short(header, TOO_LARGE, out);
     }
 }
 
+/// Where the answer begins in `out`, unless it cannot be sent.
 fn write_value<T: Serialize>(
     header: ReplyHeader,
     status: u8,
     value: &T,
     out: &mut Vec<u8>,
-) -> bool {
+) -> Option<usize> {
     let mut frame = FrameWriter::reply(out, header.call, header.attempt, status);
-    marshal::encode(value, frame.body()).is_ok() && frame.finish(header.max_frame).is_ok()
+    let answer = frame.body().len() - 1;
+    marshal::encode(value, frame.body()).ok()?;
+    frame.finish(header.max_frame).ok()?;
+    Some(answer)
 }
+
+/// Writes an answer that was kept, `status ‖ body`.
+pub(crate) fn write_kept(header: ReplyHeader, answer: &[u8], out: &mut Vec<u8>) {
+    let Some((&status, body)) = answer.split_first() else {
+        return write_short(header, LOST, out);
+    };
+    let mut frame = FrameWriter::reply(out, header.call, header.attempt, status);
+    frame.body().extend_from_slice(body);
+    let size = frame.size();
+    if size > header.max_frame as usize {
+        drop(frame);
+        write_short(header, LOST, out);
+    } else if frame.finish(header.max_here).is_err() {
+        write_short(header, TOO_LARGE, out);
+    }
+}
+
+/// It never runs again, and what it did before is not told.
+pub(crate) const IS_STALE: ShortAnswer = ShortAnswer { status: STALE, detail: None };
+
+/// It ran; the answer could not be kept.
+pub(crate) const LOST: ShortAnswer = ShortAnswer { status: ANSWER_LOST, detail: None };
+
+const TOO_LARGE: ShortAnswer = ShortAnswer { status: TOO_LARGE_HERE, detail: None };
+
+/// A frame's length field.
+const LENGTH: usize = 4;
 
 /// A final answer that holds no result.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,25 +112,38 @@ pub(crate) enum Refusal {
     Unavailable(Unavailable),
 }
 
+impl From<&Refusal> for ShortAnswer {
+    fn from(refusal: &Refusal) -> Self {
+        let (status, detail) = match refusal {
+            Refusal::Denied(audit) => (DENIED, Some(audit.0)),
+            Refusal::Overloaded { retry_after } => {
+                (OVERLOADED, Some(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX)))
+            }
+            Refusal::DeadlineExceeded(executed) => {
+                (DEADLINE_EXCEEDED, Some(executed_code(*executed)))
+            }
+            Refusal::Unimplemented => (UNIMPLEMENTED, None),
+            Refusal::Malformed => (MALFORMED, None),
+            Refusal::Internal => (INTERNAL, None),
+            Refusal::Unavailable(Unavailable::Audit) => (UNAVAILABLE, Some(1)),
+            Refusal::Unavailable(Unavailable::Draining) => (UNAVAILABLE, Some(2)),
+        };
+        Self { status, detail }
+    }
+}
+
 /// Writes an answer that holds no result.
 pub(crate) fn write(header: ReplyHeader, refusal: &Refusal, out: &mut Vec<u8>) {
-    let (status, detail) = match refusal {
-        Refusal::Denied(audit) => (DENIED, Some(audit.0)),
-        Refusal::Overloaded { retry_after } => {
-            (OVERLOADED, Some(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX)))
-        }
-        Refusal::DeadlineExceeded(executed) => (DEADLINE_EXCEEDED, Some(executed_code(*executed))),
-        Refusal::Unimplemented => (UNIMPLEMENTED, None),
-        Refusal::Malformed => (MALFORMED, None),
-        Refusal::Internal => (INTERNAL, None),
-        Refusal::Unavailable(Unavailable::Audit) => (UNAVAILABLE, Some(1)),
-        Refusal::Unavailable(Unavailable::Draining) => (UNAVAILABLE, Some(2)),
-    };
-    let mut frame = FrameWriter::reply(out, header.call, header.attempt, status);
-    if let Some(detail) = detail {
+    write_short(header, refusal.into(), out);
+}
+
+/// Writes an answer of a status and perhaps a number.
+pub(crate) fn write_short(header: ReplyHeader, answer: ShortAnswer, out: &mut Vec<u8>) {
+    let mut frame = FrameWriter::reply(out, header.call, header.attempt, answer.status);
+    if let Some(detail) = answer.detail {
         varint::put(detail, frame.body());
     }
-    // At most some thirty bytes, and a client accepts 1,024 at the least.
+    // At most some forty bytes, and a client accepts 1,024 at the least.
     let _ = frame.finish(header.max_frame);
 }
 

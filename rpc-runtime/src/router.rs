@@ -1,4 +1,5 @@
-//! From a method id to the service that has it; what no service has is refused and recorded.
+//! What a client's frame does at a server, whatever carried it: from a method id to the service
+//! that has it, past what was asked before; what no service has is refused and recorded.
 
 use std::{
     sync::Arc,
@@ -11,17 +12,25 @@ use bytes::Bytes;
 use crate::{
     config::Limits,
     context::SessionInfo,
-    dispatch::{Request, Work},
-    error::{Executed, Unavailable},
+    dispatch::{News, Part, Pending, Request, Work},
+    error::{Executed, ProtocolError, Unavailable},
     id::MethodId,
     object::Names,
-    proto::frame,
+    proto::{
+        claim::{Claim, Refused, Turn},
+        duplicate_requests::{Digest, Keep},
+        frame::{self, Frame, MemoryId},
+        joiner::Joined,
+        memories::Attached,
+    },
     reply::{self, Refusal, ReplyHeader},
-    service::Service,
+    service::{Delivery, MethodDescription, Service},
 };
 
 /// When a caller that found the server full may try again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+const OVERLOADED: Refusal = Refusal::Overloaded { retry_after: RETRY_AFTER };
 
 /// Finds the method that a request names.
 pub(crate) struct Router {
@@ -35,14 +44,43 @@ pub(crate) struct Router {
 /// A service's position, and a method's within it.
 type Place = (usize, usize);
 
+/// A method that a service here has.
+struct Found<'a> {
+    service: &'a dyn Service,
+    /// Its position in the service's description.
+    method: usize,
+    described: &'static MethodDescription,
+    /// Its position among the methods of all services.
+    index: usize,
+}
+
 /// What a connection brings to each of its requests.
 pub(crate) struct Connection<'a> {
     pub(crate) session: &'a Arc<SessionInfo>,
     pub(crate) caller: &'a Caller,
     pub(crate) names: &'a mut Names,
-    pub(crate) peer_max_frame: u32,
+    pub(crate) memory: &'a Attached,
+    /// What the client is told of this server beside the memory's id.
+    pub(crate) tcp_port: u16,
+    /// The longest frame that the client accepts, and the longest that this transport carries.
+    pub(crate) max_frame: u32,
+    pub(crate) max_here: u32,
+    /// How many calls may wait for an answer, and how many do.
+    pub(crate) max_in_flight: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) news: News,
     pub(crate) draining: bool,
     pub(crate) now: Instant,
+}
+
+/// What a frame leaves to whoever drives the connection.
+#[must_use]
+pub(crate) enum Received {
+    Done,
+    /// A handler to drive on.
+    Pending(Pending),
+    /// The client no longer waits for this call.
+    Cancelled(u64),
 }
 
 /// Two methods have the same id on the wire.
@@ -77,54 +115,166 @@ impl Router {
         Ok(Self { services, methods, monitor, limits })
     }
 
-    /// Answers a request, or begins to.
-    pub(crate) fn handle(
+    /// Does what one whole frame of a client's asks for; answers are appended to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError`]: the client broke the protocol, and nothing of the frame was done.
+    pub(crate) fn receive(
+        &self,
+        frame: &Joined<'_>,
+        connection: &mut Connection<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Received, ProtocolError> {
+        let (bytes, message) = match frame {
+            Joined::Lent(bytes) => (*bytes, None),
+            Joined::Owned(message) => (&message[..], Some(message)),
+        };
+        match Frame::parse(bytes, self.limits.max_metadata)? {
+            Frame::Request(request) => {
+                return Ok(match self.handle(request, message, connection, out)? {
+                    Work::Answered => Received::Done,
+                    Work::Pending(pending) => Received::Pending(pending),
+                });
+            }
+            Frame::Cancel { call } => {
+                connection.memory.lock().cancel(call);
+                return Ok(Received::Cancelled(call));
+            }
+            Frame::Acknowledge { floor, ranges } => {
+                let mut memory = connection.memory.lock();
+                memory.acknowledge(floor);
+                memory.acknowledge_ranges(ranges);
+            }
+            Frame::WhichMemory => frame::put_memory(connection.memory_id(), out),
+            Frame::Inquire { call } => {
+                let outcome = connection.memory.lock().inquire(call)?;
+                frame::put_outcome(call, outcome, out);
+            }
+            Frame::Ping { token } => frame::put_pong(token, out),
+            Frame::Pong { .. } | Frame::Stream { .. } => {}
+            Frame::Reply(_)
+            | Frame::Working { .. }
+            | Frame::GoAway
+            | Frame::Memory(_)
+            | Frame::Outcome { .. } => return Err(ProtocolError::Direction),
+        }
+        Ok(Received::Done)
+    }
+
+    /// Answers a request, or begins to. What ran or was refused before is not touched by what the
+    /// server would take anew.
+    fn handle(
         &self,
         frame: frame::Request<'_>,
         message: Option<&Bytes>,
         connection: &mut Connection<'_>,
-        in_flight: usize,
         out: &mut Vec<u8>,
-    ) -> Work {
-        let header = ReplyHeader {
-            call: frame.call,
-            attempt: frame.attempt,
-            max_frame: connection.peer_max_frame,
+    ) -> Result<Work, ProtocolError> {
+        let header = connection.reply_to(&frame);
+        let found = self.find(frame.method).filter(|_| frame.flags == frame::NO_FLAGS);
+        let keep = self.keep(found.as_ref(), &frame);
+        let now = connection.now;
+        let part = match connection.memory.arrive(frame.call, frame.floor, keep, now)? {
+            Turn::Mine(claim) => match self.limit(&frame, connection) {
+                None => Part::Run(claim),
+                Some(refusal) => return Ok(refuse(claim, &refusal, header, out)),
+            },
+            Turn::Full(claim) => return Ok(refuse(claim, &OVERLOADED, header, out)),
+            Turn::Repeated => Part::Repeat,
+            Turn::Short(answer) => {
+                reply::write_short(header, answer, out);
+                return Ok(Work::Answered);
+            }
+            Turn::Stale => {
+                reply::write_short(header, reply::IS_STALE, out);
+                return Ok(Work::Answered);
+            }
+            Turn::FalseRetry => {
+                let refusal = self.false_retry(found.as_ref(), &frame, connection);
+                reply::write(header, &refusal, out);
+                return Ok(Work::Answered);
+            }
         };
-        let place = self.find(frame.method);
-        let refusal = if connection.draining {
-            Refusal::Unavailable(Unavailable::Draining)
-        } else if in_flight >= self.limits.max_calls_in_flight {
-            Refusal::Overloaded { retry_after: RETRY_AFTER }
-        } else if frame.remaining.is_zero() {
-            Refusal::DeadlineExceeded(Executed::No)
-        } else if let (Some((service, method)), frame::NO_FLAGS) = (place, frame.flags) {
-            let service = &self.services[service];
-            let method_description = &service.description().methods[method];
-            let request = Request {
-                header,
-                frame,
-                message,
-                method: method_description,
-                session: connection.session,
-                caller: connection.caller,
-                monitor: &self.monitor,
-                names: connection.names,
-                max_deadline: self.limits.max_deadline,
-                now: connection.now,
-                out,
-            };
-            return service.handle(method, request).into_work();
-        } else {
-            self.unknown_method(&frame, connection)
+        let Some(found) = found else {
+            match part {
+                Part::Run(claim) => {
+                    let refusal = self.unknown_method(&frame, connection);
+                    return Ok(refuse(claim, &refusal, header, out));
+                }
+                // The same request without the flags was a call.
+                Part::Repeat => reply::write_short(header, reply::IS_STALE, out),
+            }
+            return Ok(Work::Answered);
         };
-        reply::write(header, &refusal, out);
-        Work::Answered
+        let request = Request {
+            header,
+            frame,
+            message,
+            method: found.described,
+            part,
+            memory: connection.memory,
+            session: connection.session,
+            caller: connection.caller,
+            monitor: &self.monitor,
+            names: connection.names,
+            max_deadline: self.limits.max_deadline,
+            news: connection.news,
+            now: connection.now,
+            out,
+        };
+        Ok(found.service.handle(found.method, request).into_work())
     }
 
-    fn find(&self, id: MethodId) -> Option<Place> {
+    /// Why nothing new begins at the moment.
+    fn limit(&self, frame: &frame::Request<'_>, connection: &Connection<'_>) -> Option<Refusal> {
+        if connection.draining {
+            Some(Refusal::Unavailable(Unavailable::Draining))
+        } else if connection.in_flight >= connection.max_in_flight {
+            Some(OVERLOADED)
+        } else if frame.remaining.is_zero() {
+            Some(Refusal::DeadlineExceeded(Executed::No))
+        } else {
+            None
+        }
+    }
+
+    fn keep(&self, found: Option<&Found<'_>>, frame: &frame::Request<'_>) -> Keep {
+        let method = match found {
+            Some(found) if found.described.delivery == Delivery::Readonly => return Keep::Nothing,
+            Some(found) => found.index,
+            None => self.methods.len(),
+        };
+        Keep::Answer { digest: Digest::of(frame.method, frame.arguments), method }
+    }
+
+    fn find(&self, id: MethodId) -> Option<Found<'_>> {
         let index = self.methods.binary_search_by_key(&id, |(id, _)| *id).ok()?;
-        self.methods.get(index).map(|(_, place)| *place)
+        let (_, (service, method)) = *self.methods.get(index)?;
+        let service = &*self.services[service];
+        let described = &service.description().methods[method];
+        Some(Found { service, method, described, index })
+    }
+
+    /// A call's number stands for another call already.
+    fn false_retry(
+        &self,
+        found: Option<&Found<'_>>,
+        frame: &frame::Request<'_>,
+        connection: &Connection<'_>,
+    ) -> Refusal {
+        let Some(Found { described, .. }) = found else {
+            return self.unknown_method(frame, connection);
+        };
+        let call = acl::Request {
+            service: described.service,
+            method: described.name,
+            verb: described.verb,
+            objects: &[],
+            mutating: described.delivery != Delivery::Readonly,
+            call: frame.call,
+        };
+        self.monitor.refuse(connection.caller, &call, Reason::FalseRetry).into()
     }
 
     /// Somebody tries method ids, or is newer than this server: either is worth a record.
@@ -143,4 +293,25 @@ impl Router {
             _ => Refusal::Unimplemented,
         }
     }
+}
+
+impl Connection<'_> {
+    fn reply_to(&self, frame: &frame::Request<'_>) -> ReplyHeader {
+        let Self { max_frame, max_here, .. } = *self;
+        ReplyHeader { call: frame.call, attempt: frame.attempt, max_frame, max_here }
+    }
+
+    fn memory_id(&self) -> MemoryId {
+        MemoryId { id: self.memory.id(), tcp_port: self.tcp_port }
+    }
+}
+
+/// Refuses what nobody has run, and has it remembered.
+fn refuse(claim: Claim, refusal: &Refusal, header: ReplyHeader, out: &mut Vec<u8>) -> Work {
+    let answer = match claim.refuse(refusal.into()) {
+        Refused::DidNotRun => refusal.into(),
+        Refused::Stale => reply::IS_STALE,
+    };
+    reply::write_short(header, answer, out);
+    Work::Answered
 }

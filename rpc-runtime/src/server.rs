@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bailiwick_acl::{Monitor, PolicyErrors, monitor::Allows, policy::PolicyWarning};
@@ -21,9 +21,11 @@ use crate::{
         admission::Admission,
         dialer::{fresh_incarnation, params},
         listener,
+        orphans::Orphans,
         server_driver::{Common, Drain},
     },
     policy_file::{PolicyFile, facts},
+    proto::memories::Memories,
     router::{DuplicateMethod, Router},
     service::Service,
 };
@@ -86,7 +88,7 @@ impl Server {
     }
 
     /// Serves until `shutdown` resolves, then drains: no new calls, those that run may end within
-    /// [`Limits::drain_timeout`].
+    /// [`Limits::drain_timeout`], also those whose connection has ended.
     pub async fn serve_until(self, shutdown: impl Future<Output = ()>) -> Drained {
         let (begin_drain, drain) = oneshot::channel();
         let drain: Drain = drain.shared();
@@ -102,7 +104,10 @@ impl Server {
             () = tick(&self.common) => {}
         }
         let _ = begin_drain.send(());
-        let all_ended = async { while ports.join_next().await.is_some() {} };
+        let all_ended = async {
+            while ports.join_next().await.is_some() {}
+            self.common.orphans.all_ended().await;
+        };
         let drained = time::timeout(router.limits.drain_timeout, all_ended).await;
         ports.shutdown().await;
         router.monitor.tick();
@@ -122,12 +127,14 @@ pub enum Drained {
     CallsAborted,
 }
 
-/// What is only counted in the audit log is written out at least once a second.
+/// What is only counted in the audit log is written out at least once a second, and clients whose
+/// lease is over are forgotten.
 async fn tick(common: &Common) {
     let mut every_second = time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
         common.router.monitor.tick();
+        common.memories.expire(Instant::now());
     }
 }
 
@@ -200,7 +207,8 @@ impl ServerBuilder {
             listeners.push(listener);
         }
         let identity = self.identity.public_key();
-        let (common, warnings) = self.into_common()?;
+        let tcp_port = addresses.first().map_or(0, SocketAddr::port);
+        let (common, warnings) = self.into_common(tcp_port)?;
         Ok(Server { common: Arc::new(common), listeners, addresses, warnings, identity })
     }
 
@@ -216,8 +224,11 @@ impl ServerBuilder {
         Ok(self.bind().await?.serve_until(shutdown).await)
     }
 
-    /// All but the ports.
-    pub(crate) fn into_common(self) -> Result<(Common, Vec<PolicyWarning>), ServeError> {
+    /// All but the ports. Clients are told the one for TCP.
+    pub(crate) fn into_common(
+        self,
+        tcp_port: u16,
+    ) -> Result<(Common, Vec<PolicyWarning>), ServeError> {
         self.limits.check()?;
         let descriptions: Vec<_> = self.services.iter().map(|it| it.description()).collect();
         if descriptions.is_empty() {
@@ -236,8 +247,10 @@ impl ServerBuilder {
             identities: vec![(self.identity, self.psk)],
             records: RecordLimits::default(),
         };
+        let memories = Memories::new(&self.limits);
         let router = Router::new(self.services, Arc::new(monitor), self.limits)?;
-        Ok((Common { router, handshake }, policy.warnings))
+        let orphans = Orphans::default();
+        Ok((Common { router, handshake, memories, orphans, tcp_port }, policy.warnings))
     }
 }
 

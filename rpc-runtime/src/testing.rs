@@ -155,7 +155,7 @@ impl<C: Stub> InMemory<C> {
                 .policy(policy)
                 .audit(self.audit.clone())
                 .limits(self.limits.clone());
-            builder.boxed_service(service).into_common()
+            builder.boxed_service(service).into_common(0)
         });
         let common = match built {
             Ok((common, _warnings)) => Arc::new(common),

@@ -2,15 +2,21 @@
 
 use std::{
     future::poll_fn,
+    io,
     pin::Pin,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
-use bailiwick_crypto::{Alert, Identity, Params, PublicKey, RecordLimits, Transport, initiator};
+use bailiwick_crypto::{
+    Alert, HandshakeError, Identity, Params, PublicKey, RecordLimits, Transport, initiator,
+};
 use rand::Rng;
 use tokio::{net::TcpStream, sync::Notify, time};
 
-use super::{client_driver::ClientDriver, socket::Socket};
+use super::{
+    client_driver::ClientDriver, socket::Socket, udp_client_driver::UdpClientDriver, udp_socket,
+};
 use crate::{
     client::ChannelConfig,
     config::Limits,
@@ -20,6 +26,10 @@ use crate::{
     proto::{
         calls::{Calls, LaneId},
         client::{Client, Progress, SharedCalls, lock},
+        udp::{
+            client::{Standing, UdpClient},
+            dial::DialError,
+        },
     },
 };
 
@@ -126,9 +136,46 @@ impl Dialer {
         })
     }
 
-    async fn dial_udp(&self, _address: &str) -> Result<Connection, ConnectError> {
-        let source = std::io::ErrorKind::Unsupported.into();
-        Err(ConnectError::Unreachable { endpoint: self.endpoint.to_string(), source })
+    /// Each attempt has a socket of its own: the path may have changed, and with it our address.
+    async fn dial_udp(&self, address: &str) -> Result<Connection, ConnectError> {
+        let endpoint = self.endpoint.to_string();
+        let (socket, server) = udp_socket::connect(address)
+            .await
+            .map_err(|source| ConnectError::Unreachable { endpoint: endpoint.clone(), source })?;
+        let (limits, calls) = (self.config.limits.clone(), Arc::clone(&self.calls));
+        let handshake = self.handshake(Transport::Udp);
+        let core = {
+            let (now, rng) = (Instant::now(), &mut rand::rng());
+            UdpClient::start(handshake, server, limits, Arc::clone(&calls), now, rng)
+        };
+        let mut driver = UdpClientDriver::new(socket, core, calls, Arc::clone(&self.room));
+        poll_fn(|cx| driver.poll_connected(cx)).await;
+        match driver.core.standing() {
+            Standing::Connecting | Standing::Connected => Ok(Box::pin(driver)),
+            Standing::Ended(why) => Err(ConnectError::Ended { endpoint, source: why.clone() }),
+            Standing::Failed(_) if driver.is_refused() => {
+                let source = io::ErrorKind::ConnectionRefused.into();
+                Err(ConnectError::Unreachable { endpoint, source })
+            }
+            Standing::Failed(error) => Err(self.cannot_dial(error, endpoint)),
+        }
+    }
+
+    fn cannot_dial(&self, error: &DialError, endpoint: String) -> ConnectError {
+        match error {
+            DialError::GaveUp { last: Some(HandshakeError::WrongServer { .. }) } => {
+                ConnectError::NotThisServer { endpoint, server: self.server }
+            }
+            DialError::GaveUp { .. } => ConnectError::NoAnswer { endpoint, server: self.server },
+            DialError::PathTooSmall => ConnectError::PathTooSmall { endpoint },
+            DialError::Refused(Alert::AccessDenied) => {
+                ConnectError::AccessDenied { endpoint, identity: self.identity.public_key() }
+            }
+            DialError::Refused(alert) => {
+                ConnectError::Ended { endpoint, source: Disconnected::Alert(*alert) }
+            }
+            DialError::Failed(source) => ConnectError::NotTrusted { endpoint, source: *source },
+        }
     }
 
     fn handshake(&self, transport: Transport) -> initiator::Config {

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -14,12 +15,11 @@ use futures_util::{
 };
 
 use crate::{
+    dispatch::{Awaits, Pending},
     error::Executed,
+    proto::memories::ClientMemory,
     reply::{self, Refusal, ReplyHeader},
 };
-
-/// A handler at work; gives the reply's whole frame.
-pub(crate) type Pending = Pin<Box<dyn Future<Output = Vec<u8>> + Send>>;
 
 #[derive(Default)]
 pub(crate) struct Handlers {
@@ -34,11 +34,14 @@ struct Call {
     abort: AbortHandle,
     deadline: Instant,
     header: ReplyHeader,
+    awaits: Awaits,
+    memory: Arc<ClientMemory>,
 }
 
 struct Numbered {
     call: u64,
-    future: Pending,
+    /// Gives the reply's whole frame.
+    future: Pin<Box<dyn Future<Output = Vec<u8>> + Send>>,
 }
 
 impl Future for Numbered {
@@ -51,11 +54,12 @@ impl Future for Numbered {
 }
 
 impl Handlers {
-    pub(crate) fn insert(&mut self, header: ReplyHeader, deadline: Instant, future: Pending) {
+    pub(crate) fn insert(&mut self, pending: Pending) {
+        let Pending { header, deadline, awaits, memory, frame } = pending;
         let (abort, registration) = AbortHandle::new_pair();
-        let numbered = Numbered { call: header.call, future };
+        let numbered = Numbered { call: header.call, future: frame };
         self.running.push(Abortable::new(numbered, registration));
-        self.calls.insert(header.call, Call { abort, deadline, header });
+        self.calls.insert(header.call, Call { abort, deadline, header, awaits, memory });
         if self.deadline.is_none_or(|earliest| deadline < earliest) {
             self.deadline = Some(deadline);
         }
@@ -91,9 +95,20 @@ impl Handlers {
         }
         for (_, late) in self.calls.extract_if(|_, call| call.deadline <= now) {
             late.abort.abort();
-            reply::write(late.header, &Refusal::DeadlineExceeded(Executed::Unknown), out);
+            let answer = (&Refusal::DeadlineExceeded(Executed::Unknown)).into();
+            if late.awaits == Awaits::Handler {
+                late.memory.lock().expire(late.header.call, answer);
+            }
+            reply::write_short(late.header, answer, out);
         }
         self.deadline = self.calls.values().map(|call| call.deadline).min();
+    }
+
+    /// The connection is gone: drops what would answer nobody but it.
+    pub(crate) fn orphan(&mut self) {
+        for (_, call) in self.calls.extract_if(|_, call| call.awaits != Awaits::Handler) {
+            call.abort.abort();
+        }
     }
 
     /// When [`expire`](Self::expire) has something to do.

@@ -1,14 +1,24 @@
 //! The shell around the protocol: the only place with tokio, sockets, tasks and a clock.
+//!
+//! `socket`, `udp_socket` and `timer` are what tokio gives; `handlers` and `orphans` are calls at
+//! work, with and without a connection; `admission` counts connections. A client's connection is a
+//! task, `client_driver` or `udp_client_driver`, made by `dialer` and made again by `redial`. A
+//! server's is `server_driver` behind a `listener`, or one of many in `udp_server_driver`.
 
-pub(crate) mod admission; // how many connections, and from where
-pub(crate) mod handlers; // calls at work
-pub(crate) mod socket; // what a connection runs over
-pub(crate) mod timer; // one timer a connection
+pub(crate) mod socket;
+pub(crate) mod timer;
+pub(crate) mod udp_socket;
 
-pub(crate) mod client_driver; // a client's connection as a task
-pub(crate) mod dialer; // how a channel connects
-pub(crate) mod redial; // and does so again
+pub(crate) mod handlers;
+pub(crate) mod orphans;
 
-pub(crate) mod server_driver; // a server's connection as a task
+pub(crate) mod client_driver;
+pub(crate) mod udp_client_driver;
 
-pub(crate) mod listener; // a port
+pub(crate) mod dialer;
+pub(crate) mod redial;
+
+pub(crate) mod admission;
+pub(crate) mod server_driver;
+
+pub(crate) mod listener;

@@ -16,20 +16,23 @@ use tokio::sync::oneshot;
 use super::{
     admission::Entered,
     handlers::Handlers,
+    orphans::Orphans,
     socket::{self, Socket},
     timer::Timer,
 };
 use crate::{
     context::SessionInfo,
-    dispatch::Work,
+    dispatch::News,
     error::ProtocolError,
     object::Names,
     proto::{
         buffers::Input,
-        server::{Handshake, Incoming, Server},
+        frame::MemoryId,
+        memories::{Attached, Memories},
+        server::{Handshake, Server},
         session::Flow,
     },
-    router::{Connection, Router},
+    router::{Connection, Received, Router},
 };
 
 /// Reads in a row before other tasks get their turn.
@@ -48,6 +51,10 @@ pub(crate) type Drain = Shared<oneshot::Receiver<()>>;
 pub(crate) struct Common {
     pub(crate) router: Router,
     pub(crate) handshake: responder::Config,
+    pub(crate) memories: Memories,
+    pub(crate) orphans: Orphans,
+    /// The first port that takes connections over TCP; 0 if none does.
+    pub(crate) tcp_port: u16,
 }
 
 pub(crate) struct ServerDriver<S> {
@@ -75,6 +82,7 @@ pub(crate) struct ServerDriver<S> {
 struct Connected {
     info: Arc<SessionInfo>,
     caller: Caller,
+    memory: Attached,
 }
 
 impl<S: Socket> ServerDriver<S> {
@@ -229,13 +237,19 @@ impl<S: Socket> ServerDriver<S> {
         let Some(incarnation) = self.core.admit(now) else {
             return self.refuse_handshake("bad_parameters");
         };
+        let common = &self.common;
+        let Ok(memory) = common.memories.attach(client, incarnation, rand::random()) else {
+            self.core.abort(Alert::LimitExceeded, now);
+            return self.refuse_handshake("too_many_clients");
+        };
+        self.core.confirm(MemoryId { id: memory.id(), tcp_port: common.tcp_port });
         if let Some(entered) = &mut self.entered {
             entered.established();
         }
         let principal = caller.principal().clone();
         let peer = self.peer.clone();
         let info = Arc::new(SessionInfo { principal, client, incarnation, peer });
-        self.session = Some(Connected { info, caller });
+        self.session = Some(Connected { info, caller, memory });
     }
 
     fn refuse_handshake(&self, reason: &'static str) {
@@ -243,25 +257,31 @@ impl<S: Socket> ServerDriver<S> {
     }
 
     fn handle_requests(&mut self, now: Instant) {
-        let Some(Connected { info, caller }) = &self.session else { return };
+        let Some(Connected { info, caller, memory }) = &self.session else { return };
+        let router = &self.common.router;
         let mut connection = Connection {
             session: info,
             caller,
             names: &mut self.names,
-            peer_max_frame: self.core.peer_max_frame(),
+            memory,
+            tcp_port: self.common.tcp_port,
+            max_frame: self.core.peer_max_frame(),
+            max_here: self.core.peer_max_frame(),
+            max_in_flight: router.limits.max_calls_in_flight,
+            in_flight: 0,
+            news: News::WhenAsked,
             draining: self.draining,
             now,
         };
-        let (router, handlers) = (&self.common.router, &mut self.handlers);
-        let flow = self.core.handle_input(now, |incoming, out| match incoming {
-            Incoming::Request { request, message } => {
-                let in_flight = handlers.len();
-                let handled = router.handle(request, message, &mut connection, in_flight, out);
-                if let Work::Pending(pending) = handled {
-                    handlers.insert(pending.header, pending.deadline, pending.frame);
-                }
+        let handlers = &mut self.handlers;
+        let flow = self.core.handle_input(now, |frame, out| {
+            connection.in_flight = handlers.len();
+            match router.receive(&frame, &mut connection, out)? {
+                Received::Done => {}
+                Received::Pending(pending) => handlers.insert(pending),
+                Received::Cancelled(call) => handlers.cancel(call),
             }
-            Incoming::Cancel { call } => handlers.cancel(call),
+            Ok(())
         });
         self.paused = flow == Flow::Pause;
         if let Some(error) = self.core.violation() {
@@ -277,7 +297,7 @@ impl<S: Socket> ServerDriver<S> {
         written: Poll<io::Result<()>>,
         now: Instant,
     ) -> Poll<()> {
-        self.handlers = Handlers::default();
+        self.common.orphans.adopt(&mut self.handlers);
         let until = *self.finish_by.get_or_insert(now + LINGER);
         if now >= until {
             return Poll::Ready(());
@@ -305,7 +325,7 @@ fn violation(error: &ProtocolError) -> &'static str {
     match error {
         ProtocolError::Record => "record_not_authentic",
         ProtocolError::RecordRule => "record_against_rules",
-        ProtocolError::CallNumber => "call_number_reused",
+        ProtocolError::CallNumber => "call_number_out_of_range",
         _ => "malformed_frame",
     }
 }

@@ -3,15 +3,22 @@
 
 use std::{
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     task::{Context, Poll, ready},
 };
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use tokio::{io::Interest, net::UdpSocket as TokioSocket};
+use smallvec::SmallVec;
+use tokio::{
+    io::Interest,
+    net::{self, UdpSocket as TokioSocket},
+};
 
 /// The longest datagram, and so as much as the kernel hands out in one piece.
 const LARGEST: usize = 64 * 1024;
+
+/// Pieces that are received together at the most.
+const MAX_PIECES: usize = 8;
 
 /// What the kernel is asked to hold for us; it may allow less.
 const KERNEL_BUFFER: usize = 4 << 20;
@@ -104,10 +111,14 @@ impl Datagrams {
     /// Room for so many pieces from the kernel, each of which holds the datagrams of one sender
     /// that came together.
     pub(crate) fn new(pieces: usize) -> Self {
-        Self { bytes: Vec::new(), metas: vec![RecvMeta::default(); pieces], count: 0 }
+        Self {
+            bytes: Vec::new(),
+            metas: vec![RecvMeta::default(); pieces.min(MAX_PIECES)],
+            count: 0,
+        }
     }
 
-    fn room(&mut self) -> (&mut [RecvMeta], Vec<IoSliceMut<'_>>) {
+    fn room(&mut self) -> (&mut [RecvMeta], SmallVec<[IoSliceMut<'_>; MAX_PIECES]>) {
         self.count = 0;
         self.bytes.resize(self.metas.len() * LARGEST, 0);
         let slices = self.bytes.chunks_mut(LARGEST).map(IoSliceMut::new).collect();
@@ -123,11 +134,29 @@ impl Datagrams {
             piece[..len].chunks_mut(stride).map(move |datagram| (meta.addr, datagram))
         })
     }
+}
 
-    /// Gives memory back while nothing comes.
-    pub(crate) fn rest(&mut self) {
-        self.bytes = Vec::new();
+/// A socket for one server, and the address that `address` stands for: the first that can be had.
+pub(crate) async fn connect(address: &str) -> io::Result<(UdpSocket, SocketAddr)> {
+    let mut failed = io::ErrorKind::NotFound.into();
+    for server in net::lookup_host(address).await? {
+        match connect_to(server).await {
+            Ok(socket) => return Ok((socket, server)),
+            Err(error) => failed = error,
+        }
     }
+    Err(failed)
+}
+
+async fn connect_to(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = TokioSocket::bind((any, 0)).await?;
+    // So that the kernel hands us nobody else's datagrams, and says so if nobody listens there.
+    socket.connect(server).await?;
+    UdpSocket::new(socket)
 }
 
 /// Whether the kernel refused a datagram as longer than the path or the interface carries.

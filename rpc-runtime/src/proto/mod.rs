@@ -1,16 +1,33 @@
 //! The protocol as values: bytes and times in, bytes and answers out.
 //!
 //! Nothing here reads a clock, opens a socket, spawns a task or draws randomness it was not
-//! given. A file uses only those above it in this list.
+//! given. A module uses only those of its own line and above:
+//!
+//! ```text
+//! varint  status  frame  buffers  joiner            bytes
+//! session                                           records around frames, on a stream
+//! calls  answers                                    a client's calls, over any connection
+//! duplicate_requests  memories  claim               what a server remembers of them
+//! client  server                                    the two ends of a stream
+//! udp                                               the same over datagrams
+//! ```
 
-pub(crate) mod answers; // frames that a client gets
-pub(crate) mod buffers; // bytes received and not read, to send and not sent
-pub(crate) mod calls; // a client's calls that wait for answers
-pub(crate) mod client; // a connection, as its initiator sees it
-pub(crate) mod frame; // a frame's fields, written and read
-pub(crate) mod joiner; // frames out of the stream that records carry
-pub(crate) mod server; // a connection, as its responder sees it
-pub(crate) mod session; // an established session: records around frames
-pub(crate) mod status; // how a call ended, as a reply says it
-pub(crate) mod udp; // the same over datagrams
-pub(crate) mod varint; // integers of few bytes
+pub(crate) mod buffers;
+pub(crate) mod frame;
+pub(crate) mod joiner;
+pub(crate) mod status;
+pub(crate) mod varint;
+
+pub(crate) mod session;
+
+pub(crate) mod answers;
+pub(crate) mod calls;
+
+pub(crate) mod claim;
+pub(crate) mod duplicate_requests;
+pub(crate) mod memories;
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+pub(crate) mod udp;

@@ -8,12 +8,11 @@ use bailiwick_crypto::{
     record::{Alert, Records},
     responder::{self, Authenticated, AwaitingFin},
 };
-use bytes::Bytes;
 use rand_core::CryptoRng;
 
 use super::{
     buffers::{Input, Output},
-    frame::{self, Frame, Request},
+    frame::{self, MemoryId},
     joiner::Joined,
     session::{Event, Failure, Flow, Session},
 };
@@ -39,14 +38,6 @@ pub(crate) enum Handshake {
     Done,
 }
 
-/// What a client wants.
-pub(crate) enum Incoming<'a> {
-    /// A call. `message` is there if the frame has an allocation of its own.
-    Request { request: Request<'a>, message: Option<&'a Bytes> },
-    /// The caller no longer waits.
-    Cancel { call: u64 },
-}
-
 pub(crate) struct Server {
     pub(crate) input: Input,
     pub(crate) output: Output,
@@ -54,8 +45,6 @@ pub(crate) struct Server {
     frames: Output,
     state: State,
     limits: Limits,
-    /// The number that the next call has at the least.
-    next_call: u64,
 }
 
 enum State {
@@ -75,7 +64,6 @@ impl Server {
             frames: Output::default(),
             state: State::AwaitingInit,
             limits,
-            next_call: 0,
         }
     }
 
@@ -146,8 +134,9 @@ impl Server {
         }
     }
 
-    /// The look-up knows the client's key. Returns the client's incarnation, or `None` if its
-    /// parameters are malformed, which it is told.
+    /// The look-up knows the client's key. Returns the client's incarnation, whose memory is to be
+    /// named to it by [`confirm`](Self::confirm), or `None` if its parameters are malformed, which
+    /// it is told.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<Incarnation> {
         let ended = State::Ended(Disconnected::Closed);
         let State::Authenticated(authenticated) = std::mem::replace(&mut self.state, ended) else {
@@ -156,17 +145,25 @@ impl Server {
         match authenticated.admit() {
             Ok(keys) => {
                 let incarnation = Incarnation::from_bytes(keys.peer_params.incarnation);
-                let mut session = Session::new(keys, &self.limits, now);
-                // The first record confirms the handshake to the client.
-                let confirmed = session.ping(&mut self.output, now);
-                self.state = State::Open(Box::new(session));
-                confirmed.is_ok().then_some(incarnation)
+                self.state = State::Open(Box::new(Session::new(keys, &self.limits, now)));
+                Some(incarnation)
             }
             Err(mut refusal) => {
                 self.turn_away(&mut refusal.records, Alert::ProtocolError, now);
                 None
             }
         }
+    }
+
+    /// The first frame says which memory the server has of the client. That it comes confirms the
+    /// handshake.
+    pub(crate) fn confirm(&mut self, memory: MemoryId) {
+        frame::put_memory(memory, self.frames.bytes());
+    }
+
+    /// A client that was admitted finds no place.
+    pub(crate) fn abort(&mut self, alert: Alert, now: Instant) {
+        self.fail(Failure { why: Disconnected::Alert(alert), alert: Some(alert) }, now);
     }
 
     /// The look-up does not know the client's key.
@@ -183,45 +180,20 @@ impl Server {
         self.state = State::Ended(Disconnected::Alert(alert));
     }
 
-    /// Reads requests until the input is empty, a batch of answers is there to be sent, or those
+    /// Reads frames until the input is empty, a batch of answers is there to be sent, or those
     /// that wait reach their limit.
     /// `handle` gets each with the buffer for its answer's frame.
     pub(crate) fn handle_input(
         &mut self,
         now: Instant,
-        mut handle: impl FnMut(Incoming<'_>, &mut Vec<u8>),
+        mut handle: impl FnMut(Joined<'_>, &mut Vec<u8>) -> Result<(), ProtocolError>,
     ) -> Flow {
         let State::Open(session) = &mut self.state else { return Flow::Continue };
-        let (limits, frames, next_call) = (&self.limits, &mut self.frames, &mut self.next_call);
+        let (limits, frames) = (&self.limits, &mut self.frames);
         let unsent = self.output.len();
         let received = session.receive(&mut self.input, now, |event| {
             let Event::Frame(joined) = event else { return Ok(Flow::Continue) };
-            let (bytes, message) = match &joined {
-                Joined::Lent(bytes) => (*bytes, None),
-                Joined::Owned(message) => (&message[..], Some(message)),
-            };
-            match Frame::parse(bytes, limits.max_metadata)? {
-                Frame::Request(request) => {
-                    // Numbers only rise on a connection, so none runs twice.
-                    if request.call < *next_call || request.call == u64::MAX {
-                        return Err(ProtocolError::CallNumber);
-                    }
-                    *next_call = request.call + 1;
-                    handle(Incoming::Request { request, message }, frames.bytes());
-                }
-                Frame::Cancel { call } => handle(Incoming::Cancel { call }, frames.bytes()),
-                Frame::Ping { token } => frame::put_pong(token, frames.bytes()),
-                Frame::Pong { .. }
-                | Frame::Acknowledge { .. }
-                | Frame::Stream { .. }
-                | Frame::WhichMemory
-                | Frame::Inquire { .. } => {}
-                Frame::Reply(_)
-                | Frame::Working { .. }
-                | Frame::GoAway
-                | Frame::Memory(_)
-                | Frame::Outcome { .. } => return Err(ProtocolError::Direction),
-            }
+            handle(joined, frames.bytes())?;
             let full = frames.len() >= BATCH || frames.len() + unsent >= limits.max_unsent;
             Ok(if full { Flow::Pause } else { Flow::Continue })
         });

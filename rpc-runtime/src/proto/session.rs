@@ -185,11 +185,6 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the peer that the session stands, or still does.
-    pub(crate) fn ping(&mut self, output: &mut Output, now: Instant) -> Result<(), Failure> {
-        Ok(self.records.seal_ping(now, output.bytes())?)
-    }
-
     /// Ends this direction in good order; a second call does nothing.
     pub(crate) fn close(&mut self, output: &mut Output, now: Instant) -> Result<(), Failure> {
         if !std::mem::replace(&mut self.close_sent, true) {

@@ -17,7 +17,7 @@ use crate::{
 #[tokio::test]
 async fn running_calls_finish_and_new_ones_do_not_run() {
     let mut world = World::start().await;
-    let alice = world.client("alice").await;
+    let alice = world.client_for_one_connection("alice").await;
     let other = alice.clone();
     let running = tokio::spawn(async move { other.hang(&cx()).await });
     eventually("it hangs", || world.state.hanging() == 1).await;
@@ -61,7 +61,7 @@ async fn a_request_on_its_way_when_the_drain_begins_is_told_that_it_did_not_run(
 async fn a_handler_that_never_ends_cannot_hold_a_server_up() {
     let limits = Limits { drain_timeout: Duration::from_millis(100), ..Limits::default() };
     let mut world = World::with_limits(limits).await;
-    let alice = world.client("alice").await;
+    let alice = world.client_for_one_connection("alice").await;
     let stuck = tokio::spawn(async move { alice.hang(&cx()).await });
     eventually("it hangs", || world.state.hanging() == 1).await;
     world.stop();

@@ -81,7 +81,7 @@ async fn frames_that_no_server_sends_end_the_connection_and_leave_calls_unknown(
         ("a reply to a call never made", reply(5, 0, &[1]), ProtocolError::CallNumber),
         ("a request", request(0, bailiwick::MethodId::new(1), &[]), ProtocolError::Direction),
         ("a cancel", frame(&[7, 0]), ProtocolError::Direction),
-        ("an acknowledge", frame(&[8, 0]), ProtocolError::Direction),
+        ("an acknowledge", frame(&[8, 0, 0]), ProtocolError::Direction),
         ("an unknown type", frame(&[200]), ProtocolError::FrameType(200)),
         ("a frame of no length", vec![0; 4], ProtocolError::FrameLength),
         ("a frame of 1 GiB", (1_u32 << 30).to_be_bytes().to_vec(), ProtocolError::FrameLength),

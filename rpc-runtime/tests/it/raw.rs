@@ -20,7 +20,13 @@ use crate::world::World;
 pub(crate) struct Raw {
     pub(crate) socket: TcpStream,
     pub(crate) records: Records,
+    /// Names what the server remembers of this client.
+    pub(crate) memory: [u8; 8],
+    /// Where the server says that it listens over TCP.
+    pub(crate) tcp_port: u16,
     input: Vec<u8>,
+    /// What records brought behind the last whole frame.
+    plain: Vec<u8>,
 }
 
 /// What a peer meets next on its connection.
@@ -36,7 +42,7 @@ pub(crate) enum Seen {
 }
 
 impl Raw {
-    /// A client that has done the handshake and read the server's first record.
+    /// A client that has done the handshake and read the server's first frame.
     pub(crate) async fn client(world: &World, identity: Identity) -> Self {
         Self::client_with(world, identity, RecordLimits::default()).await
     }
@@ -46,15 +52,51 @@ impl Raw {
         identity: Identity,
         records: RecordLimits,
     ) -> Self {
+        // Each is a life of its own: what another called is of no concern to it.
+        let params = Params { max_frame: 1 << 20, ..Params::new(rand::random()) };
+        Self::open(world, identity, records, params).await
+    }
+
+    /// A further connection of the client whose life has this number.
+    pub(crate) async fn life(world: &World, identity: Identity, life: u8) -> Self {
+        let params = Params { max_frame: 1 << 20, ..Params::new([life; 16]) };
+        Self::open(world, identity, RecordLimits::default(), params).await
+    }
+
+    pub(crate) async fn open(
+        world: &World,
+        identity: Identity,
+        records: RecordLimits,
+        params: Params,
+    ) -> Self {
+        let mut raw = Self::greet(world, identity, records, params).await;
+        let confirmed = raw.frame().await;
+        let (kind, rest) = confirmed.split_at(2);
+        assert_eq!(kind, [11, 1], "the frame that confirms the handshake");
+        raw.memory = *rest.first_chunk().unwrap();
+        raw.tcp_port = u16::from_be_bytes(*rest.last_chunk().unwrap());
+        raw
+    }
+
+    /// A client that has sent all of its handshake.
+    pub(crate) async fn greet(
+        world: &World,
+        identity: Identity,
+        records: RecordLimits,
+        params: Params,
+    ) -> Self {
         let mut socket = TcpStream::connect(world.address).await.unwrap();
-        let awaiting = begin(identity, world.server, records);
+        let awaiting = begin_with(identity, world.server, records, params);
         socket.write_all(awaiting.init()).await.unwrap();
         let resp = read_message(&mut socket, MessageKind::Resp).await;
         let (fin, session) = awaiting.read_resp(&resp, Instant::now()).unwrap();
         socket.write_all(&fin).await.unwrap();
-        let mut raw = Self { socket, records: session.records, input: Vec::new() };
-        assert_eq!(raw.next().await, Seen::Ping, "the record that confirms the handshake");
-        raw
+        Self::over(socket, session.records)
+    }
+
+    fn over(socket: TcpStream, records: Records) -> Self {
+        let (input, plain) = (Vec::new(), Vec::new());
+        Self { socket, records, memory: [0; 8], tcp_port: 0, input, plain }
     }
 
     /// A server that has done the handshake with whoever dials `listener`.
@@ -67,9 +109,9 @@ impl Raw {
         let fin = read_message(&mut socket, MessageKind::Fin).await;
         let authenticated = awaiting.read_fin(&fin, Instant::now()).unwrap();
         let session = authenticated.admit().unwrap();
-        let mut raw = Self { socket, records: session.records, input: Vec::new() };
+        let mut raw = Self::over(socket, session.records);
         // What confirms the handshake: which memory it has of the client, and no TCP port.
-        raw.send(&frame(&[11, 1, 5, 5, 5, 5, 5, 5, 5, 5, 0, 0])).await;
+        raw.send(&frame(&[11, 1, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0])).await;
         raw
     }
 
@@ -126,18 +168,17 @@ impl Raw {
 
     /// The next whole frame, without its length. Other records are passed over.
     pub(crate) async fn frame(&mut self) -> Vec<u8> {
-        let mut stream = Vec::new();
         loop {
+            if let Some(length) = self.plain.first_chunk::<4>() {
+                let end = 4 + u32::from_be_bytes(*length) as usize;
+                if self.plain.len() >= end {
+                    return self.plain.drain(..end).skip(4).collect();
+                }
+            }
             match self.next().await {
-                Seen::Data(more) => stream.extend_from_slice(&more),
+                Seen::Data(more) => self.plain.extend_from_slice(&more),
                 Seen::Ping | Seen::KeyUpdate => {}
                 end => panic!("{end:?} in place of a frame"),
-            }
-            if let Some(length) = stream.first_chunk::<4>() {
-                let end = 4 + u32::from_be_bytes(*length) as usize;
-                if stream.len() >= end {
-                    return stream[4..end].to_vec();
-                }
             }
         }
     }
@@ -159,7 +200,15 @@ pub(crate) fn begin(
     server: PublicKey,
     records: RecordLimits,
 ) -> initiator::AwaitingResp {
-    let params = Params { max_frame: 1 << 20, ..Params::new([5; 16]) };
+    begin_with(identity, server, records, Params::new([5; 16]))
+}
+
+fn begin_with(
+    identity: Identity,
+    server: PublicKey,
+    records: RecordLimits,
+    params: Params,
+) -> initiator::AwaitingResp {
     let config = initiator::Config {
         transport: Transport::Tcp,
         identity,
@@ -199,11 +248,23 @@ pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A request with a second to go, and no metadata.
+/// A request with twenty seconds to go, and no metadata.
 pub(crate) fn request(call: u64, method: MethodId, arguments: &[u8]) -> Vec<u8> {
+    request_of(call, 0, 0, method, arguments)
+}
+
+/// The same, with what a client that sends it again says.
+pub(crate) fn request_of(
+    call: u64,
+    floor: u64,
+    attempt: u64,
+    method: MethodId,
+    arguments: &[u8],
+) -> Vec<u8> {
     let mut body = vec![1];
-    varint(call, &mut body);
-    body.extend_from_slice(&[0, 0]); // floor, attempt
+    for number in [call, floor, attempt] {
+        varint(number, &mut body);
+    }
     body.extend_from_slice(&method.get().to_be_bytes());
     varint(20_000_000, &mut body); // microseconds
     body.extend_from_slice(&[0, 0]); // flags, entries of metadata

@@ -8,7 +8,7 @@ use std::{
 
 use bailiwick::{
     Allows, AuditLog, Channel, ChannelConfig, ConnectError, Context, Drained, Endpoint, Limits,
-    PolicyFile, Psk, PublicKey, Server, ServerBuilder, testing::test_identity,
+    PolicyFile, Psk, PublicKey, Reconnect, Server, ServerBuilder, testing::test_identity,
 };
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
@@ -74,6 +74,14 @@ impl World {
     /// A client that calls as `name`.
     pub(crate) async fn client(&self, name: &str) -> ProbeClient {
         ProbeClient::new(self.channel(name, Limits::default()).await.unwrap())
+    }
+
+    /// A client whose calls end with its connection.
+    pub(crate) async fn client_for_one_connection(&self, name: &str) -> ProbeClient {
+        let config = ChannelConfig { reconnect: Reconnect::Never, ..ChannelConfig::default() };
+        let (endpoint, identity) = (self.endpoint(), test_identity(name));
+        let channel = Channel::connect_with(endpoint, self.server, identity, config).await;
+        ProbeClient::new(channel.unwrap())
     }
 
     pub(crate) async fn channel(

@@ -34,6 +34,10 @@ fn what_was_received_counts_as_what_was_sent() {
     assert_eq!(epoch(&data(&mut alice, b"x", now)), 0);
     let packet = data(&mut server, b"x", now);
     opened(&mut alice, &packet, now).unwrap();
+    let packet = data(&mut alice, b"x", now);
+    assert_eq!(epoch(&packet), 1);
+    // Each key is counted by itself.
+    return_to(&mut alice, &mut server, &packet, now);
     assert_eq!(epoch(&data(&mut alice, b"x", now)), 1);
 }
 

@@ -67,21 +67,27 @@ impl Calls {
     }
 
     /// A call has gone out now, in this packet. It goes again after `wait`, which is told how often
-    /// it was sent before.
+    /// it was sent before; that is returned, unless nobody waits for the call any more.
     pub(crate) fn departed(
         &mut self,
         number: u64,
         packet: u64,
         now: Instant,
         wait: impl FnOnce(u64) -> Duration,
-    ) {
-        let Some(slot) = self.window.slot(number) else { return };
+    ) -> Option<u64> {
+        let slot = self.window.slot(number)?;
         let waiting = &mut self.waiting[slot];
+        let before = waiting.attempts.saturating_sub(1);
         if let State::Out { mark, at } = &mut waiting.state {
             (*mark, *at) = (packet, now);
-            let again = now + wait(waiting.attempts.saturating_sub(1));
-            self.set_resend(slot, again);
+            self.set_resend(slot, now + wait(before));
         }
+        Some(before)
+    }
+
+    /// Whether requests may go.
+    pub(crate) fn is_open(&self, lane: LaneId) -> bool {
+        self.lane(lane).open
     }
 
     /// A call goes again: what carried it did not arrive.

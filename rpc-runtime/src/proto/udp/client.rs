@@ -32,8 +32,11 @@ use crate::{
     },
 };
 
-/// Three timeouts in a row, each twice the one before, are so many times the first.
+/// Three timeouts in a row, each twice the one before, are so many times the first...
 const SILENCE: u32 = 1 + 2 + 4;
+
+/// ...and at the least this: a server that is only busy must not get handshakes on top.
+const MIN_SILENCE: Duration = Duration::from_millis(250);
 
 /// How a client over UDP stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +83,8 @@ impl UdpClient {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let pool = Arc::new(ReassemblyPool::new(limits.max_reassembly_total));
-        let dial =
-            Dial::start(config.clone(), server, limits.clone(), Arc::clone(&pool), now, rng);
+        let pool = ReassemblyPool::new(limits.max_reassembly_total);
+        let dial = Dial::start(config.clone(), server, limits.clone(), Arc::clone(&pool), now, rng);
         Self {
             calls,
             config,
@@ -135,8 +137,7 @@ impl UdpClient {
         let handled = {
             let mut calls = lock(&self.calls);
             let bulk_frame = Some(self.bulk_frame);
-            let mut answers =
-                Answers { calls: &mut calls, lane: LaneId::Main, bulk_frame, now };
+            let mut answers = Answers { calls: &mut calls, lane: LaneId::Main, bulk_frame, now };
             let answered = &mut self.answered;
             link.handle_datagram(packet, from, rng, now, &mut |frame| {
                 answered.extend(answers.handle(frame)?);
@@ -361,7 +362,7 @@ impl UdpClient {
     /// When a handshake begins beside a session that is silent.
     fn dial_at(&self) -> Option<Instant> {
         let link = self.link.as_ref().filter(|_| self.dial.is_none() && self.is_connected())?;
-        let silent = self.silent_since? + SILENCE * link.rto();
+        let silent = self.silent_since? + (SILENCE * link.rto()).max(MIN_SILENCE);
         Some(self.dial_after.map_or(silent, |after| after.max(silent)))
     }
 

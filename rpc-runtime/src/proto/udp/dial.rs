@@ -5,23 +5,20 @@
 
 use std::{
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bailiwick_crypto::{
-    DatagramKind, DatagramSession, HandshakeError, datagram_kind,
+    Alert, CryptoRng, DatagramKind, DatagramSession, HandshakeError, Params, datagram_kind,
     initiator::{self, AwaitingResp},
-    params::Params,
-    record::Alert,
 };
-use rand_core::CryptoRng;
 
-use super::link::{Link, Role, Transmit};
-use crate::{
-    config::Limits,
-    error::Disconnected,
-    proto::joiner::Joined,
+use super::{
+    link::{Link, Transmit},
+    reassembly::ReassemblyPool,
 };
+use crate::{config::Limits, error::Disconnected, proto::joiner::Joined};
 
 /// The pause after a message was sent once, twice; then it stays the same.
 const PAUSES: [Duration; 3] =
@@ -75,6 +72,7 @@ pub(crate) struct Dial {
     config: initiator::Config,
     server: SocketAddr,
     limits: Limits,
+    pool: Arc<ReassemblyPool>,
     state: State,
     timer: Resend,
     /// When another handshake begins in place of this one.
@@ -90,11 +88,12 @@ enum State {
 }
 
 impl Dial {
-    /// Begins to call `server`. `config` is of UDP.
+    /// Begins to call `server`. `config` is of UDP; the link takes `limits` and `pool`.
     pub(crate) fn start(
         config: initiator::Config,
         server: SocketAddr,
         limits: Limits,
+        pool: Arc<ReassemblyPool>,
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Self {
@@ -104,6 +103,7 @@ impl Dial {
             server,
             give_up_at: now + limits.handshake_timeout_udp,
             limits,
+            pool,
             state: State::AwaitingResp { handshake, retries: 0 },
             timer: Resend::begin(rng),
             afresh_at: None,
@@ -142,8 +142,7 @@ impl Dial {
                 match handshake.handle_resp(datagram, now) {
                     Ok((fin, session)) => self.await_packet(fin, session, now, rng),
                     Err(error) if error.ends_attempt() => {
-                        self.state = State::Over;
-                        return Err(DialError::Failed(error));
+                        return Err(self.over(DialError::Failed(error)));
                     }
                     Err(error) => self.last = Some(error),
                 }
@@ -164,7 +163,7 @@ impl Dial {
         rng: &mut impl CryptoRng,
     ) {
         let (params, channel_id) = (session.peer_params.clone(), session.channel_id);
-        let link = Link::new(session, Role::Initiator, &self.limits, self.server, None, now);
+        let link = Link::new(session, &self.limits, &self.pool, self.server, None, now);
         let connected = Box::new(Connected { link, params, channel_id, frames: Vec::new() });
         self.state = State::AwaitingPacket { fin, connected };
         self.timer = Resend::begin(rng);
@@ -191,11 +190,10 @@ impl Dial {
         });
         if let Err(failure) = handled {
             if let Disconnected::Alert(alert) = failure.why {
-                self.state = State::Over;
-                return Err(DialError::Refused(alert));
+                return Err(self.over(DialError::Refused(alert)));
             }
-            // It ended before it began: the next handshake may fare better.
-            self.afresh_at = Some(now);
+            // It ended before it began; the next handshake, when its time comes, may fare better.
+            self.state = State::Over;
             return Ok(Dialled::Waiting);
         }
         if link.counters().opened == opened {
@@ -222,8 +220,7 @@ impl Dial {
 
     /// The socket said that a message is longer than the path carries: the attempt is over.
     pub(crate) fn too_big(&mut self) -> DialError {
-        self.state = State::Over;
-        DialError::PathTooSmall
+        self.over(DialError::PathTooSmall)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -243,8 +240,8 @@ impl Dial {
         rng: &mut impl CryptoRng,
     ) -> Result<(), DialError> {
         if self.give_up_at <= now {
-            self.state = State::Over;
-            return Err(DialError::GaveUp { last: self.last });
+            let last = self.last;
+            return Err(self.over(DialError::GaveUp { last }));
         }
         if self.afresh_at.is_some_and(|at| at <= now) {
             let handshake = initiator::start(self.config.clone(), rng);
@@ -254,6 +251,12 @@ impl Dial {
         }
         self.timer.handle_timeout(now, rng);
         Ok(())
+    }
+
+    fn over(&mut self, error: DialError) -> DialError {
+        self.state = State::Over;
+        self.afresh_at = None;
+        error
     }
 }
 

@@ -7,25 +7,24 @@ use std::{
     collections::HashMap,
     hash::BuildHasher as _,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bailiwick_crypto::{
-    ConnectionId, DatagramKind, Packets, PublicKey, RetryKeys, datagram_kind, destination,
-    params::Params,
-    record::Alert,
-    responder,
+    Alert, ConnectionId, CryptoRng, DatagramKind, Packets, Params, PublicKey, RetryKeys,
+    datagram_kind, destination, responder,
     retry::{self, InitSummary},
 };
-use rand_core::CryptoRng;
 
 use super::{
     answers::Answers,
     completed::Completed,
     half_open::{Applying, HalfOpen, HalfOpenId, HalfOpens, Origin, State},
-    link::{Link, Role, Transmit},
+    link::{Link, Transmit},
     pace::Pace,
     rate::Rates,
+    reassembly::ReassemblyPool,
     refusals::{Refusals, reason},
     seeded::Seeded,
     sessions::{Established, SessionId, Sessions},
@@ -106,6 +105,7 @@ pub(crate) struct Endpoint {
     completed: Completed,
     answers: Answers,
     sessions: Sessions,
+    pool: Arc<ReassemblyPool>,
     refusals: Refusals,
 }
 
@@ -121,7 +121,6 @@ impl Endpoint {
         let hasher = Seeded::draw(rng);
         Self {
             config,
-            limits,
             retry_keys: RetryKeys::new(unix_seconds, rng),
             owners: HashMap::with_hasher(hasher.clone()),
             counts: Counts::new(hasher.clone()),
@@ -131,6 +130,8 @@ impl Endpoint {
             hasher,
             answers: Answers::default(),
             sessions: Sessions::default(),
+            pool: ReassemblyPool::new(limits.max_reassembly_total),
+            limits,
             refusals: Refusals::default(),
         }
     }
@@ -186,13 +187,7 @@ impl Endpoint {
         }
     }
 
-    fn handle_init(
-        &mut self,
-        init: &[u8],
-        from: SocketAddr,
-        time: Time,
-        rng: &mut impl CryptoRng,
-    ) {
+    fn handle_init(&mut self, init: &[u8], from: SocketAddr, time: Time, rng: &mut impl CryptoRng) {
         if init.len() < MIN_INIT || !self.answers.has_room() {
             return;
         }
@@ -303,7 +298,7 @@ impl Endpoint {
             && let Some(session) = self.sessions.touch(id)
             && session.fin_answered.take(now)
         {
-            session.link.ping(now);
+            session.link.ping();
         }
     }
 
@@ -327,9 +322,9 @@ impl Endpoint {
             }
         };
         let (params, source) = (session.peer_params.clone(), origin.source());
-        let mut link = Link::new(session, Role::Responder, &self.limits, origin.from, None, now);
+        let mut link = Link::new(session, &self.limits, &self.pool, origin.from, None, now);
         // The first packet confirms the handshake to the peer.
-        link.ping(now);
+        link.ping();
         let id = self.sessions.insert(link, origin, fin, now);
         self.owners.insert(origin.local_id, Owner::Session(id));
         self.counts.give_back(source, origin.place());

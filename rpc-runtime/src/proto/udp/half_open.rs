@@ -76,11 +76,7 @@ pub(crate) struct HalfOpens {
 
 impl HalfOpens {
     pub(crate) fn new(hasher: Seeded) -> Self {
-        Self {
-            table: Table::default(),
-            inits: HashMap::with_hasher(hasher),
-            ends: BTreeSet::new(),
-        }
+        Self { table: Table::default(), inits: HashMap::with_hasher(hasher), ends: BTreeSet::new() }
     }
 
     pub(crate) fn insert(&mut self, origin: Origin, state: State, ends: Instant) -> HalfOpenId {

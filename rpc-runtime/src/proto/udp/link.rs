@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bailiwick_crypto::{Alert, DatagramSession, PacketError, Packets, packet::OVERHEAD};
+use bailiwick_crypto::{
+    Alert, ConnectionId, DatagramSession, PacketError, Packets, packet::OVERHEAD,
+};
 
 use super::{
     flight::{self, Carried, Flight},
@@ -253,6 +255,11 @@ impl Link {
     /// Sends a packet that says that we are here, and nothing else.
     pub(crate) fn ping(&mut self) {
         self.ping_due = true;
+    }
+
+    /// What the peer's packets carry to be ours.
+    pub(crate) fn id(&self) -> ConnectionId {
+        self.packets.local_id()
     }
 
     /// Where the peer has shown to be.

@@ -6,10 +6,8 @@ use std::{
 };
 
 use bailiwick_crypto::{
-    DatagramKind, Identity, Transport, datagram_kind,
+    Alert, DatagramKind, Identity, Packets, Params, RecordLimits, Transport, datagram_kind,
     initiator::{self, AwaitingResp},
-    params::Params,
-    record::{Alert, RecordLimits},
     responder,
 };
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -186,6 +184,23 @@ impl Server {
         }
     }
 
+    /// A whole handshake from `from`; what opens the server's packets.
+    pub(crate) fn connect(&mut self, from: SocketAddr) -> Packets {
+        let (fin, packets) = self.begin(&caller(2), from).unwrap().finish(self.now);
+        assert_eq!(kinds(&self.answers(&fin, from)), [DatagramKind::Packet]);
+        packets
+    }
+
+    /// Begins handshakes until `from` is asked for a token.
+    pub(crate) fn exhaust_rate(&mut self, from: SocketAddr) {
+        loop {
+            let init = initiator::start(caller(4), &mut self.rng).init().to_vec();
+            if kinds(&self.answers(&init, from)) == [DatagramKind::Retry] {
+                return;
+            }
+        }
+    }
+
     /// How many handshakes of `reason` were refused since this was asked last.
     pub(crate) fn refused(&mut self, reason: &str) -> u64 {
         let refusals = self.endpoint.take_refusals();
@@ -206,7 +221,7 @@ impl Begun {
     }
 
     /// FIN, and what opens the server's packets.
-    pub(crate) fn finish(&mut self, now: Instant) -> (Vec<u8>, bailiwick_crypto::Packets) {
+    pub(crate) fn finish(&mut self, now: Instant) -> (Vec<u8>, Packets) {
         let (fin, session) = self.handshake.handle_resp(&self.resp, now).unwrap();
         (fin, session.packets)
     }

@@ -1,0 +1,532 @@
+//! What a server remembers of one client's calls, so that none runs twice and no answer is lost
+//! or contradicted (delivery.md, "States of a call at the server").
+//!
+//! ```text
+//! new -> at work -> kept answer | lost answer | may run again (readonly) | late
+//!     -> refused, fenced                    each until the floor passes it, or as stale once
+//!                                           it is acknowledged or cancelled
+//! ```
+
+use std::{
+    collections::VecDeque,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+use super::frame::{SPAN, WireOutcome};
+use crate::{config::Limits, error::ProtocolError, id::MethodId};
+
+/// What a call that is at work sets aside for its answer at the least, in bytes: a connection's
+/// 1,024 calls take half of the default quota.
+const MIN_RESERVE: usize = 2048;
+
+/// What an answer that is kept costs beside its bytes.
+const RECORD: usize = 128;
+
+/// A method's long answers set aside no more than this part of the quota each, so that some of
+/// its calls can always run.
+const RESERVE_PARTS: usize = 4;
+
+/// Handlers that one client may have at once, also those that it does not wait for any more.
+const MAX_RUNNING: usize = 4096;
+
+/// Buffers that are used again without being allocated anew: how many, and their longest.
+const SPARE: (usize, usize) = (256, 1024);
+
+/// How long until it is worth asking again for a call at work: as long as it has taken so far,
+/// within these bounds.
+const ESTIMATE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// 128 bits of BLAKE3 over a request's method and arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Digest([u8; 16]);
+
+impl Digest {
+    pub(crate) fn of(method: MethodId, arguments: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&method.get().to_be_bytes());
+        hasher.update(arguments);
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *hasher.finalize().as_bytes();
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+}
+
+/// What is to be known of a call's answer once it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Nothing: the call is readonly and may run again.
+    Nothing,
+    /// The answer, for whoever asks again with the same digest. `method` counts the server's
+    /// methods.
+    Answer { digest: Digest, method: usize },
+}
+
+impl Keep {
+    fn digest(self) -> Option<Digest> {
+        match self {
+            Self::Nothing => None,
+            Self::Answer { digest, .. } => Some(digest),
+        }
+    }
+}
+
+/// An answer without a result: its status, and the number that some have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShortAnswer {
+    pub(crate) status: u8,
+    pub(crate) detail: Option<u64>,
+}
+
+/// One of the connections that a client has at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Via(pub(crate) u64);
+
+/// What a request turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// New: it is at work from now on, and room for its answer is set aside.
+    Begun,
+    /// New, and its answer could not be kept: to be refused. It is at work until that is done.
+    Full,
+    /// Readonly, and has run or runs for another connection: it is at work again.
+    Again,
+    /// At work, or done: [`Memory::look_at`] says more once the policy has been asked again.
+    Repeated,
+    /// It has been refused, or was dropped at its deadline, and is told so again.
+    Short(ShortAnswer),
+    /// It never runs again, and what it did is not told.
+    Stale,
+    /// The number belongs to a call of another method or with other arguments.
+    FalseRetry,
+}
+
+/// Where the answer to a call at work will be sent without being asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    Here,
+    /// Over another connection, which may be gone: [`Memory::watch`] tells when it is done.
+    Elsewhere,
+}
+
+/// How a call that was seen before stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Standing<'a> {
+    /// A handler is at it. It is worth asking again after `estimate`.
+    AtWork {
+        estimate: Duration,
+        answered: Answered,
+    },
+    /// It ran: `status ‖ body`.
+    Kept(&'a [u8]),
+    Short(ShortAnswer),
+    /// It ran, and the answer could not be kept.
+    Lost,
+    Stale,
+}
+
+/// A call that has begun, as whoever runs it holds it. There is one for each call that is not
+/// readonly, ever.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    pub(crate) call: u64,
+    pub(crate) keep: Keep,
+}
+
+pub(crate) struct Memory {
+    /// All calls below are acknowledged.
+    floor: u64,
+    /// For each number from the floor on what is known of it.
+    window: VecDeque<Entry>,
+    records: Slab<Record>,
+    spare: Vec<Vec<u8>>,
+    /// For each method of the server the length of its answers lately, at the most.
+    lengths: Vec<usize>,
+    /// Bytes that kept answers cost, and that calls at work have set aside.
+    used: usize,
+    quota: usize,
+    /// Calls that somebody runs, also those that nobody asks for any more.
+    running: usize,
+    /// Something has come since [`rest`](Self::rest) was last called.
+    touched: bool,
+}
+
+/// Four bytes a number, which is all that most numbers need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    New,
+    /// Acknowledged or cancelled.
+    Stale,
+    /// It had not come when the client asked what became of it.
+    Fenced,
+    /// Readonly and done.
+    RunAgain,
+    /// [`SPAN`] numbers have no more records than this counts.
+    Record(u16),
+}
+
+struct Record {
+    /// A readonly call has none.
+    digest: Option<Digest>,
+    state: State,
+}
+
+enum State {
+    AtWork {
+        since: Instant,
+        via: Via,
+        /// Bytes set aside for the answer.
+        reserve: usize,
+        watcher: Option<(Via, Waker)>,
+    },
+    Kept(Vec<u8>),
+    Lost,
+    /// It did not run, and never will.
+    Refused(ShortAnswer),
+    /// It was dropped at its deadline: nobody knows how far it came.
+    Late(ShortAnswer),
+}
+
+impl Memory {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            floor: 0,
+            window: VecDeque::new(),
+            records: Slab::new(),
+            spare: Vec::new(),
+            lengths: Vec::new(),
+            used: 0,
+            quota: limits.max_kept_answers,
+            running: 0,
+            touched: false,
+        }
+    }
+
+    /// The client has the answers to all calls below `floor`, and asks for them no more. A floor
+    /// never falls.
+    pub(crate) fn acknowledge(&mut self, floor: u64) {
+        while self.floor < floor {
+            let Some(entry) = self.window.pop_front() else {
+                self.floor = floor;
+                break;
+            };
+            self.floor += 1;
+            self.drop_record(entry);
+        }
+    }
+
+    /// The client has the answers to these calls too, as (first, one behind the last).
+    pub(crate) fn acknowledge_ranges(&mut self, ranges: impl Iterator<Item = (u64, u64)>) {
+        let end = self.floor.saturating_add(SPAN);
+        for (first, behind) in ranges {
+            for call in first.max(self.floor)..behind.min(end) {
+                self.cancel(call);
+            }
+        }
+    }
+
+    /// A request has come over the connection `via`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::CallNumber`] for a number that is too far from the floor.
+    pub(crate) fn arrive(
+        &mut self,
+        call: u64,
+        keep: Keep,
+        via: Via,
+        now: Instant,
+    ) -> Result<Arrival, ProtocolError> {
+        let digest = keep.digest();
+        let at = match self.entry(call)? {
+            None | Some(Entry::Stale | Entry::Fenced) => return Ok(Arrival::Stale),
+            Some(Entry::New) => return Ok(self.begin(call, keep, via, now)),
+            Some(Entry::RunAgain) if digest.is_some() => return Ok(Arrival::FalseRetry),
+            Some(Entry::RunAgain) => {
+                self.put_to_work(call, None, 0, via, now);
+                return Ok(Arrival::Again);
+            }
+            Some(Entry::Record(at)) => usize::from(*at),
+        };
+        let record = &mut self.records[at];
+        Ok(match &mut record.state {
+            _ if record.digest != digest => Arrival::FalseRetry,
+            // The other connection may be gone, and what it runs for nobody.
+            State::AtWork { via: before, .. } if digest.is_none() && *before != via => {
+                *before = via;
+                self.running += 1;
+                Arrival::Again
+            }
+            State::Refused(answer) | State::Late(answer) => Arrival::Short(*answer),
+            State::AtWork { .. } | State::Kept(_) | State::Lost => Arrival::Repeated,
+        })
+    }
+
+    fn begin(&mut self, call: u64, keep: Keep, via: Via, now: Instant) -> Arrival {
+        let reserve = self.reserve(keep);
+        let full = self.used + reserve > self.quota || self.running >= MAX_RUNNING;
+        let reserve = if full { 0 } else { reserve };
+        self.put_to_work(call, keep.digest(), reserve, via, now);
+        if full { Arrival::Full } else { Arrival::Begun }
+    }
+
+    fn put_to_work(
+        &mut self,
+        call: u64,
+        digest: Option<Digest>,
+        reserve: usize,
+        via: Via,
+        now: Instant,
+    ) {
+        let state = State::AtWork { since: now, via, reserve, watcher: None };
+        let at = self.records.insert(Record { digest, state });
+        self.running += 1;
+        self.used += reserve;
+        self.replace(call, u16::try_from(at).map_or(Entry::Stale, Entry::Record));
+    }
+
+    /// What the answer will take, judged by the method's answers lately.
+    fn reserve(&self, keep: Keep) -> usize {
+        let Keep::Answer { method, .. } = keep else { return 0 };
+        let length = self.lengths.get(method).copied().unwrap_or_default();
+        (RECORD + length).min(self.quota / RESERVE_PARTS).max(MIN_RESERVE)
+    }
+
+    /// The handler is done: its answer, `status ‖ body`, is kept if it must be and can be.
+    pub(crate) fn finish(&mut self, begun: Begun, answer: &[u8]) {
+        self.running -= 1;
+        let Keep::Answer { method, .. } = begun.keep else {
+            return self.leave(begun.call, Entry::RunAgain);
+        };
+        self.learn(method, answer.len());
+        if let Some(at) = self.conclude(begun.call, State::Lost) {
+            self.records[at].state = self.keep(answer);
+        }
+    }
+
+    /// The call is refused before anything ran, and that is final.
+    pub(crate) fn refuse(&mut self, begun: Begun, answer: ShortAnswer) {
+        self.running -= 1;
+        self.conclude(begun.call, State::Refused(answer));
+    }
+
+    /// Nothing is known of the call any more but that it never runs again.
+    pub(crate) fn give_up(&mut self, begun: Begun) {
+        self.running -= 1;
+        self.leave(begun.call, Entry::Stale);
+    }
+
+    /// The handler's deadline has passed; it is about to be dropped.
+    pub(crate) fn expire(&mut self, call: u64, answer: ShortAnswer) {
+        self.conclude(call, State::Late(answer));
+    }
+
+    /// A method that gives long answers sets more aside; one that gave one once soon less again.
+    fn learn(&mut self, method: usize, length: usize) {
+        if self.lengths.len() <= method {
+            self.lengths.resize(method + 1, 0);
+        }
+        let lately = &mut self.lengths[method];
+        *lately = length.max(*lately - *lately / 8);
+    }
+
+    fn keep(&mut self, answer: &[u8]) -> State {
+        let room = self.quota.saturating_sub(self.used);
+        let spare = self.spare.pop().filter(|spare| RECORD + spare.capacity() <= room);
+        let mut buffer = spare.unwrap_or_default();
+        if RECORD + answer.len() > room {
+            return State::Lost;
+        }
+        buffer.reserve_exact(answer.len());
+        buffer.extend_from_slice(answer);
+        self.used += cost(&buffer);
+        State::Kept(buffer)
+    }
+
+    /// Has the record of a call at work say how it ended, unless the client has dropped it
+    /// meanwhile.
+    fn conclude(&mut self, call: u64, state: State) -> Option<usize> {
+        let at = self.at_work(call)?;
+        let before = std::mem::replace(&mut self.records[at].state, state);
+        self.drop_state(before);
+        Some(at)
+    }
+
+    /// Leaves a mark of a call at work, unless the client has dropped it meanwhile.
+    fn leave(&mut self, call: u64, mark: Entry) {
+        if self.at_work(call).is_some() {
+            self.replace(call, mark);
+        }
+    }
+
+    /// Where the record of a call at work is.
+    fn at_work(&self, call: u64) -> Option<usize> {
+        let index = usize::try_from(call.checked_sub(self.floor)?).ok()?;
+        let Entry::Record(at) = *self.window.get(index)? else { return None };
+        let at = usize::from(at);
+        matches!(self.records[at].state, State::AtWork { .. }).then_some(at)
+    }
+
+    /// How a call stands that was asked for again over `via`. If it is at work elsewhere, the
+    /// answer belongs to `via` from now on.
+    pub(crate) fn look_at(&mut self, call: u64, via: Via, now: Instant) -> Standing<'_> {
+        let at = match self.entry(call) {
+            Ok(Some(Entry::Record(at))) => usize::from(*at),
+            // It was done since the request came, and the answer is under way.
+            Ok(Some(Entry::RunAgain)) => {
+                return Standing::AtWork { estimate: ESTIMATE.0, answered: Answered::Here };
+            }
+            _ => return Standing::Stale,
+        };
+        match &mut self.records[at].state {
+            State::AtWork { since, via: runner, watcher, .. } => {
+                let watches = watcher.as_ref().map(|(via, _)| *via);
+                let answered = if *runner == via || watches == Some(via) {
+                    Answered::Here
+                } else {
+                    if let Some((_, before)) = watcher.replace((via, Waker::noop().clone())) {
+                        before.wake();
+                    }
+                    Answered::Elsewhere
+                };
+                let so_far = now.saturating_duration_since(*since);
+                Standing::AtWork { estimate: so_far.clamp(ESTIMATE.0, ESTIMATE.1), answered }
+            }
+            State::Kept(answer) => Standing::Kept(answer),
+            State::Lost => Standing::Lost,
+            State::Refused(answer) | State::Late(answer) => Standing::Short(*answer),
+        }
+    }
+
+    /// Has `waker` woken once a call that is at work elsewhere is done.
+    pub(crate) fn watch(&mut self, call: u64, via: Via, waker: &Waker) -> Watch {
+        let Some(at) = self.at_work(call) else { return Watch::Over };
+        match &mut self.records[at].state {
+            State::AtWork { watcher: Some((watching, registered)), .. } if *watching == via => {
+                registered.clone_from(waker);
+                Watch::Waiting
+            }
+            _ => Watch::Superseded,
+        }
+    }
+
+    /// The client no longer waits: whatever it was, it never runs again.
+    pub(crate) fn cancel(&mut self, call: u64) {
+        if let Ok(Some(_)) = self.entry(call) {
+            self.replace(call, Entry::Stale);
+        }
+    }
+
+    /// What became of a call, as far as is known. One that has not come is fenced: it never runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::CallNumber`] for a number that is too far from the floor.
+    pub(crate) fn inquire(&mut self, call: u64) -> Result<WireOutcome, ProtocolError> {
+        let at = match self.entry(call)? {
+            None | Some(Entry::Stale) => return Ok(WireOutcome::NotKnown),
+            Some(entry @ (Entry::New | Entry::Fenced)) => {
+                *entry = Entry::Fenced;
+                return Ok(WireOutcome::Fenced);
+            }
+            Some(Entry::RunAgain) => return Ok(WireOutcome::Ran),
+            Some(Entry::Record(at)) => usize::from(*at),
+        };
+        Ok(match self.records[at].state {
+            State::AtWork { .. } => WireOutcome::AtWork,
+            State::Kept(_) | State::Lost => WireOutcome::Ran,
+            State::Refused(_) => WireOutcome::Fenced,
+            State::Late(_) => WireOutcome::NotKnown,
+        })
+    }
+
+    /// Whether nobody runs a call of this client.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running == 0
+    }
+
+    /// Gives memory back, if nothing has come since the last time.
+    pub(crate) fn rest(&mut self) {
+        if std::mem::take(&mut self.touched) || self.records.capacity() == 0 {
+            return;
+        }
+        self.spare = Vec::new();
+        let mut packed = Slab::with_capacity(self.records.len());
+        for entry in &mut self.window {
+            if let Entry::Record(at) = entry
+                && let Some(record) = self.records.try_remove(usize::from(*at))
+            {
+                // As many records as before have numbers as small as before.
+                *entry = u16::try_from(packed.insert(record)).map_or(Entry::Stale, Entry::Record);
+            }
+        }
+        self.records = packed;
+        self.window.shrink_to_fit();
+        self.touched = false;
+    }
+
+    /// What is known of a call; `None` if it is below the floor.
+    fn entry(&mut self, call: u64) -> Result<Option<&mut Entry>, ProtocolError> {
+        self.touched = true;
+        let Some(ahead) = call.checked_sub(self.floor) else { return Ok(None) };
+        let index = usize::try_from(ahead).ok().filter(|_| ahead < SPAN);
+        let index = index.ok_or(ProtocolError::CallNumber)?;
+        if self.window.len() <= index {
+            self.window.resize(index + 1, Entry::New);
+        }
+        Ok(self.window.get_mut(index))
+    }
+
+    fn replace(&mut self, call: u64, entry: Entry) {
+        if let Ok(Some(place)) = self.entry(call) {
+            let before = std::mem::replace(place, entry);
+            self.drop_record(before);
+        }
+    }
+
+    fn drop_record(&mut self, entry: Entry) {
+        if let Entry::Record(at) = entry {
+            let record = self.records.remove(at.into());
+            self.drop_state(record.state);
+        }
+    }
+
+    fn drop_state(&mut self, state: State) {
+        match state {
+            State::Kept(mut buffer) => {
+                self.used -= cost(&buffer);
+                buffer.clear();
+                if buffer.capacity() <= SPARE.1 && self.spare.len() < SPARE.0 {
+                    self.spare.push(buffer);
+                }
+            }
+            State::AtWork { reserve, watcher, .. } => {
+                self.used -= reserve;
+                // Whoever watches shall look.
+                if let Some((_, waker)) = watcher {
+                    waker.wake();
+                }
+            }
+            State::Lost | State::Refused(_) | State::Late(_) => {}
+        }
+    }
+}
+
+/// What a watcher of a call finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watch {
+    Waiting,
+    /// It is not at work any more: [`Memory::look_at`].
+    Over,
+    /// The client has asked over yet another connection.
+    Superseded,
+}
+
+fn cost(kept: &Vec<u8>) -> usize {
+    RECORD + kept.capacity()
+}
+
+#[cfg(test)]
+#[path = "duplicate_requests_tests.rs"]
+mod tests;
