@@ -176,7 +176,7 @@ fn calls_go_over_udp_as_over_tcp() {
 fn silence_over_udp_is_exit_5_and_says_what_may_be_wrong() {
     let world = World::new();
     let key = world.key("server").to_string();
-    let causes = ["nobody answered", "running", "bailiwick pubkey", "firewall"];
+    let causes = ["nobody answers", "running", "bailiwick pubkey", "firewall"];
     let keys = ["--timeout", "300ms", "keys"];
 
     let impostor = world.serve_at(&["udp://127.0.0.1:0"], "impostor", "impostor.jsonl");

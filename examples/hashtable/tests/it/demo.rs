@@ -11,7 +11,7 @@ fn the_story_ends_well_and_leaves_nothing_behind() {
 
 #[test]
 fn the_story_ends_well_over_udp_too() {
-    tell(&["demo", "--transport", "udp"], "nobody answered at udp://");
+    tell(&["demo", "--transport", "udp"], "nobody answers at udp://");
 }
 
 /// `impostor` is what Alice learns about it.
