@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::Serialize;
+use tempfile::TempDir;
 use thiserror::Error;
 
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     peer::System,
     process::{ProcessError, Server, this_binary},
     stats::Spread,
+    workload::Workload,
 };
 
 /// How much to measure.
@@ -37,7 +39,7 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// About a minute.
+    /// Under two minutes.
     pub(crate) const QUICK: Self = Self {
         repetitions: 5,
         idle_repetitions: 1,
@@ -46,7 +48,7 @@ impl Extent {
         window_seconds: 0.4,
     };
 
-    /// About five minutes.
+    /// About ten minutes.
     pub(crate) const FULL: Self = Self {
         repetitions: 9,
         idle_repetitions: 5,
@@ -54,32 +56,6 @@ impl Extent {
         warm_up_seconds: 0.5,
         window_seconds: 2.0,
     };
-}
-
-/// How many calls are outstanding on the one connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Workload {
-    /// One: the next call waits for the last reply.
-    Lone,
-    /// Sixty-four.
-    Outstanding64,
-    /// Two hundred and fifty-six.
-    Outstanding256,
-}
-
-impl Workload {
-    /// Every workload, in the order of the tables.
-    pub(crate) const ALL: [Self; 3] = [Self::Lone, Self::Outstanding64, Self::Outstanding256];
-
-    /// Calls in flight.
-    pub(crate) fn outstanding(self) -> u32 {
-        match self {
-            Self::Lone => 1,
-            Self::Outstanding64 => 64,
-            Self::Outstanding256 => 256,
-        }
-    }
 }
 
 /// One window of one system.
@@ -145,7 +121,7 @@ pub(crate) fn run(extent: Extent) -> Result<Comparison, CompareError> {
     }
     for repetition in 0..extent.idle_repetitions {
         eprintln!("idle connections, {} of {}", repetition + 1, extent.idle_repetitions);
-        for system in System::ALL {
+        for system in System::ALL.into_iter().filter(|system| system.has_connections()) {
             let bytes_per_connection = idle::measure(system, extent.idle_connections)?;
             comparison.idle.push(IdleRecord { system, bytes_per_connection });
         }
@@ -193,11 +169,25 @@ impl Comparison {
         Spread::of(of.into_iter().zip(to).map(|(of, to)| of / to))
     }
 
+    /// Calls a second of `system` on `workload` as a multiple of those on `base`, as [`ratio`].
+    ///
+    /// [`ratio`]: Self::ratio
+    pub(crate) fn slowdown(
+        &self,
+        system: System,
+        workload: Workload,
+        base: Workload,
+    ) -> Option<Spread> {
+        let of = self.each(system, workload, Sample::calls_per_second);
+        let to = self.each(system, base, Sample::calls_per_second);
+        Spread::of(of.into_iter().zip(to).map(|(of, to)| of / to))
+    }
+
     /// The floor with the shorter lone call, or with more calls a second.
     pub(crate) fn faster_floor(&self, workload: Workload) -> System {
         let [first, second] = System::FLOORS.map(|floor| match workload {
             Workload::Lone => self.spread(floor, workload, lone_p50).map(|p50| -p50.median),
-            Workload::Outstanding64 | Workload::Outstanding256 => {
+            Workload::Outstanding64 | Workload::Outstanding256 | Workload::Lossy64 => {
                 self.spread(floor, workload, Sample::calls_per_second).map(|rate| rate.median)
             }
         });
@@ -240,6 +230,7 @@ pub(crate) fn load_once(
         .args(["--address", &server.address.to_string()])
         .args(["--server-pid", &server.pid.to_string()])
         .args(["--outstanding", &workload.outstanding().to_string()])
+        .args(["--loss", &workload.loss().to_string()])
         .args(["--warm-up", &extent.warm_up_seconds.to_string()])
         .args(["--window", &extent.window_seconds.to_string()])
         .stderr(Stdio::inherit())
@@ -264,21 +255,42 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 fn one_repetition(extent: Extent, repetition: u32) -> Result<Vec<Record>, CompareError> {
     let mut order = System::ALL;
     order.rotate_left(repetition as usize % System::ALL.len());
-    let mut servers = Vec::new();
-    for system in order {
-        let site = tempfile::tempdir().map_err(CompareError::Site)?;
-        let server = Server::start(system, site.path())?;
-        servers.push((system, server, site));
-    }
     let mut records = Vec::new();
-    for workload in Workload::ALL {
-        for (system, server, site) in &servers {
-            let sample = load_once(*system, site.path(), server, workload, extent)?;
-            records.push(Record { system: *system, workload, repetition, sample });
+    // Servers that lose datagrams are servers of their own: one cannot be told to lose them no more.
+    for workloads in [&Workload::WITHOUT_LOSS[..], &Workload::WITH_LOSS] {
+        let mut servers = Vec::new();
+        for system in order {
+            if workloads.iter().any(|workload| system.workloads().contains(workload)) {
+                servers.push(Hosted::start(system, workloads)?);
+            }
+        }
+        for &workload in workloads {
+            for Hosted { system, server, site } in &servers {
+                if system.workloads().contains(&workload) {
+                    let sample = load_once(*system, site.path(), server, workload, extent)?;
+                    records.push(Record { system: *system, workload, repetition, sample });
+                }
+            }
+        }
+        for hosted in servers {
+            hosted.server.stop()?;
         }
     }
-    for (_, server, _) in servers {
-        server.stop()?;
-    }
     Ok(records)
+}
+
+/// A server and the folder it shares with its clients.
+struct Hosted {
+    system: System,
+    server: Server,
+    site: TempDir,
+}
+
+impl Hosted {
+    /// Starts a server for `workloads`, all of the same loss.
+    fn start(system: System, workloads: &[Workload]) -> Result<Self, CompareError> {
+        let site = tempfile::tempdir().map_err(CompareError::Site)?;
+        let loss = workloads.first().map_or(0.0, |workload| workload.loss());
+        Ok(Self { system, server: Server::start(system, site.path(), loss)?, site })
+    }
 }

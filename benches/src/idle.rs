@@ -34,7 +34,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// Whatever kept the server or its client from running.
 pub(crate) fn measure(system: System, connections: u32) -> Result<f64, CompareError> {
     let site = tempfile::tempdir().map_err(CompareError::Site)?;
-    let server = Server::start(system, site.path())?;
+    let server = Server::start(system, site.path(), 0.0)?;
     let mut holder = Holder::start(system, site.path(), server.address, connections)?;
     thread::sleep(SETTLE);
     let without = resident_bytes(server.pid)?;

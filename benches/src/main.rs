@@ -11,14 +11,20 @@ mod floor;
 mod goals;
 mod idle;
 mod load;
+mod loss;
 mod machine;
 mod ours;
 mod peer;
+mod ping_pong;
 mod process;
+mod quinn_peer;
 mod report;
+mod slots;
 mod stats;
 mod syscalls;
 mod tarpc_peer;
+mod udp_floor;
+mod workload;
 
 use std::{
     error::Error,
@@ -36,10 +42,14 @@ use tokio::runtime::Runtime;
 use crate::{
     compare::Extent,
     floor::{Floor, Flush},
+    loss::LossError,
     ours::Bailiwick,
     peer::{Peer, System},
+    ping_pong::PingPong,
+    quinn_peer::Quinn,
     report::Document,
     tarpc_peer::Tarpc,
+    udp_floor::UdpFloor,
 };
 
 /// Bailiwick and its peers, side by side in one run.
@@ -66,7 +76,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Output {
-    /// Take about a minute in place of five.
+    /// Take under two minutes in place of ten.
     #[arg(long)]
     quick: bool,
     /// Also write everything that was measured to this file.
@@ -85,6 +95,16 @@ struct Site {
     system: System,
     #[arg(long)]
     site: PathBuf,
+    /// The share of datagrams that come to this process and are to be lost.
+    #[arg(long, default_value_t = 0.0)]
+    loss: f64,
+}
+
+impl Site {
+    /// Call it when the sockets are open, so that there is something to lose from.
+    fn lose(&self) -> Result<(), LossError> {
+        if self.loss == 0.0 { Ok(()) } else { loss::lose(self.loss) }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -119,7 +139,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Compare(output) => compare(&output),
         Command::Syscalls(output) => syscalls(&output),
-        Command::Serve(site) => on(site.system, Serve(site.site)),
+        Command::Serve(site) => on(site.system, Serve(site)),
         Command::Load(load) => on(load.site.system, load),
         Command::Hold(hold) => on(hold.site.system, hold),
     };
@@ -134,7 +154,7 @@ fn main() -> ExitCode {
 
 fn compare(output: &Output) -> Result<(), AnyError> {
     let comparison = compare::run(output.extent())?;
-    let goals = goals::judge(&comparison, System::SUBJECT);
+    let goals = goals::judge(&comparison, System::SUBJECTS);
     println!("{}", report::text(&comparison, &goals));
     let summary = report::summary(&comparison);
     output.write_json(&Document { comparison: &comparison, summary, goals: &goals })
@@ -176,18 +196,26 @@ fn on(system: System, role: impl Role) -> Result<(), AnyError> {
         System::FloorAfterYield => role.play(Floor { flush: Flush::AfterYield }),
         System::FloorAtOnce => role.play(Floor { flush: Flush::AtOnce }),
         System::Tarpc => role.play(Tarpc),
-        System::Bailiwick => role.play(Bailiwick),
+        System::Bailiwick => role.play(Bailiwick::TCP),
+        System::UdpFloor => role.play(UdpFloor),
+        System::UdpPingPong => role.play(PingPong),
+        System::Quinn => role.play(Quinn),
     }
 }
 
-struct Serve(PathBuf);
+struct Serve(Site);
 
 impl Role for Serve {
     fn play<P: Peer>(self, peer: P) -> Result<(), AnyError> {
         process::pin(process::SERVER_CPU)?;
         process::allow_descriptors(DESCRIPTORS)?;
         let runtime = one_worker()?;
-        let address = run(&runtime, async move { peer.serve(&self.0).await })??;
+        let Self(site) = self;
+        let address = run(&runtime, async move {
+            let address = peer.serve(&site.site).await?;
+            site.lose()?;
+            Ok::<_, AnyError>(address)
+        })??;
         println!("{}", process::ready_line(address));
         // Whoever started us closes our stdin, by design or by ending.
         io::copy(&mut io::stdin(), &mut io::sink())?;
@@ -206,7 +234,8 @@ impl Role for Load {
         };
         let sample = run(&one_worker()?, async move {
             let caller = peer.connect(&self.site.site, self.address).await?;
-            load::run(caller, plan).await
+            self.site.lose()?;
+            Ok::<_, AnyError>(load::run(caller, plan).await?)
         })??;
         println!("{}", serde_json::to_string(&sample)?);
         Ok(())

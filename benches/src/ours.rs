@@ -65,16 +65,30 @@ impl Echo for Echoing {
     }
 }
 
-/// Bailiwick over TCP.
+/// Bailiwick over one of its transports.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bailiwick;
+pub(crate) struct Bailiwick {
+    /// The endpoint at `host:port`.
+    endpoint: fn(String) -> Endpoint,
+}
+
+impl Bailiwick {
+    /// Bailiwick over TCP.
+    pub(crate) const TCP: Self = Self { endpoint: Endpoint::tcp };
+}
+
+impl Bailiwick {
+    fn at(self, address: impl Into<String>) -> Endpoint {
+        (self.endpoint)(address.into())
+    }
+}
 
 impl Peer for Bailiwick {
     type Caller = EchoClient;
 
     async fn serve(&self, site: &Path) -> Result<SocketAddr, PeerError> {
         let files = Files::in_folder(site);
-        let server = bind(&files).await.map_err(Box::new)?;
+        let server = bind(&files, self.at("127.0.0.1:0")).await.map_err(Box::new)?;
         let address = server.addresses().first().copied().ok_or(PeerError::Closed)?;
         tokio::spawn(server.serve_until(pending()));
         Ok(address)
@@ -82,7 +96,7 @@ impl Peer for Bailiwick {
 
     async fn connect(&self, site: &Path, address: SocketAddr) -> Result<EchoClient, PeerError> {
         let files = Files::in_folder(site);
-        let channel = dial(&files, address).await.map_err(Box::new)?;
+        let channel = dial(&files, self.at(address.to_string())).await.map_err(Box::new)?;
         Ok(EchoClient::new(channel))
     }
 }
@@ -126,21 +140,21 @@ impl Files {
     }
 }
 
-async fn bind(files: &Files) -> Result<Server, SetupError> {
+async fn bind(files: &Files, endpoint: Endpoint) -> Result<Server, SetupError> {
     files.create()?;
     let server = Server::builder(Identity::read(&files.server)?)
         .policy(PolicyFile::read(&files.policy)?)
         .audit(AuditLog::open(&files.audit)?)
         .service(EchoServer::new(Echoing))
-        .listen(Endpoint::tcp("127.0.0.1:0"));
+        .listen(endpoint);
     Ok(server.bind().await?)
 }
 
-async fn dial(files: &Files, address: SocketAddr) -> Result<Channel, SetupError> {
+async fn dial(files: &Files, endpoint: Endpoint) -> Result<Channel, SetupError> {
     // A user has the server's public key from its operator; here both are one.
     let server = Identity::read(&files.server)?.public_key();
     let caller = Identity::read(&files.caller)?;
-    Ok(Channel::connect(Endpoint::tcp(address.to_string()), server, caller).await?)
+    Ok(Channel::connect(endpoint, server, caller).await?)
 }
 
 /// Why our server did not start, or our client did not connect.
@@ -173,8 +187,8 @@ mod tests {
     #[tokio::test]
     async fn our_echo_answers_its_caller_and_admits_no_stranger() {
         let site = tempfile::tempdir().unwrap();
-        let address = Bailiwick.serve(site.path()).await.unwrap();
-        let caller = Bailiwick.connect(site.path(), address).await.unwrap();
+        let address = Bailiwick::TCP.serve(site.path()).await.unwrap();
+        let caller = Bailiwick::TCP.connect(site.path(), address).await.unwrap();
         let payload = Bytes::from(vec![5; 64]);
         assert_eq!(Caller::echo(&caller, &payload).await.unwrap(), payload);
 
@@ -183,14 +197,15 @@ mod tests {
         fs::remove_file(&files.caller).unwrap();
         let stranger = Identity::generate(&mut rand::rng());
         key_file::create(&files.caller, &stranger, "", None).unwrap();
-        let refused = dial(&files, address).await.unwrap_err();
+        let refused = dial(&files, Bailiwick::TCP.at(address.to_string())).await.unwrap_err();
         assert!(matches!(refused, SetupError::Connect(ConnectError::AccessDenied { .. })));
     }
 
     #[tokio::test]
     async fn the_policy_is_in_force_without_a_warning() {
         let site = tempfile::tempdir().unwrap();
-        let server = bind(&Files::in_folder(site.path())).await.unwrap();
+        let server =
+            bind(&Files::in_folder(site.path()), Bailiwick::TCP.at("127.0.0.1:0")).await.unwrap();
         assert_eq!(server.policy_warnings().len(), 0, "{:?}", server.policy_warnings());
     }
 }

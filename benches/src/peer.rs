@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::ours::SetupError;
+use crate::{ours::SetupError, quinn_peer::QuinnError, workload::Workload};
 
 /// Bytes in every call and every reply, before a system adds its own framing.
 pub(crate) const PAYLOAD: usize = 64;
@@ -23,20 +23,51 @@ pub(crate) enum System {
     FloorAtOnce,
     /// tarpc over plain TCP with bincode.
     Tarpc,
-    /// Bailiwick with mutual authentication, encryption, policy and audit.
+    /// Bailiwick over TCP with mutual authentication, encryption, policy and audit.
     Bailiwick,
+    /// Plain echo with a datagram a call.
+    UdpFloor,
+    /// Two blocking sockets, one call at a time.
+    UdpPingPong,
+    /// quinn with a stream a call.
+    Quinn,
+}
+
+/// What a system's bytes travel by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// A stream.
+    Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+/// The systems that are held against the goals.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subjects {
+    /// Ours over TCP.
+    pub(crate) tcp: System,
+    /// Ours over UDP, when there is one.
+    pub(crate) udp: Option<System>,
 }
 
 impl System {
     /// Every system.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::FloorAfterYield, Self::FloorAtOnce, Self::Tarpc, Self::Bailiwick];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::FloorAfterYield,
+        Self::FloorAtOnce,
+        Self::Tarpc,
+        Self::Bailiwick,
+        Self::UdpFloor,
+        Self::UdpPingPong,
+        Self::Quinn,
+    ];
 
-    /// The two floors, of which the faster one counts.
+    /// The two floors over TCP, of which the faster one counts.
     pub(crate) const FLOORS: [Self; 2] = [Self::FloorAfterYield, Self::FloorAtOnce];
 
-    /// The system that is held against the goals.
-    pub(crate) const SUBJECT: Self = Self::Bailiwick;
+    /// Ours.
+    pub(crate) const SUBJECTS: Subjects = Subjects { tcp: Self::Bailiwick, udp: None };
 
     /// The name on the command line, in tables and in JSON.
     pub(crate) fn name(self) -> &'static str {
@@ -45,7 +76,38 @@ impl System {
             Self::FloorAtOnce => "floor-at-once",
             Self::Tarpc => "tarpc",
             Self::Bailiwick => "bailiwick",
+            Self::UdpFloor => "udp-floor",
+            Self::UdpPingPong => "udp-ping-pong",
+            Self::Quinn => "quinn",
         }
+    }
+
+    /// What it travels by.
+    pub(crate) fn transport(self) -> Transport {
+        match self {
+            Self::FloorAfterYield | Self::FloorAtOnce | Self::Tarpc | Self::Bailiwick => {
+                Transport::Tcp
+            }
+            Self::UdpFloor | Self::UdpPingPong | Self::Quinn => Transport::Udp,
+        }
+    }
+
+    /// The workloads it can be given. Only what sends lost datagrams again is given loss.
+    pub(crate) fn workloads(self) -> &'static [Workload] {
+        match self {
+            Self::UdpPingPong => &[Workload::Lone],
+            Self::Quinn => &Workload::ALL,
+            Self::FloorAfterYield
+            | Self::FloorAtOnce
+            | Self::Tarpc
+            | Self::Bailiwick
+            | Self::UdpFloor => &Workload::WITHOUT_LOSS,
+        }
+    }
+
+    /// Whether its server keeps anything of a client that does not call.
+    pub(crate) fn has_connections(self) -> bool {
+        !matches!(self, Self::UdpFloor | Self::UdpPingPong)
     }
 }
 
@@ -104,6 +166,9 @@ pub(crate) enum PeerError {
     /// tarpc reported a failure of its own.
     #[error("tarpc: {0}")]
     Tarpc(#[from] tarpc::client::RpcError),
+    /// quinn reported a failure of its own.
+    #[error("quinn: {0}")]
+    Quinn(#[from] QuinnError),
     /// Bailiwick did not answer a call.
     #[error("bailiwick: {0}")]
     Ours(#[from] CallError),

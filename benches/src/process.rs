@@ -179,13 +179,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `system` on a port of its own and waits until it listens.
     ///
-    /// `site` is the folder it shares with its clients.
+    /// `site` is the folder it shares with its clients, `loss` the share of datagrams it is to lose.
     ///
     /// # Errors
     ///
     /// [`ProcessError::Ended`] if it did not come to listening; its message is on stderr.
-    pub(crate) fn start(system: System, site: &Path) -> Result<Self, ProcessError> {
-        Self::start_with(Command::new(this_binary()?), system, site)
+    pub(crate) fn start(system: System, site: &Path, loss: f64) -> Result<Self, ProcessError> {
+        Self::start_with(Command::new(this_binary()?), system, site, loss)
     }
 
     /// As [`start`](Self::start), with a command that runs this binary under another program.
@@ -197,10 +197,12 @@ impl Server {
         mut command: Command,
         system: System,
         site: &Path,
+        loss: f64,
     ) -> Result<Self, ProcessError> {
         let what = format!("the server of {}", system.name());
         let failed = |source| ProcessError::Child { what: what.clone(), source };
         command.args(["serve", system.name()]).arg("--site").arg(site);
+        command.args(["--loss", &loss.to_string()]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(failed)?;
         let stdin = child.stdin.take();

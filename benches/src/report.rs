@@ -5,12 +5,13 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::{
-    compare::{Comparison, Workload, lone_p50, lone_p99},
+    compare::{Comparison, lone_p50, lone_p99},
     goals::{Bound, Verdict},
     load::Sample,
-    peer::System,
+    peer::{System, Transport},
     stats::Spread,
     syscalls::Count,
+    workload::Workload,
 };
 
 const KIB: f64 = 1024.0;
@@ -35,6 +36,7 @@ pub(crate) struct Row {
     lone_p99_us: Option<Spread>,
     calls_per_second_64: Option<Spread>,
     calls_per_second_256: Option<Spread>,
+    calls_per_second_64_lossy: Option<Spread>,
     cpu_seconds_per_million_64: Option<Spread>,
     cpu_seconds_per_million_256: Option<Spread>,
     idle_bytes: Option<Spread>,
@@ -42,13 +44,14 @@ pub(crate) struct Row {
 
 /// One row a system, in the order of [`System::ALL`].
 pub(crate) fn summary(comparison: &Comparison) -> Vec<Row> {
-    use Workload::{Lone, Outstanding64, Outstanding256};
+    use Workload::{Lone, Lossy64, Outstanding64, Outstanding256};
     let rows = System::ALL.map(|system| Row {
         system,
         lone_p50_us: comparison.spread(system, Lone, lone_p50),
         lone_p99_us: comparison.spread(system, Lone, lone_p99),
         calls_per_second_64: comparison.spread(system, Outstanding64, Sample::calls_per_second),
         calls_per_second_256: comparison.spread(system, Outstanding256, Sample::calls_per_second),
+        calls_per_second_64_lossy: comparison.spread(system, Lossy64, Sample::calls_per_second),
         cpu_seconds_per_million_64: comparison.spread(
             system,
             Outstanding64,
@@ -69,7 +72,9 @@ pub(crate) fn text(comparison: &Comparison, verdicts: &[Verdict]) -> String {
     let mut text = heading(comparison);
     text += &systems_table(comparison);
     text += "\nRatios, repetition by repetition; the floor is the faster of the two\n\n";
-    text += &ratios_table(comparison);
+    text += &tcp_ratios_table(comparison);
+    text.push('\n');
+    text += &udp_ratios_table(comparison);
     if !verdicts.is_empty() {
         text += "\nGoals, judged by the median\n\n";
         text += &goals_table(verdicts);
@@ -117,6 +122,8 @@ fn systems_table(comparison: &Comparison) -> String {
             show(row.lone_p99_us, 1.0, 1),
             show(row.calls_per_second_64, 1e3, 0),
             show(row.calls_per_second_256, 1e3, 0),
+            show(row.calls_per_second_64_lossy, 1e3, 0),
+            show(row.cpu_seconds_per_million_64, 1.0, 2),
             show(row.cpu_seconds_per_million_256, 1.0, 2),
             show(row.idle_bytes, KIB, 1),
         ]
@@ -127,15 +134,21 @@ fn systems_table(comparison: &Comparison) -> String {
         "lone p99 µs",
         "64: 1,000 calls/s",
         "256: 1,000 calls/s",
+        "64, 1 % loss: 1,000 calls/s",
+        "64: CPU s per million, both sides",
         "256: CPU s per million, both sides",
         "idle KiB",
     ];
     table(&head, rows)
 }
 
-fn ratios_table(comparison: &Comparison) -> String {
+fn over(transport: Transport) -> impl Iterator<Item = System> {
+    System::ALL.into_iter().filter(move |system| system.transport() == transport)
+}
+
+fn tcp_ratios_table(comparison: &Comparison) -> String {
     use Workload::{Lone, Outstanding64, Outstanding256};
-    let rows = System::ALL.map(|system| {
+    let rows = over(Transport::Tcp).map(|system| {
         let mut cells = vec![system.name().to_owned()];
         for workload in [Outstanding64, Outstanding256] {
             for base in [System::Tarpc, comparison.faster_floor(workload)] {
@@ -149,6 +162,25 @@ fn ratios_table(comparison: &Comparison) -> String {
     });
     let head =
         ["system", "64: × tarpc", "64: × floor", "256: × tarpc", "256: × floor", "p50: × floor"];
+    table(&head, rows)
+}
+
+fn udp_ratios_table(comparison: &Comparison) -> String {
+    use Workload::{Lone, Lossy64, Outstanding64};
+    let rows = over(Transport::Udp).map(|system| {
+        let rate = |base| {
+            show(comparison.ratio(system, base, Outstanding64, Sample::calls_per_second), 1.0, 2)
+        };
+        vec![
+            system.name().to_owned(),
+            rate(System::SUBJECTS.tcp),
+            rate(System::Quinn),
+            show(comparison.slowdown(system, Lossy64, Outstanding64), 1.0, 2),
+            show(comparison.ratio(system, System::UdpPingPong, Lone, lone_p50), 1.0, 2),
+        ]
+    });
+    let head =
+        ["system", "64: × our TCP", "64: × quinn", "64, 1 % loss: × without", "p50: × ping-pong"];
     table(&head, rows)
 }
 

@@ -13,13 +13,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::{
-    compare::{CompareError, Extent, Workload, load_once},
+    compare::{CompareError, Extent, load_once},
     peer::System,
     process::{ProcessError, Server, this_binary},
+    workload::Workload,
 };
 
 /// The system calls with which a socket is written.
-const WRITES: [&str; 4] = ["write", "writev", "sendto", "sendmsg"];
+const WRITES: [&str; 5] = ["write", "writev", "sendto", "sendmsg", "sendmmsg"];
 
 /// Write system calls of one server.
 #[derive(Debug, Clone, Serialize)]
@@ -66,7 +67,8 @@ impl From<ProcessError> for SyscallsError {
 /// [`SyscallsError::NoStrace`] if there is no `strace` to run.
 pub(crate) fn run(extent: Extent) -> Result<Vec<Count>, SyscallsError> {
     require_strace()?;
-    System::ALL.into_iter().map(|system| count(system, extent)).collect()
+    let counted = |system: &System| system.workloads().contains(&Workload::Outstanding64);
+    System::ALL.into_iter().filter(counted).map(|system| count(system, extent)).collect()
 }
 
 fn require_strace() -> Result<(), SyscallsError> {
@@ -77,7 +79,7 @@ fn require_strace() -> Result<(), SyscallsError> {
 fn count(system: System, extent: Extent) -> Result<Count, SyscallsError> {
     let site = tempfile::tempdir().map_err(CompareError::Site)?;
     let summary = site.path().join("strace");
-    let server = Server::start_with(traced(&summary)?, system, site.path())?;
+    let server = Server::start_with(traced(&summary)?, system, site.path(), 0.0)?;
     let sample = load_once(system, site.path(), &server, Workload::Outstanding64, extent)?;
     server.stop()?;
     let text = fs::read_to_string(&summary).map_err(SyscallsError::Summary)?;

@@ -18,7 +18,10 @@ use tokio::{
 };
 
 use super::{Flush, make_room, next_frame, put_frame};
-use crate::peer::{Caller, PeerError};
+use crate::{
+    peer::{Caller, PeerError},
+    slots::Slots,
+};
 
 /// A connection that any number of callers share. It closes when the last handle is dropped.
 #[derive(Clone)]
@@ -53,19 +56,9 @@ struct Shared(Mutex<State>);
 #[derive(Default)]
 struct State {
     outgoing: BytesMut,
-    slots: Vec<Slot>,
-    free: Vec<usize>,
+    slots: Slots,
     writer: Option<Waker>,
     closed: bool,
-}
-
-/// Where one call waits. A slot's index is the call's number on the wire.
-#[derive(Default)]
-enum Slot {
-    #[default]
-    Free,
-    Waiting(Option<Waker>),
-    Answered(Bytes),
 }
 
 impl Shared {
@@ -78,11 +71,7 @@ impl Shared {
         if state.closed {
             return Err(PeerError::Closed);
         }
-        let slot = state.free.pop().unwrap_or(state.slots.len());
-        if slot == state.slots.len() {
-            state.slots.push(Slot::Free);
-        }
-        state.slots[slot] = Slot::Waiting(None);
+        let slot = state.slots.take();
         put_frame(&mut state.outgoing, slot as u64, payload);
         let writer = state.writer.take();
         drop(state);
@@ -92,17 +81,10 @@ impl Shared {
 
     fn poll_reply(&self, slot: usize, cx: &mut Context<'_>) -> Poll<Result<Bytes, PeerError>> {
         let mut state = self.lock();
-        let closed = state.closed;
-        match mem::take(&mut state.slots[slot]) {
-            Slot::Answered(reply) => {
-                state.free.push(slot);
-                Poll::Ready(Ok(reply))
-            }
-            Slot::Free | Slot::Waiting(_) if closed => Poll::Ready(Err(PeerError::Closed)),
-            Slot::Free | Slot::Waiting(_) => {
-                state.slots[slot] = Slot::Waiting(Some(cx.waker().clone()));
-                Poll::Pending
-            }
+        match state.slots.poll(slot, cx) {
+            Poll::Ready(reply) => Poll::Ready(Ok(reply)),
+            Poll::Pending if state.closed => Poll::Ready(Err(PeerError::Closed)),
+            Poll::Pending => Poll::Pending,
         }
     }
 
@@ -138,14 +120,7 @@ impl Shared {
         let mut state = self.lock();
         let mut passed = 0;
         while let Some(frame) = next_frame(&incoming[passed..])? {
-            let index = usize::try_from(frame.id).ok();
-            let Some(slot @ Slot::Waiting(_)) = index.and_then(|at| state.slots.get_mut(at)) else {
-                return Err(PeerError::UnknownCall { id: frame.id });
-            };
-            let answered = Slot::Answered(Bytes::copy_from_slice(frame.payload));
-            if let Slot::Waiting(Some(waker)) = mem::replace(slot, answered) {
-                woken.push(waker);
-            }
+            woken.extend(state.slots.answer(frame.id, frame.payload)?);
             passed += frame.len();
         }
         incoming.advance(passed);
@@ -158,11 +133,7 @@ impl Shared {
         let mut state = self.lock();
         state.closed = true;
         let mut wakers: Vec<Waker> = state.writer.take().into_iter().collect();
-        for slot in &mut state.slots {
-            if let Slot::Waiting(waker) = slot {
-                wakers.extend(waker.take());
-            }
-        }
+        wakers.extend(state.slots.take_wakers());
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }

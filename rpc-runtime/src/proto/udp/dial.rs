@@ -82,7 +82,7 @@ pub(crate) struct Dial {
 }
 
 enum State {
-    AwaitingResp { handshake: AwaitingResp, retries: u32 },
+    AwaitingResp { handshake: Box<AwaitingResp>, retries: u32 },
     AwaitingPacket { fin: Vec<u8>, connected: Box<Connected> },
     Over,
 }
@@ -97,7 +97,7 @@ impl Dial {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) -> Self {
-        let handshake = initiator::start(config.clone(), rng);
+        let handshake = Box::new(initiator::start(config.clone(), rng));
         Self {
             config,
             server,
@@ -162,7 +162,7 @@ impl Dial {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) {
-        let (params, channel_id) = (session.peer_params.clone(), session.channel_id);
+        let (params, channel_id) = (session.peer_params, session.channel_id);
         let link = Link::new(session, &self.limits, &self.pool, self.server, None, now);
         let connected = Box::new(Connected { link, params, channel_id, frames: Vec::new() });
         self.state = State::AwaitingPacket { fin, connected };
@@ -244,7 +244,7 @@ impl Dial {
             return Err(self.over(DialError::GaveUp { last }));
         }
         if self.afresh_at.is_some_and(|at| at <= now) {
-            let handshake = initiator::start(self.config.clone(), rng);
+            let handshake = Box::new(initiator::start(self.config.clone(), rng));
             self.state = State::AwaitingResp { handshake, retries: 0 };
             self.timer = Resend::begin(rng);
             self.afresh_at = None;

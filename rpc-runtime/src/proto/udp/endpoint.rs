@@ -216,10 +216,8 @@ impl Endpoint {
         let has_token = summary.has_token && self.retry_keys.is_valid(init, from, unix_seconds);
         let address = if has_token { Address::Proven } else { Address::Unproven };
         if address == Address::Unproven && self.must_retry(from, now) {
-            if let Ok(retry) = self.retry_keys.retry(&self.config, init, from, unix_seconds) {
-                self.answers.push(from, &retry);
-            }
-            return;
+            let retry = self.retry_keys.answer(summary, from, unix_seconds);
+            return self.answers.push(from, &retry);
         }
         let source = source(from.ip());
         if let Err(too_many) = self.counts.check(source, &self.limits) {
@@ -321,7 +319,7 @@ impl Endpoint {
                 return Err(NotAdmitted::BadParameters);
             }
         };
-        let (params, source) = (session.peer_params.clone(), origin.source());
+        let (params, source) = (session.peer_params, origin.source());
         let mut link = Link::new(session, &self.limits, &self.pool, origin.from, None, now);
         // The first packet confirms the handshake to the peer.
         link.ping();
