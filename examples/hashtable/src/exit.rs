@@ -36,7 +36,7 @@ Exit codes:
   1  the service's error: it ran, and refused or failed; also `get` of a key that is not there
   2  usage: the arguments or the key file cannot be used; nothing was sent
   3  denied: the policy does not allow it, or does not know this identity; it did not run
-  4  outcome unknown: no answer in time, or the connection was lost; it may have run
+  4  outcome unknown: no answer in time, or the server was lost with the call; it may have run
   5  unreachable or not trusted: no server with this key took the call; it did not run";
 
 /// For `hammer --help`.
