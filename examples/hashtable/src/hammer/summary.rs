@@ -261,6 +261,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_either_life_may_show_in_the_value() {
+        let mut tally = answered(0, 1..=50);
+        let early = tally.begin();
+        let late = tally.begin();
+        tally.acknowledged(late, 1);
+        tally.acknowledged(early, 51);
+        assert_eq!(verdict(&tally, 0, 1), Verdict::Within);
+        assert_eq!(verdict(&tally, 0, 2), Verdict::Within);
+        assert_eq!(verdict(&tally, 0, 3), Verdict::Contradiction);
+    }
+
+    #[test]
     fn an_old_answer_to_a_new_call_is_not_taken_for_a_restart() {
         // The server ran 60 calls, and gave the 51st the answer of the 3rd.
         let tally = answered(0, (1..=50).chain([3]).chain(52..=60));

@@ -207,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn the_same_sum_to_a_later_call_shows_it_too() {
+        let mut tally = Tally::new(0);
+        for _ in 0..2 {
+            let mark = tally.begin();
+            tally.acknowledged(mark, 1);
+        }
+        assert_eq!(sums(&tally), [[1], [1]]);
+    }
+
+    #[test]
     fn a_value_read_shows_it_too() {
         let mut tally = Tally::new(5);
         let mark = tally.mark();
