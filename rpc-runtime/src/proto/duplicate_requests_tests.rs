@@ -331,6 +331,24 @@ fn an_answer_that_does_not_fit_is_lost_and_the_call_still_ran() {
 }
 
 #[test]
+fn a_buffer_that_is_used_again_is_charged_whole_and_within_the_quota() {
+    let mut scene = Scene::with_quota(1 << 16);
+    scene.run(0, &[0; 1024]);
+    scene.memory.acknowledge(1);
+    scene.run(1, b"\0");
+    assert_eq!(scene.memory.used, RECORD + 1024);
+    scene.memory.acknowledge(2);
+
+    let rest = scene.memory.quota - MIN_RESERVE - RECORD;
+    assert_eq!(scene.arrive(2, once(b"a")), Arrival::Begun);
+    assert_eq!(scene.arrive(3, once(b"a")), Arrival::Begun);
+    scene.memory.finish(begun(2), &vec![0; rest + 1800]);
+    scene.memory.finish(begun(3), b"\0");
+    assert_eq!(scene.look(3), Standing::Kept(b"\0"));
+    assert!(scene.memory.used <= scene.memory.quota);
+}
+
+#[test]
 fn calls_at_work_set_aside_what_their_method_took_lately() {
     let mut scene = Scene::set();
     let reserve = |scene: &Scene| scene.memory.reserve(once(b""));
@@ -412,6 +430,18 @@ fn a_client_at_rest_keeps_little_and_nothing_is_lost_over_it() {
         assert_eq!(scene.look(call), Standing::Kept(b"\0answer"));
     }
     assert_eq!(scene.arrive(998, once(b"a")), Arrival::Stale);
+}
+
+impl Memory {
+    /// Bytes that it holds beside what it is itself.
+    pub(crate) fn footprint(&self) -> usize {
+        let kept: usize = self.records.iter().map(|(_, record)| kept(record)).sum();
+        let spare: usize = self.spare.iter().map(Vec::capacity).sum();
+        let lists = self.records.capacity() * size_of::<Record>()
+            + self.window.capacity() * size_of::<Entry>()
+            + self.spare.capacity() * size_of::<Vec<u8>>();
+        kept + spare + lists
+    }
 }
 
 struct Woken(AtomicUsize);
