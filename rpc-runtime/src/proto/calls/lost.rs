@@ -136,7 +136,7 @@ impl Calls {
         self.lane_mut(lane).reset();
         if self.reconnect == Reconnect::Never {
             self.give_up(why);
-            self.refusing.get_or_insert(NotSent::Disconnected(why.clone()));
+            self.refusing = Some(NotSent::Disconnected(why.clone()));
         } else {
             self.queue_all(lane);
         }
