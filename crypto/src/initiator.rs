@@ -106,7 +106,10 @@ impl AwaitingResp {
             return Err(HandshakeError::WrongConnection);
         }
         let server = self.config.server.as_bytes();
-        if !equal(&retry.mac1, &schedule::retry_mac1(server, retry.covered, &self.init)) {
+        if !equal(
+            &retry.mac1,
+            &schedule::retry_mac1(server, retry.covered, &schedule::hash(&self.init)),
+        ) {
             return Err(HandshakeError::Retry);
         }
         if self.retries >= MAX_RETRIES {

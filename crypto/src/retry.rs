@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use rand_core::CryptoRng;
 
-use crate::handshake::message::{self, Init, Token};
+use crate::handshake::message::{self, Token};
 use crate::handshake::{ConnectionId, HandshakeError, Transport};
 use crate::responder::{self, Config};
 use crate::schedule;
@@ -65,13 +65,18 @@ impl RetryKeys {
         from: SocketAddr,
         unix_seconds: u64,
     ) -> Result<Vec<u8>, HandshakeError> {
-        let parsed = message::parse_init(Transport::Udp, init)?;
-        let (identity, _) = responder::addressed(&config.identities, &parsed)?;
-        let token = self.token((unix_seconds << 1) | (self.number % 2), &parsed, from);
-        let mut retry = message::write_retry(&parsed.scid, &token);
-        let mac1 = schedule::retry_mac1(identity.public_key().as_bytes(), &retry, init);
+        Ok(self.answer(&check_init(config, init)?, from, unix_seconds))
+    }
+
+    /// The same for an INIT that has passed [`check_init`], at the cost of two HMACs over a hundred
+    /// bytes: what a flood of INITs makes the responder compute.
+    pub fn answer(&self, init: &InitSummary, from: SocketAddr, unix_seconds: u64) -> Vec<u8> {
+        let t = (unix_seconds << 1) | (self.number % 2);
+        let token = self.token(t, &init.scid, &init.share, from);
+        let mut retry = message::write_retry(&init.scid, &token);
+        let mac1 = schedule::retry_mac1(&init.server, &retry, &init.hash);
         retry.extend_from_slice(&mac1);
-        Ok(retry)
+        retry
     }
 
     /// Whether an INIT carries a token that we gave to this address and port, for this id and share,
@@ -82,10 +87,11 @@ impl RetryKeys {
         let Some(token) = parsed.token else { return false };
         let Some(t) = token.first_chunk().map(|t| u64::from_be_bytes(*t)) else { return false };
         let age = unix_seconds.checked_sub(t >> 1);
-        age.is_some_and(|age| age <= TOKEN_LIFE) && equal(&token, &self.token(t, &parsed, from))
+        age.is_some_and(|age| age <= TOKEN_LIFE)
+            && equal(&token, &self.token(t, &parsed.scid, &parsed.share, from))
     }
 
-    fn token(&self, t: u64, init: &Init<'_>, from: SocketAddr) -> Token {
+    fn token(&self, t: u64, scid: &ConnectionId, share: &[u8; 32], from: SocketAddr) -> Token {
         let [even, odd] = &self.keys;
         let key = if t.is_multiple_of(2) { even } else { odd };
         let ip16 = match from.ip() {
@@ -93,9 +99,8 @@ impl RetryKeys {
             IpAddr::V6(ip) => ip.octets(),
         };
         let (t, port) = (t.to_be_bytes(), from.port().to_be_bytes());
-        let share = schedule::hash(&init.share);
-        let mac =
-            schedule::token_mac(key, &[b"bailiwick/1 token", &t, &ip16, &port, &init.scid, &share]);
+        let share = schedule::hash(share);
+        let mac = schedule::token_mac(key, &[b"bailiwick/1 token", &t, &ip16, &port, scid, &share]);
         let mut token = Token::default();
         for (to, from) in token.iter_mut().zip(t.into_iter().chain(mac)) {
             *to = from;
@@ -120,6 +125,9 @@ pub struct InitSummary {
     pub has_token: bool,
     /// H(INIT), to know the same INIT again.
     pub hash: [u8; 32],
+    share: [u8; 32],
+    /// Which of our keys it is addressed to.
+    server: [u8; 32],
 }
 
 /// Checks an INIT's form and mac1, without any Diffie-Hellman: limits are applied to what passes.
@@ -129,11 +137,13 @@ pub struct InitSummary {
 /// [`HandshakeError`] if it is not well formed or not addressed to any of our keys. Answer nothing.
 pub fn check_init(config: &Config, init: &[u8]) -> Result<InitSummary, HandshakeError> {
     let parsed = message::parse_init(config.transport, init)?;
-    responder::addressed(&config.identities, &parsed)?;
+    let (identity, _) = responder::addressed(&config.identities, &parsed)?;
     Ok(InitSummary {
         scid: parsed.scid,
         has_token: parsed.token.is_some(),
         hash: schedule::hash(init),
+        share: parsed.share,
+        server: *identity.public_key().as_bytes(),
     })
 }
 

@@ -66,10 +66,11 @@ pub(crate) fn mac1(server: &[u8; 32], message: &[u8]) -> [u8; 16] {
     *mac.first_chunk().expect("SHA-256 gives 32 bytes")
 }
 
-/// mac1' of a RETRY: HMAC(H(label ‖ pk_R), RETRY's bytes before it ‖ H(INIT))[0..16].
-pub(crate) fn retry_mac1(server: &[u8; 32], retry: &[u8], init: &[u8]) -> [u8; 16] {
+/// mac1' of a RETRY: HMAC(H(label ‖ pk_R), RETRY's bytes before it ‖ H(INIT))[0..16]; `init` is
+/// H(INIT).
+pub(crate) fn retry_mac1(server: &[u8; 32], retry: &[u8], init: &[u8; 32]) -> [u8; 16] {
     let key = Sha256::new_with_prefix(b"bailiwick/1 retry").chain_update(server).finalize();
-    let mac = hmac_parts(&key.into(), &[retry, &hash(init)]);
+    let mac = hmac_parts(&key.into(), &[retry, init]);
     *mac.first_chunk().expect("SHA-256 gives 32 bytes")
 }
 

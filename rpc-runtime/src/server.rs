@@ -23,6 +23,8 @@ use crate::{
         listener,
         orphans::Orphans,
         server_driver::{Common, Drain},
+        udp_server_driver::UdpServerDriver,
+        udp_socket::{self, UdpSocket},
     },
     policy_file::{PolicyFile, facts},
     proto::memories::Memories,
@@ -33,10 +35,32 @@ use crate::{
 /// A server that is ready to be asked: its ports are bound, its policy is in force.
 pub struct Server {
     common: Arc<Common>,
-    listeners: Vec<TcpListener>,
+    ports: Vec<Port>,
     addresses: Vec<SocketAddr>,
     warnings: Vec<PolicyWarning>,
     identity: PublicKey,
+}
+
+enum Port {
+    Tcp(TcpListener),
+    Udp(UdpSocket),
+}
+
+impl Port {
+    async fn bind(endpoint: &Endpoint) -> io::Result<(Self, SocketAddr)> {
+        Ok(match endpoint {
+            Endpoint::Tcp(address) => {
+                let listener = TcpListener::bind(address).await?;
+                let address = listener.local_addr()?;
+                (Self::Tcp(listener), address)
+            }
+            Endpoint::Udp(address) => {
+                let socket = udp_socket::bind(address).await?;
+                let address = socket.local_addr()?;
+                (Self::Udp(socket), address)
+            }
+        })
+    }
 }
 
 /// Collects what a server needs; see [`Server::builder`].
@@ -95,9 +119,14 @@ impl Server {
         let router = &self.common.router;
         let admission = Admission::new(&router.limits);
         let mut ports = JoinSet::new();
-        for listener in self.listeners {
-            let common = Arc::clone(&self.common);
-            ports.spawn(listener::serve(listener, common, admission.clone(), drain.clone()));
+        for port in self.ports {
+            let (common, drain) = (Arc::clone(&self.common), drain.clone());
+            match port {
+                Port::Tcp(listener) => {
+                    ports.spawn(listener::serve(listener, common, admission.clone(), drain))
+                }
+                Port::Udp(socket) => ports.spawn(UdpServerDriver::new(socket, common, drain)),
+            };
         }
         tokio::select! {
             () = shutdown => {}
@@ -196,20 +225,19 @@ impl ServerBuilder {
         if endpoints.is_empty() {
             return Err(ServeError::NothingToListenAt);
         }
-        let mut listeners = Vec::new();
-        let mut addresses = Vec::new();
+        let (mut ports, mut addresses, mut tcp_port) = (Vec::new(), Vec::new(), 0);
         for endpoint in endpoints {
-            let listener = TcpListener::bind(endpoint.address()).await;
-            let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
-            let (address, listener) =
-                bound.map_err(|source| ServeError::bind(&endpoint, source))?;
+            let bound = Port::bind(&endpoint).await;
+            let (port, address) = bound.map_err(|source| ServeError::bind(&endpoint, source))?;
+            if tcp_port == 0 && matches!(port, Port::Tcp(_)) {
+                tcp_port = address.port();
+            }
             addresses.push(address);
-            listeners.push(listener);
+            ports.push(port);
         }
         let identity = self.identity.public_key();
-        let tcp_port = addresses.first().map_or(0, SocketAddr::port);
         let (common, warnings) = self.into_common(tcp_port)?;
-        Ok(Server { common: Arc::new(common), listeners, addresses, warnings, identity })
+        Ok(Server { common: Arc::new(common), ports, addresses, warnings, identity })
     }
 
     /// Binds the ports and serves; see [`Server::serve_until`].

@@ -23,6 +23,8 @@ pub enum Event {
     HandshakeRefused,
     /// A session was ended because its peer, or somebody on the way, broke the protocol.
     SessionBroken,
+    /// Packets that were not authentic or came twice; the session goes on.
+    PacketsRefused,
     /// A policy came into force.
     PolicyLoad,
     /// A policy was refused, and the one in force stayed.
@@ -41,6 +43,7 @@ impl Event {
             Self::Decision => "decision",
             Self::HandshakeRefused => "handshake.refused",
             Self::SessionBroken => "session.broken",
+            Self::PacketsRefused => "packets.refused",
             Self::PolicyLoad => "policy.load",
             Self::PolicyReject => "policy.reject",
             Self::Summary => "summary",

@@ -22,7 +22,22 @@ impl Monitor {
         key: Option<&str>,
     ) -> Option<AuditId> {
         let record = Record { peer: Some(peer), key, ..Record::of(Event::HandshakeRefused) };
-        self.throttled(&self.handshakes, reason, &record)
+        self.throttled(&self.handshakes, reason, 1, &record)
+    }
+
+    /// As [`handshake_refused`](Self::handshake_refused), for so many that failed alike.
+    pub fn handshakes_refused(&self, peer: &str, reason: &str, count: u64) -> Option<AuditId> {
+        let many = (count > 1).then_some(count);
+        let record =
+            Record { peer: Some(peer), count: many, ..Record::of(Event::HandshakeRefused) };
+        self.throttled(&self.handshakes, reason, count, &record)
+    }
+
+    /// Puts on record that so many packets of a session were refused: not authentic, or repeated,
+    /// by an attacker or by the network itself. The session goes on.
+    pub fn packets_refused(&self, caller: &Caller, reason: &str, count: u64) -> Option<AuditId> {
+        let record = Record { count: Some(count), ..of_session(Event::PacketsRefused, caller) };
+        self.throttled(&self.packets, reason, count, &record)
     }
 
     /// Puts on record that a session was ended because its peer, or somebody on the way, broke the
@@ -30,22 +45,17 @@ impl Monitor {
     ///
     /// `None`: counted, or the log could not be written. The session is over either way.
     pub fn session_broken(&self, caller: &Caller, reason: &str) -> Option<AuditId> {
-        let record = Record {
-            principal: Some(caller.principal().as_str()),
-            key: caller.key(),
-            session: Some(caller.session()),
-            peer: Some(caller.peer()),
-            ..Record::of(Event::SessionBroken)
-        };
-        self.throttled(&self.sessions, reason, &record)
+        self.throttled(&self.sessions, reason, 1, &of_session(Event::SessionBroken, caller))
     }
 
     /// Writes the summaries of the seconds that are over; call it about once a second.
     pub fn tick(&self) {
         let now = (self.clock)();
-        for (flood, event) in
-            [(&self.handshakes, Event::HandshakeRefused), (&self.sessions, Event::SessionBroken)]
-        {
+        for (flood, event) in [
+            (&self.handshakes, Event::HandshakeRefused),
+            (&self.sessions, Event::SessionBroken),
+            (&self.packets, Event::PacketsRefused),
+        ] {
             let mut flood = flood.lock().unwrap_or_else(PoisonError::into_inner);
             flood.flush(now, |reason, count| self.summarize(event, reason, count, now));
         }
@@ -55,12 +65,13 @@ impl Monitor {
         &self,
         flood: &Mutex<Flood>,
         reason: &str,
+        count: u64,
         record: &Record<'_>,
     ) -> Option<AuditId> {
         let now = (self.clock)();
         let summarize = |reason: &str, count| self.summarize(record.event, reason, count, now);
         let mut flood = flood.lock().unwrap_or_else(PoisonError::into_inner);
-        if !flood.admits(reason, now, summarize) {
+        if !flood.admits(reason, count, now, summarize) {
             return None;
         }
         self.audit.append(&Record { reason: Some(reason), ..*record }, now).ok()
@@ -74,5 +85,15 @@ impl Monitor {
             ..Record::of(Event::Summary)
         };
         self.audit.append(&record, now).is_ok()
+    }
+}
+
+fn of_session(event: Event, caller: &Caller) -> Record<'_> {
+    Record {
+        principal: Some(caller.principal().as_str()),
+        key: caller.key(),
+        session: Some(caller.session()),
+        peer: Some(caller.peer()),
+        ..Record::of(event)
     }
 }

@@ -27,11 +27,12 @@ struct Window {
 }
 
 impl Flood {
-    /// Counts an event; `true` if it goes on record in full. `summarize` writes a summary of the
+    /// Counts so many events; `true` if they go on record in full. `summarize` writes a summary of the
     /// second before, if one is owed, and says whether that worked.
     pub(super) fn admits(
         &mut self,
         reason: &str,
+        count: u64,
         now: SystemTime,
         summarize: impl Fn(&str, u64) -> bool,
     ) -> bool {
@@ -48,7 +49,7 @@ impl Flood {
             window.full += 1;
             return true;
         }
-        window.owed = window.owed.saturating_add(1);
+        window.owed = window.owed.saturating_add(count);
         false
     }
 

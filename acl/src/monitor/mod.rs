@@ -30,6 +30,7 @@ pub struct Monitor {
     allows: Allows,
     handshakes: Mutex<Flood>,
     sessions: Mutex<Flood>,
+    packets: Mutex<Flood>,
     /// Held while one policy gives way to another, so that serials are compared in turn.
     replacing: Mutex<()>,
 }
@@ -82,6 +83,7 @@ impl Monitor {
             allows: Allows::default(),
             handshakes: Mutex::default(),
             sessions: Mutex::default(),
+            packets: Mutex::default(),
             replacing: Mutex::default(),
         };
         monitor.record_policy(&monitor.policy(), Event::PolicyLoad, None)?;

@@ -1,7 +1,8 @@
-//! The calls of one connection that are at work: those whose handler was not ready at once.
+//! Calls at work: those whose handler was not ready at once.
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -17,15 +18,16 @@ use futures_util::{
 use crate::{
     dispatch::{Awaits, Pending},
     error::Executed,
-    proto::memories::ClientMemory,
+    proto::{memories::ClientMemory, session::Flow},
     reply::{self, Refusal, ReplyHeader},
 };
 
-#[derive(Default)]
-pub(crate) struct Handlers {
-    running: FuturesUnordered<Abortable<Numbered>>,
-    /// By call number; std's hash is keyed, and peers choose the numbers.
-    calls: HashMap<u64, Call>,
+/// `K` names a call among all that one task drives: its number, and whose it is if there are
+/// several clients.
+pub(crate) struct Handlers<K = u64> {
+    running: FuturesUnordered<Abortable<Named<K>>>,
+    /// Std's hash is keyed, and peers choose the numbers.
+    calls: HashMap<K, Call>,
     /// The earliest deadline, or an earlier time.
     deadline: Option<Instant>,
 }
@@ -38,14 +40,14 @@ struct Call {
     memory: Arc<ClientMemory>,
 }
 
-struct Numbered {
-    call: u64,
+struct Named<K> {
+    call: K,
     /// Gives the reply's whole frame.
     future: Pin<Box<dyn Future<Output = Vec<u8>> + Send>>,
 }
 
-impl Future for Numbered {
-    type Output = (u64, Vec<u8>);
+impl<K: Copy + Unpin> Future for Named<K> {
+    type Output = (K, Vec<u8>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.call;
@@ -53,53 +55,60 @@ impl Future for Numbered {
     }
 }
 
-impl Handlers {
-    pub(crate) fn insert(&mut self, pending: Pending) {
-        let Pending { header, deadline, awaits, memory, frame } = pending;
+impl<K> Default for Handlers<K> {
+    fn default() -> Self {
+        Self { running: FuturesUnordered::new(), calls: HashMap::new(), deadline: None }
+    }
+}
+
+impl<K: Copy + Eq + Hash + Unpin> Handlers<K> {
+    pub(crate) fn insert(&mut self, call: K, pending: Pending) {
+        let Pending { header, deadline, awaits, memory, frame: future } = pending;
         let (abort, registration) = AbortHandle::new_pair();
-        let numbered = Numbered { call: header.call, future: frame };
-        self.running.push(Abortable::new(numbered, registration));
-        self.calls.insert(header.call, Call { abort, deadline, header, awaits, memory });
+        self.running.push(Abortable::new(Named { call, future }, registration));
+        self.calls.insert(call, Call { abort, deadline, header, awaits, memory });
         if self.deadline.is_none_or(|earliest| deadline < earliest) {
             self.deadline = Some(deadline);
         }
     }
 
-    /// Runs what can go on, and appends the replies of those that are done to `out` until it has
-    /// grown by `room` bytes. A client that takes no answers gets no handler run.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, room: usize) {
-        let full = out.len().saturating_add(room);
-        while out.len() < full
-            && let Poll::Ready(Some(done)) = self.running.poll_next_unpin(cx)
-        {
+    /// Runs what can go on, and hands out the replies of those that are done until `take` has no
+    /// room for more. A client that takes no answers gets no handler run.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, mut take: impl FnMut(K, &[u8]) -> Flow) {
+        while let Poll::Ready(Some(done)) = self.running.poll_next_unpin(cx) {
             // An aborted handler has been answered, or nobody waits for it.
             if let Ok((call, frame)) = done
                 && self.calls.remove(&call).is_some()
+                && take(call, &frame) == Flow::Pause
             {
-                out.extend_from_slice(&frame);
+                // What is left is looked at the next time, whoever else wakes this task.
+                cx.waker().wake_by_ref();
+                return;
             }
         }
     }
 
-    /// Drops the handler of a call that nobody waits for.
-    pub(crate) fn cancel(&mut self, call: u64) {
-        if let Some(call) = self.calls.remove(&call) {
-            call.abort.abort();
-        }
+    /// Drops the handler of a call that nobody waits for; `true` if it was at work.
+    pub(crate) fn cancel(&mut self, call: K) -> bool {
+        let cancelled = self.calls.remove(&call);
+        cancelled.map(|call| call.abort.abort()).is_some()
     }
 
-    /// Drops the handlers whose deadline has passed, and tells their callers.
-    pub(crate) fn expire(&mut self, now: Instant, out: &mut Vec<u8>) {
+    /// Drops the handlers whose deadline has passed, and hands out what their callers are told.
+    pub(crate) fn expire(&mut self, now: Instant, mut take: impl FnMut(K, &[u8])) {
         if self.deadline.is_none_or(|earliest| now < earliest) {
             return;
         }
-        for (_, late) in self.calls.extract_if(|_, call| call.deadline <= now) {
+        let mut frame = Vec::new();
+        for (call, late) in self.calls.extract_if(|_, call| call.deadline <= now) {
             late.abort.abort();
             let answer = (&Refusal::DeadlineExceeded(Executed::Unknown)).into();
             if late.awaits == Awaits::Handler {
                 late.memory.lock().expire(late.header.call, answer);
             }
-            reply::write_short(late.header, answer, out);
+            frame.clear();
+            reply::write_short(late.header, answer, &mut frame);
+            take(call, &frame);
         }
         self.deadline = self.calls.values().map(|call| call.deadline).min();
     }

@@ -3,7 +3,8 @@
 //! `socket`, `udp_socket` and `timer` are what tokio gives; `handlers` and `orphans` are calls at
 //! work, with and without a connection; `admission` counts connections. A client's connection is a
 //! task, `client_driver` or `udp_client_driver`, made by `dialer` and made again by `redial`. A
-//! server's is `server_driver` behind a `listener`, or one of many in `udp_server_driver`.
+//! server's is `server_driver` behind a `listener`, or one of many in `udp_server`,
+//! which `udp_server_driver` gives a socket.
 
 pub(crate) mod socket;
 pub(crate) mod timer;
@@ -20,5 +21,8 @@ pub(crate) mod redial;
 
 pub(crate) mod admission;
 pub(crate) mod server_driver;
+
+pub(crate) mod udp_server;
+pub(crate) mod udp_server_driver;
 
 pub(crate) mod listener;

@@ -12,9 +12,7 @@ use std::{
 use tokio::task::JoinSet;
 
 use super::{handlers::Handlers, timer::Timer};
-
-/// Replies that nobody reads are dropped when there are so many bytes of them.
-const DISCARD: usize = 64 * 1024;
+use crate::proto::session::Flow;
 
 /// All orphans of a server. Their number is bounded for each client, by its memory.
 #[derive(Default)]
@@ -32,7 +30,7 @@ impl Orphans {
         }
         let mut tasks = self.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(Orphan { handlers, timer: Timer::default(), discarded: Vec::new() });
+        tasks.spawn(Orphan { handlers, timer: Timer::default() });
     }
 
     /// Waits for all to end. To be called once there are no connections any more.
@@ -49,26 +47,23 @@ impl Orphans {
 struct Orphan {
     handlers: Handlers,
     timer: Timer,
-    discarded: Vec<u8>,
 }
 
 impl Future for Orphan {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { handlers, timer, discarded } = &mut *self;
+        let Self { handlers, timer } = &mut *self;
         loop {
             let now = Instant::now();
             if timer.is_due(now) {
-                handlers.expire(now, discarded);
+                handlers.expire(now, |_, _| {});
             }
-            handlers.poll(cx, discarded, DISCARD);
-            let full = discarded.len() >= DISCARD;
-            discarded.clear();
+            handlers.poll(cx, |_, _| Flow::Continue);
             if handlers.is_empty() {
                 return Poll::Ready(());
             }
-            if !full && !timer.arm(handlers.next_deadline(), cx) {
+            if !timer.arm(handlers.next_deadline(), cx) {
                 return Poll::Pending;
             }
         }

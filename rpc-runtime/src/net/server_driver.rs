@@ -9,7 +9,7 @@ use std::{
 };
 
 use bailiwick_acl::Caller;
-use bailiwick_crypto::{HandshakeError, PublicKey, record::Alert, responder};
+use bailiwick_crypto::{PublicKey, record::Alert, responder};
 use futures_util::{FutureExt, future::Shared};
 use tokio::sync::oneshot;
 
@@ -31,6 +31,7 @@ use crate::{
         memories::{Attached, Memories},
         server::{Handshake, Server},
         session::Flow,
+        udp::refusals::reason,
     },
     router::{Connection, Received, Router},
 };
@@ -119,8 +120,7 @@ impl<S: Socket> ServerDriver<S> {
         for _ in 0..TURNS {
             let now = Instant::now();
             self.handle_time(cx, now);
-            let room = self.core.room();
-            self.handlers.poll(cx, self.core.frames(), room);
+            self.run_handlers(cx);
             self.close_if_done(now);
             let written = self.write(cx, now);
             if let Poll::Ready(Err(_)) = written {
@@ -139,6 +139,19 @@ impl<S: Socket> ServerDriver<S> {
         Poll::Pending
     }
 
+    fn run_handlers(&mut self, cx: &mut Context<'_>) {
+        let room = self.core.room();
+        if room == 0 {
+            return;
+        }
+        let frames = self.core.frames();
+        let full = frames.len().saturating_add(room);
+        self.handlers.poll(cx, |_, frame| {
+            frames.extend_from_slice(frame);
+            if frames.len() < full { Flow::Continue } else { Flow::Pause }
+        });
+    }
+
     fn handle_time(&mut self, cx: &mut Context<'_>, now: Instant) {
         if !self.draining && self.drain.poll_unpin(cx).is_ready() {
             self.draining = true;
@@ -148,7 +161,8 @@ impl<S: Socket> ServerDriver<S> {
             }
         }
         if self.timer.is_due(now) {
-            self.handlers.expire(now, self.core.frames());
+            let frames = self.core.frames();
+            self.handlers.expire(now, |_, frame| frames.extend_from_slice(frame));
             self.core.handle_timeout(now);
             let half_open = self.session.is_none() && self.core.ended().is_none();
             if half_open && self.handshake_until <= now {
@@ -278,8 +292,10 @@ impl<S: Socket> ServerDriver<S> {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
                 Received::Done => {}
-                Received::Pending(pending) => handlers.insert(pending),
-                Received::Cancelled(call) => handlers.cancel(call),
+                Received::Pending(pending) => handlers.insert(pending.header.call, pending),
+                Received::Cancelled(call) => {
+                    handlers.cancel(call);
+                }
             }
             Ok(())
         });
@@ -321,27 +337,12 @@ impl<S: Socket> ServerDriver<S> {
 }
 
 /// What a breach of the protocol is called on record.
-fn violation(error: &ProtocolError) -> &'static str {
+pub(super) fn violation(error: &ProtocolError) -> &'static str {
     match error {
         ProtocolError::Record => "record_not_authentic",
         ProtocolError::RecordRule => "record_against_rules",
         ProtocolError::CallNumber => "call_number_out_of_range",
         _ => "malformed_frame",
-    }
-}
-
-/// What a failed handshake is called on record. The client is told nothing.
-fn reason(error: &HandshakeError) -> &'static str {
-    match error {
-        HandshakeError::NotAddressed => "wrong_server_key",
-        HandshakeError::UnsupportedVersion(_) => "unsupported_version",
-        HandshakeError::UnsupportedSuite(_) => "unsupported_suite",
-        HandshakeError::LowOrderShare => "low_order_share",
-        HandshakeError::Box => "box_does_not_open",
-        HandshakeError::Key(_) => "weak_key",
-        HandshakeError::Signature => "bad_signature",
-        HandshakeError::Finished => "bad_finished",
-        _ => "malformed_handshake",
     }
 }
 

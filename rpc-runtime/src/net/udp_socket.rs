@@ -148,6 +148,11 @@ pub(crate) async fn connect(address: &str) -> io::Result<(UdpSocket, SocketAddr)
     Err(failed)
 }
 
+/// A socket at this address.
+pub(crate) async fn bind(address: &str) -> io::Result<UdpSocket> {
+    UdpSocket::new(TokioSocket::bind(address).await?)
+}
+
 async fn connect_to(server: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

@@ -210,6 +210,12 @@ impl<'a> Reply<'a> {
     }
 }
 
+/// The call that a reply answers, from its frame without the length field.
+pub(crate) fn call_of(reply: &[u8]) -> Option<u64> {
+    let (&kind, mut rest) = reply.split_first()?;
+    if kind == REPLY { varint::take(&mut rest) } else { None }
+}
+
 fn number(rest: &mut &[u8]) -> Result<u64, ProtocolError> {
     varint::take(rest).ok_or(ProtocolError::FrameFields)
 }

@@ -9,7 +9,7 @@ use tokio::time;
 
 use crate::{
     probe::{Probe, ProbeClient, method},
-    raw::{Raw, Seen, frame, reply, request, varint},
+    raw::{Raw, Seen, frame, reply, request, request_of, varint},
     world::{World, cx, eventually},
 };
 
@@ -64,14 +64,20 @@ async fn a_frame_that_breaks_the_protocol_is_answered_by_the_alert_and_runs_noth
         ("a length of 1 GiB", (1_u32 << 30).to_be_bytes().to_vec()),
         ("the longest length", vec![0xff; 4]),
         ("type 0", frame(&[0, 0])),
-        ("an unknown type", frame(&[11, 0])),
+        ("an unknown type", frame(&[14, 0])),
         ("the last type", frame(&[0xff])),
         ("a cancel with bytes behind it", frame(&[7, 5, 0])),
         ("a cancel without its number", frame(&[7])),
         ("a number longer than need be", frame(&[7, 0x80, 0])),
         ("a number above 64 bits", frame(&[[7].as_slice(), &[0xff; 9], &[2]].concat())),
         ("a ping of a third kind", frame(&[9, 2, 0])),
-        ("an acknowledge with bytes behind it", frame(&[8, 0, 0])),
+        ("an acknowledge with bytes behind it", frame(&[8, 0, 0, 0])),
+        ("an acknowledge of 65 ranges", frame(&[&[8, 0, 65][..], &[1; 130]].concat())),
+        ("an acknowledge of a range that is not there", frame(&[8, 0, 1, 5])),
+        ("a question for a memory with bytes behind it", frame(&[11, 0, 0])),
+        ("a question of a third kind", frame(&[11, 2])),
+        ("an inquiry without its number", frame(&[12])),
+        ("an inquiry for a call too far ahead", frame(&[12, 0x80, 0x80, 4])),
         ("a request of one byte", frame(&[1])),
         ("a request cut in its method", frame(&whole[4..12])),
         ("65 entries of metadata", frame(&request_with(0, &many_entries))),
@@ -80,8 +86,12 @@ async fn a_frame_that_breaks_the_protocol_is_answered_by_the_alert_and_runs_noth
         ("metadata of 16 KiB", frame(&request_with(0, &long_entry))),
         ("metadata that are not UTF-8", frame(&request_with(0, &[1, 1, 0xff, 0]))),
         ("the last call number", request(u64::MAX, method("increment"), &[1, b'k'])),
+        ("a call 65,536 above the floor", request(1 << 16, method("increment"), &[1, b'k'])),
+        ("a call below its floor", request_of(4, 5, 0, method("increment"), &[1, b'k'])),
         ("a reply", reply(0, 0, &[])),
-        ("working", frame(&[3, 0, 0])),
+        ("working", frame(&[3, 0, 0, 0])),
+        ("the name of a memory", frame(&[11, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0])),
+        ("an outcome", frame(&[13, 0, 0])),
         ("go-away", frame(&[10])),
     ];
     for (what, bytes) in cases {
@@ -97,17 +107,20 @@ async fn a_frame_that_breaks_the_protocol_is_answered_by_the_alert_and_runs_noth
 #[tokio::test]
 async fn a_call_number_never_runs_twice() {
     let scene = Scene::set().await;
-    for (what, second) in [("the same number", 7), ("a lower number", 6)] {
-        let before = scene.world.state.counter();
-        let mut intruder = scene.intruder().await;
-        intruder.send(&request(7, method("increment"), &[1, b'k'])).await;
-        assert_eq!(intruder.frame().await[..4], [2, 7, 0, 0]);
-        intruder.send(&request(second, method("increment"), &[1, b'k'])).await;
-        let seen = scene.answer(&mut intruder, what).await;
-        assert_eq!(seen, [Seen::Alert(Alert::ProtocolError), Seen::End], "{what}");
-        assert_eq!(scene.world.state.counter(), before + 1, "{what}");
+    let mut client = scene.intruder().await;
+    for (what, call, counter) in
+        [("the first", 7, 1), ("the same number", 7, 1), ("a lower one, which came late", 6, 2)]
+    {
+        client.send(&request(call, method("increment"), &[1, b'k'])).await;
+        let number = u8::try_from(call).unwrap();
+        assert_eq!(client.frame().await, [2, number, 0, 0, counter], "{what}");
+        assert_eq!(scene.world.state.counter(), u64::from(counter), "{what}");
     }
-    assert_eq!(scene.world.records("reason", "call_number_reused").len(), 2);
+    client.send(&request_of(8, 7, 0, method("increment"), &[1, b'k'])).await;
+    assert_eq!(client.frame().await[..4], [2, 8, 0, 0]);
+    client.send(&request_of(6, 0, 1, method("increment"), &[1, b'k'])).await;
+    assert_eq!(client.frame().await, [2, 6, 1, 9], "acknowledged: it is stale");
+    assert_eq!(scene.world.state.counter(), 3);
 }
 
 #[tokio::test]
@@ -119,7 +132,7 @@ async fn frames_that_are_of_no_use_are_passed_over() {
         frame(&[5, 9, 4]),
         frame(&[6, 9]),
         frame(&[7, 100]), // a cancel of a call that was never made
-        frame(&[8, 0xff, 0x01]),
+        frame(&[8, 0xff, 0x01, 1, 2, 3]),
         frame(&[9, 1, 3]), // the answer to a ping that nobody sent
     ];
     client.send(&useless.concat()).await;
@@ -152,7 +165,9 @@ async fn a_record_that_is_not_authentic_ends_the_connection_in_silence() {
             intruder.write(&[0; 64]).await;
         }
         assert_eq!(scene.answer(&mut intruder, what).await, [Seen::End], "{what}");
-        eventually("its calls are dropped", || scene.world.state.hanging() == 0).await;
+        assert_eq!(scene.world.state.hanging(), 1, "what has begun goes on: {what}");
+        scene.world.state.go.add_permits(1);
+        eventually("it ends", || scene.world.state.hanging() == 0).await;
     }
     assert_eq!(scene.world.state.counter(), 1, "the first of the replayed ones");
     let records = scene.world.records("event", "session.broken");
@@ -224,15 +239,16 @@ async fn a_flood_of_key_updates_is_stopped() {
 }
 
 #[tokio::test]
-async fn an_alert_of_the_clients_drops_its_calls() {
+async fn an_alert_of_the_clients_ends_its_connection_and_not_what_it_began() {
     let scene = Scene::set().await;
     let mut client = scene.intruder().await;
     client.send(&request(0, method("hang"), &[])).await;
     eventually("it hangs", || scene.world.state.hanging() == 1).await;
     client.send_alert(Alert::InternalError).await;
-    eventually("it is dropped", || scene.world.state.hanging() == 0).await;
-    let echoed = scene.bystander.echo(&cx(), "undisturbed".into()).await;
-    assert_eq!(echoed, Ok("undisturbed".into()));
+    assert_eq!(scene.answer(&mut client, "an alert").await, [Seen::End]);
+    assert_eq!(scene.world.state.hanging(), 1, "it goes on");
+    scene.world.state.go.add_permits(1);
+    eventually("it ends", || scene.world.state.hanging() == 0).await;
 }
 
 #[tokio::test]
@@ -274,7 +290,13 @@ async fn bytes_behind_a_close_run_nothing() {
         .await;
     let seen = scene.answer(&mut client, "bytes behind a close").await;
     assert_eq!(seen.last(), Some(&Seen::End));
-    eventually("its call is dropped", || scene.world.state.hanging() == 0).await;
+    assert_eq!(
+        scene.world.state.begun(),
+        2,
+        "the bystander's echo, and what has begun and goes on"
+    );
+    scene.world.state.go.add_permits(1);
+    eventually("it ends", || scene.world.state.hanging() == 0).await;
 }
 
 #[tokio::test]

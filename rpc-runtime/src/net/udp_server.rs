@@ -1,0 +1,359 @@
+//! A server behind one UDP socket, without the socket: datagrams and times in, datagrams out.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    task::Context,
+    time::{Duration, Instant},
+};
+
+use bailiwick_acl::Caller;
+use bailiwick_crypto::{Alert, CryptoRng, Transport, responder};
+
+use super::{
+    handlers::Handlers,
+    server_driver::{Common, violation},
+};
+use crate::{
+    context::SessionInfo,
+    dispatch::News,
+    error::Disconnected,
+    id::Incarnation,
+    object::Names,
+    proto::{
+        frame::{self, MemoryId},
+        memories::Attached,
+        session::{Failure, Flow},
+        udp::{
+            endpoint::{Applicant, Arrived, Endpoint, Time},
+            link::{Counters, Link, Transmit},
+            sessions::SessionId,
+        },
+    },
+    router::{Connection, Received},
+};
+
+/// A frame's length field.
+const LENGTH: usize = 4;
+
+/// Answers from this length on are sent once at a time, though the client asks again meanwhile.
+const LARGE: usize = 1000;
+
+/// A client of a server that shuts down has so much time to ask again for answers that were lost.
+const QUIET: Duration = Duration::from_millis(300);
+
+pub(crate) struct UdpServer {
+    common: Arc<Common>,
+    endpoint: Endpoint,
+    sessions: HashMap<SessionId, Session>,
+    handlers: Handlers<(SessionId, u64)>,
+    names: Names,
+    /// Answers to what one datagram brought.
+    answers: Vec<u8>,
+    draining: bool,
+}
+
+struct Session {
+    info: Arc<SessionInfo>,
+    caller: Caller,
+    memory: Attached,
+    /// The longest frame that the client accepts, and the longest over UDP.
+    max_frame: u32,
+    max_here: u32,
+    /// Handlers at work.
+    in_flight: usize,
+    /// Bytes of answers that the client has not taken.
+    unsent: usize,
+    /// What of the link's counts is on record.
+    recorded: Counters,
+}
+
+impl UdpServer {
+    pub(crate) fn new(common: Arc<Common>, unix_seconds: u64, rng: &mut impl CryptoRng) -> Self {
+        let config = responder::Config { transport: Transport::Udp, ..common.handshake.clone() };
+        let limits = common.router.limits.clone();
+        Self {
+            endpoint: Endpoint::new(config, limits, unix_seconds, rng),
+            common,
+            sessions: HashMap::new(),
+            handlers: Handlers::default(),
+            names: Names::default(),
+            answers: Vec::new(),
+            draining: false,
+        }
+    }
+
+    /// Takes one datagram, which is changed.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        datagram: &mut [u8],
+        from: SocketAddr,
+        time: Time,
+        rng: &mut impl CryptoRng,
+    ) {
+        let Self { common, endpoint, sessions, handlers, names, answers, draining } = self;
+        answers.clear();
+        let arrived = endpoint.handle_datagram(datagram, from, time, rng, &mut |id, frame| {
+            let Some(session) = sessions.get_mut(&id) else { return Ok(()) };
+            let router = &common.router;
+            if session.unsent >= router.limits.max_unsent {
+                // As though it had been lost: the client asks again.
+                return Ok(());
+            }
+            let mut connection = session.connection(common, names, *draining, time.now);
+            match router.receive(&frame, &mut connection, answers)? {
+                Received::Done => {}
+                Received::Pending(pending) => {
+                    session.in_flight += 1;
+                    handlers.insert((id, pending.header.call), pending);
+                }
+                Received::Cancelled(call) => {
+                    session.in_flight -= usize::from(handlers.cancel((id, call)));
+                }
+            }
+            Ok(())
+        });
+        match arrived {
+            Arrived::Nothing => {}
+            Arrived::Session(id) => self.answer(id),
+            Arrived::Authenticated(applicant) => self.look_up(&applicant, time.now),
+            Arrived::Ended(id, failure) => self.ended(id, &failure),
+        }
+    }
+
+    /// Sends what one datagram of a session's was answered with.
+    fn answer(&mut self, id: SessionId) {
+        let (Some(session), Some(link)) = (self.sessions.get_mut(&id), self.endpoint.link(id))
+        else {
+            return;
+        };
+        send(link, &self.answers);
+        session.unsent = link.unsent();
+        let counters = link.counters();
+        if (counters.replayed, counters.failed)
+            != (session.recorded.replayed, session.recorded.failed)
+        {
+            let monitor = &self.common.router.monitor;
+            for (reason, count) in [
+                ("packet_replayed", counters.replayed - session.recorded.replayed),
+                ("packet_not_authentic", counters.failed - session.recorded.failed),
+            ] {
+                if count > 0 {
+                    monitor.packets_refused(&session.caller, reason, count);
+                }
+            }
+            session.recorded = counters;
+        }
+    }
+
+    /// Over UDP, the one place where a key becomes a principal.
+    fn look_up(&mut self, applicant: &Applicant, now: Instant) {
+        let Applicant { id, key, channel_id, from } = *applicant;
+        let common = Arc::clone(&self.common);
+        let [a, b, c, d, e, f, g, h, ..] = channel_id;
+        let (name, peer) = ([a, b, c, d, e, f, g, h], from.to_string());
+        let fingerprint = key.fingerprint().to_string();
+        let monitor = &common.router.monitor;
+        let Ok(caller) = monitor.admit(key.as_bytes(), &fingerprint, name, &peer) else {
+            return self.endpoint.refuse(id, Alert::AccessDenied, now);
+        };
+        let Ok((id, params)) = self.endpoint.admit(id, now) else {
+            monitor.handshake_refused(&peer, "bad_parameters", None);
+            return;
+        };
+        let incarnation = Incarnation::from_bytes(params.incarnation);
+        let Ok(memory) = common.memories.attach(key, incarnation, rand::random()) else {
+            self.endpoint.abort(id, Alert::LimitExceeded, now);
+            monitor.handshake_refused(&peer, "too_many_clients", None);
+            return;
+        };
+        let Some(link) = self.endpoint.link(id) else { return };
+        self.answers.clear();
+        let memory_id = MemoryId { id: memory.id(), tcp_port: common.tcp_port };
+        frame::put_memory(memory_id, &mut self.answers);
+        if self.draining {
+            frame::put_go_away(&mut self.answers);
+        }
+        send(link, &self.answers);
+        let principal = caller.principal().clone();
+        let info = Arc::new(SessionInfo { principal, client: key, incarnation, peer });
+        let session = Session {
+            info,
+            caller,
+            memory,
+            max_frame: params.max_frame,
+            max_here: u32::try_from(link.max_message()).unwrap_or(u32::MAX),
+            in_flight: 0,
+            unsent: 0,
+            recorded: Counters::default(),
+        };
+        self.sessions.insert(id, session);
+    }
+
+    /// A session is over. Its handlers go on to their end, and what they answer is kept for the
+    /// client to ask for again.
+    fn ended(&mut self, id: SessionId, failure: &Failure) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        if let Disconnected::Protocol(error) = &failure.why {
+            self.common.router.monitor.session_broken(&session.caller, violation(error));
+        }
+    }
+
+    /// Runs the handlers that can go on, and sends what they answer.
+    pub(crate) fn run_handlers(&mut self, cx: &mut Context<'_>) {
+        let (endpoint, sessions) = (&mut self.endpoint, &mut self.sessions);
+        self.handlers.poll(cx, |(id, _), frame| {
+            if let (Some(session), Some(link)) = (sessions.get_mut(&id), endpoint.link(id)) {
+                session.in_flight -= 1;
+                send(link, frame);
+                session.unsent = link.unsent();
+            }
+            Flow::Continue
+        });
+    }
+
+    /// Puts datagrams into `out`, which is empty; `None` if nothing is to be sent now.
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<u8>,
+        max_segments: usize,
+    ) -> Option<Transmit> {
+        self.endpoint.poll_transmit(now, out, max_segments)
+    }
+
+    /// The socket refused the datagrams given out last: they are too long.
+    pub(crate) fn too_big(&mut self, size: usize, now: Instant) {
+        self.endpoint.too_big(size, now);
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        let (endpoint, sessions) = (&mut self.endpoint, &mut self.sessions);
+        self.handlers.expire(now, |(id, _), frame| {
+            if let (Some(session), Some(link)) = (sessions.get_mut(&id), endpoint.link(id)) {
+                session.in_flight -= 1;
+                send(link, frame);
+            }
+        });
+        let mut ended = Vec::new();
+        self.endpoint.handle_timeout(now, &mut |id, failure| ended.push((id, failure)));
+        for (id, failure) in ended {
+            self.ended(id, &failure);
+        }
+        if self.draining {
+            self.close_quiet(now);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do. To be asked once
+    /// [`poll_transmit`](Self::poll_transmit) has nothing more.
+    pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
+        let quiet = (self.draining && !self.sessions.is_empty()).then(|| now + QUIET / 4);
+        [self.endpoint.next_timeout(), self.handlers.next_deadline(), quiet]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Puts on record whose handshakes were turned away.
+    pub(crate) fn record_refusals(&mut self) {
+        let refusals = self.endpoint.take_refusals();
+        let monitor = &self.common.router.monitor;
+        for refusal in &refusals.listed {
+            let peer = refusal.from.to_string();
+            monitor.handshakes_refused(&peer, refusal.reason, refusal.count);
+        }
+        if refusals.unlisted > 0 {
+            monitor.handshakes_refused("many", "various", refusals.unlisted);
+        }
+    }
+
+    /// Begins to shut down: no new calls, those that run may end.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        let mut go_away = Vec::new();
+        frame::put_go_away(&mut go_away);
+        for id in self.sessions.keys() {
+            if let Some(link) = self.endpoint.link(*id) {
+                send(link, &go_away);
+            }
+        }
+        self.close_quiet(now);
+    }
+
+    /// Closes the sessions whose clients have all their answers, or do not ask for them.
+    fn close_quiet(&mut self, now: Instant) {
+        let endpoint = &mut self.endpoint;
+        self.sessions.retain(|id, session| {
+            let Some(link) = endpoint.link(*id) else { return false };
+            let quiet = now.saturating_duration_since(link.last_received()) >= QUIET;
+            let done = session.in_flight == 0 && link.unsent() == 0 && quiet;
+            if done {
+                endpoint.close(*id, now);
+            }
+            !done
+        });
+    }
+
+    /// Whether a server that shuts down has nothing more to do.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.draining && self.sessions.is_empty() && self.handlers.is_empty()
+    }
+}
+
+impl Session {
+    fn connection<'a>(
+        &'a self,
+        common: &'a Common,
+        names: &'a mut Names,
+        draining: bool,
+        now: Instant,
+    ) -> Connection<'a> {
+        Connection {
+            session: &self.info,
+            caller: &self.caller,
+            names,
+            memory: &self.memory,
+            tcp_port: common.tcp_port,
+            max_frame: self.max_frame,
+            max_here: self.max_here,
+            max_in_flight: common.router.limits.max_calls_in_flight_udp,
+            in_flight: self.in_flight,
+            news: News::AtOnce,
+            draining,
+            now,
+        }
+    }
+}
+
+/// Queues whole frames. Small ones share packets; a large one that is still on its way from the
+/// last time is not sent twice.
+fn send(link: &mut Link, frames: &[u8]) {
+    let (mut small, mut at) = (0, 0);
+    while let Some(length) = frames.get(at..).and_then(|rest| rest.first_chunk::<LENGTH>()) {
+        let end = at + LENGTH + u32::from_be_bytes(*length) as usize;
+        let Some(frame) = frames.get(at..end) else { break };
+        if frame.len() >= LARGE {
+            queue(link, &frames[small..at], None);
+            let call = frame::call_of(&frame[LENGTH..]);
+            if call.is_none_or(|call| !link.is_sending(call)) {
+                queue(link, frame, call);
+            }
+            small = end;
+        }
+        at = end;
+    }
+    queue(link, &frames[small..at], None);
+    // What became of an answer is the client's to find out.
+    while link.poll_report().is_some() {}
+}
+
+fn queue(link: &mut Link, frames: &[u8], tag: Option<u64>) {
+    if !frames.is_empty() {
+        // Answers were bounded by what the link takes when they were written.
+        let queued = link.send(frames, tag);
+        debug_assert!(queued.is_ok());
+    }
+}
