@@ -269,8 +269,7 @@ impl World {
     fn control(&mut self, steps: &mut Steps<'_>) {
         let end = &mut self.ends[steps.among(2)];
         match steps.byte() % 8 {
-            0 => end.link.cancel(u64::from(steps.byte())),
-            1 => end.link.too_big(steps.short().into(), self.now),
+            0 | 1 => end.link.too_big(steps.short().into(), self.now),
             2 => end.link.ping(),
             3 => end.link.rest(),
             4 => {

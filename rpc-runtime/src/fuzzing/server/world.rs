@@ -82,7 +82,7 @@ fn limits() -> Limits {
         max_frame: MAX_FRAME,
         max_calls_in_flight: MAX_IN_FLIGHT,
         max_unsent: MAX_UNSENT,
-        max_kept_answers: 32 * 1024,
+        max_kept_answers: 64 * 1024,
         max_clients: 4,
         lease: Duration::from_secs(5),
         max_deadline: Duration::from_secs(20),
@@ -343,9 +343,8 @@ impl World {
         }
         let mut cx = Context::from_waker(Waker::noop());
         for orphan in &mut self.orphans {
-            let mut nobody_reads = Vec::new();
-            orphan.expire(self.now, &mut nobody_reads);
-            orphan.poll(&mut cx, &mut nobody_reads, usize::MAX);
+            orphan.expire(self.now, |_, _| {});
+            orphan.poll(&mut cx, |_, _| Flow::Continue);
         }
         self.orphans.retain(|orphan| !orphan.is_empty());
         self.check();
@@ -356,10 +355,18 @@ impl World {
         let mut cx = Context::from_waker(Waker::noop());
         loop {
             let Some(open) = &mut self.connections[at] else { return };
-            open.handlers.expire(self.now, open.core.frames());
+            let frames = open.core.frames();
+            open.handlers.expire(self.now, |_, frame| frames.extend_from_slice(frame));
             open.core.handle_timeout(self.now);
             let room = open.core.room();
-            open.handlers.poll(&mut cx, open.core.frames(), room);
+            if room > 0 {
+                let frames = open.core.frames();
+                let full = frames.len() + room;
+                open.handlers.poll(&mut cx, |_, frame| {
+                    frames.extend_from_slice(frame);
+                    if frames.len() < full { Flow::Continue } else { Flow::Pause }
+                });
+            }
             let is_last = open.core.is_closing() || self.draining;
             if is_last && open.handlers.is_empty() && !open.core.has_unsent() {
                 open.core.close(self.now);
@@ -428,8 +435,8 @@ impl Open {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
                 Received::Done => {}
-                Received::Pending(pending) => handlers.insert(pending),
-                Received::Cancelled(call) => handlers.cancel(call),
+                Received::Pending(pending) => handlers.insert(pending.header.call, pending),
+                Received::Cancelled(call) => _ = handlers.cancel(call),
             }
             Ok(())
         });
