@@ -144,9 +144,11 @@ impl Link {
                     self.fragments.push(frame, tag);
                 }
                 Fit::Frames { size, has_tag, is_full } => {
-                    // Packets of one length share a system call: worth a few bytes of padding.
-                    let pad_to =
-                        if is_full && (size + OVERHEAD) * 8 >= limit * 7 { limit } else { 0 };
+                    // Packets of one length share a system call: worth a few bytes of padding, if
+                    // another fits behind.
+                    let is_nearly_full = (size + OVERHEAD) * 8 >= limit * 7;
+                    let shares = is_full && is_nearly_full && 2 * limit <= MAX_DATAGRAM;
+                    let pad_to = if shares { limit } else { 0 };
                     let start = out.len();
                     let packet = self.packets.seal(
                         PacketType::Data,
