@@ -16,40 +16,19 @@ import tempfile
 
 sys.dont_write_bytecode = True
 
-import client
-from client import CLOSE, DATA, KEY_UPDATE, PING, Client, Direction, Handshake
+import delivery
+import known_answers
+import over_tcp
+import over_udp
+from client import Client
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from datagrams import Datagrams
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-
-def check_vectors():
-    """FIN and the first records come out byte for byte as in the known answers."""
-    cases = json.loads((ROOT / "crypto/vectors/handshake.json").read_text())["cases"]
-    assert cases
-    for case in cases:
-        given = {name: bytes.fromhex(value) for name, value in case["given"].items()}
-        answers = {name: bytes.fromhex(value) for name, value in case["answers"].items()}
-        handshake = Handshake(
-            answers["responder_public_key"],
-            Ed25519PrivateKey.from_private_bytes(given["initiator_seed"]),
-            given["initiator_params"],
-            given["psk"],
-            given["initiator_share_secret"],
-            given["initiator_scid"],
-        )
-        assert handshake.init == answers["init"]
-        fin, ts_i, ts_r = handshake.read_resp(answers["resp"])
-        assert (fin, ts_i, ts_r) == (answers["fin"], answers["ts_i_0"], answers["ts_r_0"])
-        ours, theirs = Direction(ts_i), Direction(ts_r)
-        assert ours.seal(DATA, b"hello") == answers["record_i_1_data"]
-        assert ours.seal(DATA) == answers["record_i_2_data_empty"]
-        assert ours.seal(KEY_UPDATE) == answers["record_i_3_key_update"]
-        assert ours.seal(DATA, b"after the key update") == answers["record_i_4_data"]
-        for name, kind in [("record_r_1_ping", PING), ("record_r_2_key_update", KEY_UPDATE),
-                           ("record_r_3_data", DATA), ("record_r_4_close", CLOSE)]:
-            assert theirs.open(answers[name][:4], answers[name][4:])[0] == kind
-    print(f"known answers: {len(cases)} handshakes with their records, byte for byte")
+# One of each that the checks bring about.
+REASONS = ["row", "bad_object", "unknown_method", "unknown_principal", "false_retry",
+           "packet_replayed", "packet_not_authentic"]
 
 
 def cargo(package, *arguments):
@@ -57,14 +36,12 @@ def cargo(package, *arguments):
             *arguments[1:]]
 
 
-def check_server():
-    """Calls, a denial, a stranger, a key update, a ping and a close, against our server."""
-    seed, stranger = os.urandom(32), os.urandom(32)
-    identity = Ed25519PrivateKey.from_private_bytes(seed)
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        key = folder / "server.key"
-        made = cargo("bailiwick-cli", "bailiwick", "keygen", "-o", str(key))
+class Server:
+    """`hashtable serve` on both transports, with a client's key in its policy."""
+
+    def __init__(self, folder, identity):
+        self.folder, self.key = folder, folder / "server.key"
+        made = cargo("bailiwick-cli", "bailiwick", "keygen", "-o", str(self.key))
         subprocess.run(made, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         public = identity.public_key().public_bytes_raw().hex()
         (folder / "policy.acl").write_text(
@@ -72,122 +49,74 @@ def check_server():
             "python | table/* | read,write | allow\n"
             "python | table/payroll | * | deny\n"
         )
+        self.identity, self.address = identity, {"tcp": ("127.0.0.1", 0), "udp": ("127.0.0.1", 0)}
+        self.start()
+
+    def start(self):
+        """At the addresses that it had before, if it had any."""
+        listen = [text for transport, (host, port) in self.address.items()
+                  for text in ["--listen", f"{transport}://{host}:{port}"]]
         serve = cargo(
-            "hashtable", "hashtable", "serve", "--listen", "tcp://127.0.0.1:0",
-            "--identity", str(key), "--policy", str(folder / "policy.acl"),
-            "--audit", str(folder / "audit.jsonl"),
+            "hashtable", "hashtable", "serve", *listen, "--identity", str(self.key),
+            "--policy", str(self.folder / "policy.acl"), "--audit", str(self.folder / "audit.jsonl"),
         )
         # A group of its own: the signal must reach the server behind cargo.
-        process = subprocess.Popen(
+        self.process = subprocess.Popen(
             serve, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
+        for _ in listen[::2]:
+            _ready, _connect, endpoint, _server, public = self.process.stdout.readline().split()
+            transport, address = endpoint.split("://")
+            host, port = address.rsplit(":", 1)
+            self.address[transport] = (host, int(port))
+        self.public = bytes.fromhex(public.removeprefix("ed25519:"))
+
+    def stop(self, how):
+        os.killpg(self.process.pid, how)
+        self.process.wait(20)
+
+    def tcp(self, **more):
+        return Client(self.address["tcp"], self.public, self.identity, **more)
+
+    def udp(self, of=Datagrams, **more):
+        return of(self.address["udp"], self.public, self.identity, **more)
+
+    def check_audit(self):
+        """The log verifies and has a record of each kind of refusal."""
+        log = self.folder / "audit.jsonl"
+        verify = cargo("bailiwick-cli", "bailiwick", "audit", "verify", str(log))
+        subprocess.run(verify, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        reasons = [json.loads(line).get("reason") for line in log.read_text().splitlines()]
+        for reason in REASONS:
+            assert reason in reasons, (reason, set(reasons))
+
+
+def check_server():
+    """Calls and all that goes wrong with them, over TCP and UDP, against our server."""
+    identity = Ed25519PrivateKey.from_private_bytes(os.urandom(32))
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(pathlib.Path(folder), identity)
         try:
-            _ready, _connect, endpoint, _server, server = process.stdout.readline().split()
-            host, port = endpoint.removeprefix("tcp://").rsplit(":", 1)
-            talk((host, int(port)), bytes.fromhex(server.removeprefix("ed25519:")), identity)
-            refuse((host, int(port)), bytes.fromhex(server.removeprefix("ed25519:")), stranger)
-            verify = cargo("bailiwick-cli", "bailiwick", "audit", "verify",
-                           str(folder / "audit.jsonl"))
-            subprocess.run(verify, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-            reasons = [json.loads(line).get("reason")
-                       for line in (folder / "audit.jsonl").read_text().splitlines()]
-            for reason in ["row", "bad_object", "unknown_method", "unknown_principal"]:
-                assert reason in reasons, (reason, reasons)
+            known_answers.repeat_the_vectors(server.tcp)
+            over_tcp.talk(server.tcp)
+            over_tcp.refuse(Client, server.address["tcp"], server.public)
+            delivery.deliver("TCP", server.tcp, server.tcp)
+            over_udp.talk_datagrams(server.udp)
+            over_tcp.refuse(Datagrams, server.address["udp"], server.public, seconds=2)
+            delivery.deliver("UDP", server.udp, server.udp)
+            delivery.deliver("UDP, then TCP", server.udp, server.tcp)
+            delivery.too_large(server.udp, server.tcp)
+            over_udp.lose_datagrams(server.udp)
+            over_udp.replay(server.udp)
+            delivery.restart(server)
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(20)
-
-
-def talk(address, server, identity):
-    connection = Client(address, server, identity)
-    text, zigzag = client.text, client.zigzag
-
-    def call(method, arguments, **more):
-        return connection.call("Table", method, arguments, **more)
-
-    assert call("get", text("hits")) == ("ok", b"\0"), "None"
-    assert call("put", text("hits") + text("42")) == ("ok", b"")
-    assert call("get", text("hits")) == ("ok", b"\x01" + text("42")), "Some"
-    status, body = call("increment", text("hits") + zigzag(-2), metadata=[("trace", "00-1")])
-    assert (status, client.unzigzag(body)) == ("ok", 40)
-    print("calls: get, put, increment")
-
-    large = os.urandom(60_000)
-    assert call("put", text("large") + client.put_varint(len(large)) + large) == ("ok", b"")
-    status, body = call("get", text("large"))
-    assert (status, body) == ("ok", b"\x01" + client.put_varint(len(large)) + large)
-    print("a value of 60,000 bytes, over several records each way")
-
-    assert call("increment", text("large") + zigzag(1))[0] == "app"
-    status, body = call("get", text("payroll"))
-    assert status == "denied" and client.take_varint(body)[1] == b""
-    assert call("get", text("../payroll"))[0] == "denied"
-    assert call("get", text("hits") + b"\0") == ("malformed", b"")
-    assert call("get", b"\xff\xff\xff\xff\x0fx") == ("malformed", b"")
-    assert call("drop", b"") == ("unimplemented", b"")
-    assert call("get", text("hits"), seconds=0) == ("deadline exceeded", b"\0")
-    print("refused: by a row, a bad name, trailing bytes, a false length, no such method, too late")
-
-    connection.update_key()
-    connection.ping(7)
-    assert connection.receiving.epoch == 1, "the server follows a key update"
-    assert call("get", text("hits")) == ("ok", b"\x01" + text("40"))
-    connection.close()
-    print("a key update, a ping, a close answered by a close")
-
-    # Each ends its own connection, and that one only.
-    number = client.put_varint
-    get = client.method_id("Table", "get")
-    late = client.LP(b"\x01\0\0\0" + get + number(1000) + b"\0\0" + text("hits"))
-    many = client.LP(b"\x01\0\0\0" + get + number(1000) + b"\0" + number(65) + bytes(130))
-    for wrong, frames in {
-        "a call number twice": late + late,
-        "a length of zero": bytes(4),
-        "a length above max_frame": b"\xff" * 4,
-        "an unknown type": client.LP(b"\x0b"),
-        "a reply to a server": client.LP(b"\x02\0\0\0"),
-        "bytes behind the fields": client.LP(b"\x07\0\0"),
-        "a number longer than need be": client.LP(b"\x07\x80\0"),
-        "65 entries of metadata": many,
-    }.items():
-        ends(Client(address, server, identity), DATA, frames, "protocol_error", wrong)
-    ends(Client(address, server, identity), 6, b"", "protocol_error", "an unknown record")
-    ends(Client(address, server, identity), PING, b"x", "protocol_error", "a ping with content")
-    half = Client(address, server, identity)
-    half.socket.sendall(half.sending.seal(DATA, late[:9]))
-    ends(half, CLOSE, b"", "protocol_error", "a close amid a frame")
-    idle = Client(address, server, identity)
-    idle.socket.sendall(b"".join(idle.sending.seal(DATA) for _ in range(31)))
-    ends(idle, DATA, b"", "limit_exceeded", "the 32nd empty record")
-    print("what is no frame or record: protocol_error; the 32nd empty record: limit_exceeded")
-
-
-def ends(connection, kind, content, alert, wrong):
-    connection.socket.sendall(connection.sending.seal(kind, content))
-    try:
-        while True:
-            connection._read_frame()
-    except client.Alert as ended:
-        assert str(ended) == alert, (wrong, ended)
-    connection.socket.close()
-
-
-def refuse(address, server, seed):
-    try:
-        Client(address, server, Ed25519PrivateKey.from_private_bytes(seed))
-        raise AssertionError("a stranger was let in")
-    except client.Alert as alert:
-        assert str(alert) == "access_denied", alert
-    try:
-        other = Ed25519PrivateKey.from_private_bytes(bytes(32)).public_key().public_bytes_raw()
-        Client(address, other, Ed25519PrivateKey.from_private_bytes(seed))
-        raise AssertionError("the server answered for a key that it does not have")
-    except (client.Truncated, ConnectionResetError):
-        pass
-    print("a stranger: access_denied; an INIT for another server: silence")
+            server.stop(signal.SIGTERM)
+        server.check_audit()
 
 
 if __name__ == "__main__":
-    check_vectors()
+    known_answers.check_records()
+    known_answers.check_packets()
+    known_answers.check_calls()
     check_server()
     print("docs/protocol.md holds")

@@ -1,7 +1,7 @@
-"""A client of Bailiwick in Python, written from docs/protocol.md alone.
+"""A client of Bailiwick in Python, written from docs/protocol.md alone: TCP, and what UDP shares.
 
 It shows that the page is enough. It is no product: one call at a time, and Python's integers and
-bytes are neither constant-time nor erased.
+bytes are neither constant-time nor erased. datagrams.py has UDP.
 
     python3 tests/interop/client.py HOST:PORT ed25519:SERVER_KEY SEED_HEX get KEY
 """
@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import sys
+import time
 
 try:
     from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -26,7 +27,8 @@ except ImportError:
 
 ALERTS = {1: "access_denied", 2: "protocol_error", 3: "limit_exceeded"}
 STATUS = ["ok", "app", "denied", "overloaded", "deadline exceeded", "unimplemented", "malformed",
-          "internal", "unavailable"]
+          "internal", "unavailable", "stale", "answer lost", "too large here"]
+OUTCOME = ["never runs", "ran", "at work", "not known"]
 
 
 class ProtocolError(Exception):
@@ -37,8 +39,16 @@ class Alert(Exception):
     """The server ended the connection with an alert."""
 
 
+class BadParameters(ProtocolError):
+    """The server is who it should be, and its parameters are malformed."""
+
+
 class Truncated(Exception):
     """The stream ended without a close."""
+
+
+class NoAnswer(Exception):
+    """No answer came in time: whether the call ran is unknown until somebody asks."""
 
 
 # --- Conventions ------------------------------------------------------------------------------
@@ -110,27 +120,41 @@ def read_params(data):
     found, last = {}, -1
     while data:
         if len(data) < 4:
-            raise ProtocolError("parameters are cut short")
+            raise BadParameters("parameters are cut short")
         kind, length = struct.unpack(">HH", data[:4])
         value, data = data[4:4 + length], data[4 + length:]
         if len(value) != length or kind <= last:
-            raise ProtocolError("parameters are malformed")
+            raise BadParameters("parameters are malformed")
         found[kind], last = value, kind
     if len(found.get(5, b"")) != 16:
-        raise ProtocolError("no incarnation")
+        raise BadParameters("no incarnation")
     return found
 
 
 class Handshake:
     """The client's side: `init`, then `read_resp` gives FIN and the traffic secrets."""
 
-    def __init__(self, server, identity, params, psk=bytes(32), share=None, scid=None):
+    def __init__(self, server, identity, params, psk=bytes(32), share=None, scid=None,
+                 transport=b"tcp"):
         self.server, self.identity, self.params, self.psk = server, identity, params, psk
         self.share = X25519PrivateKey.from_private_bytes(share or os.urandom(32))
-        self.scid = scid or os.urandom(8)
-        head = struct.pack(">BBHHH", 1, 1, 1, 0, 0) + self.scid
-        head += self.share.public_key().public_bytes_raw()
-        self.init = head + HMAC(H(b"bailiwick/1 mac1" + server), head)[:16]
+        self.scid, self.transport = scid or os.urandom(8), transport
+        self.init = self._write_init(b"")
+
+    def _write_init(self, token):
+        padding = bytes(1200 - 64 - len(token)) if self.transport == b"udp" else b""
+        head = struct.pack(">BBHHH", 1, 1, 1, len(token), len(padding)) + self.scid
+        head += self.share.public_key().public_bytes_raw() + token + padding
+        return head + HMAC(H(b"bailiwick/1 mac1" + self.server), head)[:16]
+
+    def read_retry(self, retry):
+        """The same share and id, with the token: `init` is another then."""
+        if len(retry) != 56 or retry[:8] != b"\x04\x01" + bytes(6) or retry[8:16] != self.scid:
+            raise ProtocolError("RETRY does not belong to this INIT")
+        mac = HMAC(H(b"bailiwick/1 retry" + self.server), retry[:40] + H(self.init))[:16]
+        if not hmac.compare_digest(retry[40:], mac):
+            raise ProtocolError("RETRY's MAC does not hold")
+        self.init = self._write_init(retry[16:40])
 
     @staticmethod
     def resp_length(clear):
@@ -147,11 +171,14 @@ class Handshake:
         if len(resp) != self.resp_length(clear) or clear[8:16] != self.scid:
             raise ProtocolError("RESP does not belong to this INIT")
         scid_r, e_r = clear[16:24], clear[24:56]
-        shared = self.share.exchange(X25519PublicKey.from_public_bytes(e_r))
+        try:
+            shared = self.share.exchange(X25519PublicKey.from_public_bytes(e_r))
+        except ValueError:
+            shared = bytes(32)
         if shared == bytes(32):
             raise ProtocolError("a share of low order")
 
-        th0 = H(LP(b"bailiwick/1/sigma-i"), LP(b"tcp"))
+        th0 = H(LP(b"bailiwick/1/sigma-i"), LP(self.transport))
         th1 = H(th0, LP(self.init), LP(clear))
         prk = HMAC(self.psk, shared)
         hk_r, hk_i = XL(prk, b"hs key r", th1, 32), XL(prk, b"hs key i", th1, 32)
@@ -190,6 +217,7 @@ class Handshake:
         box = id_i + struct.pack(">H", len(self.params)) + self.params + sig_i + fin_i
         fin += ChaCha20Poly1305(hk_i).encrypt(bytes(12), box, th4)
 
+        self.peer_scid = scid_r
         ms = XL(prk, b"master", th7, 32)
         return fin, XL(ms, b"traffic i", b"", 32), XL(ms, b"traffic r", b"", 32)
 
@@ -246,59 +274,149 @@ def method_id(service, method):
     return struct.pack(">II", fnv1a(service), fnv1a(method))
 
 
-def request(call, floor, method, remaining_us, arguments, metadata=()):
-    fields = b"\x01" + put_varint(call) + put_varint(floor) + put_varint(0) + method
-    fields += put_varint(remaining_us) + put_varint(0) + put_varint(len(metadata))
-    for text in (text.encode() for entry in metadata for text in entry):
-        fields += put_varint(len(text)) + text
-    return LP(fields + arguments)
+class Call:
+    """A call under its number; it may be asked for again, over any connection of its life."""
+
+    def __init__(self, number, method, arguments, metadata):
+        self.number, self.method, self.arguments = number, method, arguments
+        self.metadata, self.attempt = metadata, 0
+
+    def request(self, floor, remaining_us):
+        fields = b"\x01" + put_varint(self.number) + put_varint(floor) + put_varint(self.attempt)
+        fields += self.method + put_varint(remaining_us) + put_varint(0)
+        fields += put_varint(len(self.metadata))
+        for text in (text.encode() for entry in self.metadata for text in entry):
+            fields += put_varint(len(text)) + text
+        self.attempt += 1
+        return LP(fields + self.arguments)
 
 
-class Client:
-    """A connection on which one call is made at a time."""
+class Life:
+    """What outlives connections: the incarnation, and its calls' numbers."""
 
-    def __init__(self, address, server, identity, timeout=5.0):
+    def __init__(self):
+        self.incarnation, self.next_call, self.unanswered = os.urandom(16), 0, set()
+
+    def begin(self, service, method, arguments, metadata=()):
+        number, self.next_call = self.next_call, self.next_call + 1
+        self.unanswered.add(number)
+        return Call(number, method_id(service, method), arguments, metadata)
+
+    @property
+    def floor(self):
+        return min(self.unanswered, default=self.next_call)
+
+    def acknowledgement(self):
+        """The floor, and the answered calls beyond it."""
+        ranges, end = [], self.floor
+        for number in sorted(self.unanswered) + [self.next_call]:
+            if number > end:
+                ranges.append((end, number))
+            end = number + 1
+        fields, end = b"\x08" + put_varint(self.floor) + put_varint(len(ranges)), self.floor
+        for first, behind in ranges:
+            fields += put_varint(first - end) + put_varint(behind - first)
+            end = behind
+        return LP(fields)
+
+
+class Caller:
+    """Calls over a connection, whatever carries it: one is asked for at a time."""
+
+    def call(self, service, method, arguments, seconds=5.0, metadata=()):
+        """The status's name and the body of the reply."""
+        call = self.life.begin(service, method, arguments, metadata)
+        answer = self.ask(call, seconds)
+        self.life.unanswered.discard(call.number)
+        return answer
+
+    def ask(self, call, seconds=5.0):
+        """As `call`, for one that has begun. Until it counts as answered it can be asked again."""
+        until = time.monotonic() + seconds
+        sent = {}
+        while seconds == 0 or time.monotonic() < until:
+            sent[call.attempt] = time.monotonic()
+            remaining = int(max(until - time.monotonic(), 0) * 1e6) if seconds else 0
+            self.send_frame(call.request(self.life.floor, remaining))
+            again = self.again_at(len(sent))
+            while (frame := self.read_frame(again)) is not None:
+                kind, fields = frame
+                if kind not in (2, 3):
+                    continue
+                number, fields = take_varint(fields)
+                attempt, fields = take_varint(fields)
+                if number == call.number and attempt in sent:
+                    self.sample(time.monotonic() - sent.pop(attempt))
+                if number == call.number and kind == 3:
+                    again = time.monotonic() + take_varint(fields)[0] / 1000
+                elif number == call.number:
+                    return STATUS[fields[0]], fields[1:]
+        raise NoAnswer(call.number)
+
+    def acknowledge(self):
+        self.send_frame(self.life.acknowledgement())
+
+    def inquire(self, number):
+        """What became of a call, by name."""
+        fields = self._question(LP(b"\x0c" + put_varint(number)), 13,
+                                lambda fields: take_varint(fields)[0] == number)
+        return OUTCOME[take_varint(fields)[1][0]]
+
+    def read_memory(self):
+        """The server's first frame, which on UDP may have to be asked for."""
+        fields = self._question(None, 11, lambda fields: fields[:1] == b"\1" and len(fields) == 11)
+        self.memory, self.tcp_port = fields[1:9], struct.unpack(">H", fields[9:])[0]
+
+    def ping(self, token):
+        """Asks whether the server is there, and checks the answer."""
+        answer = b"\x01" + put_varint(token)
+        self._question(LP(b"\x09\x00" + put_varint(token)), 9, lambda fields: fields == answer)
+
+    def _question(self, question, kind, is_answer):
+        """The fields of the first frame that answers; asked again where datagrams are lost."""
+        for attempt in range(8):
+            if question:
+                self.send_frame(question)
+            again = self.again_at(attempt + 1)
+            while (frame := self.read_frame(again)) is not None:
+                if frame[0] == kind and is_answer(frame[1]):
+                    return frame[1]
+            question = question or LP(b"\x0b\x00")
+        raise NoAnswer(kind)
+
+    def read_frame(self, until):
+        """The next frame of the server's; `None` if it takes longer. Questions are answered."""
+        frame = self._read_frame(until)
+        if frame and frame[0] == 9 and frame[1][:1] == b"\0":
+            self.send_frame(LP(b"\x09\x01" + frame[1][1:]))
+        return frame
+
+
+class Client(Caller):
+    """A connection over TCP. Calls are sent once on it."""
+
+    def __init__(self, address, server, identity, life=None, timeout=5.0):
+        self.life = life or Life()
         self.socket = socket.create_connection(address, timeout)
-        handshake = Handshake(server, identity, write_params(os.urandom(16)))
+        handshake = Handshake(server, identity, write_params(self.life.incarnation))
         self.socket.sendall(handshake.init)
         clear = self._read(56)
         resp = clear + self._read(Handshake.resp_length(clear) - 56)
         fin, ts_i, ts_r = handshake.read_resp(resp)
         self.socket.sendall(fin)
         self.sending, self.receiving = Direction(ts_i), Direction(ts_r)
-        self.max_frame = struct.unpack(">I", handshake.peer_params.get(1, b"\0\1\0\0"))[0]
-        self.stream, self.next_call = b"", 0
-        self._read_record()  # the server's first: only now are we connected
+        self.stream = b""
+        self.read_memory()  # only now are we connected
 
-    def call(self, service, method, arguments, seconds=5.0, metadata=()):
-        """The status's name and the body of the reply."""
-        number, self.next_call = self.next_call, self.next_call + 1
-        us = int(seconds * 1e6)
-        frame = request(number, number, method_id(service, method), us, arguments, metadata)
-        self.send_frame(frame)
-        while True:
-            kind, fields = self._read_frame()
-            if kind == 9 and fields[:1] == b"\0":
-                self.send_frame(LP(b"\x09\x01" + fields[1:]))
-            if kind != 2:
-                continue
-            call, fields = take_varint(fields)
-            _attempt, fields = take_varint(fields)
-            if call == number:
-                return STATUS[fields[0]], fields[1:]
+    def again_at(self, _sent):
+        return None
+
+    def sample(self, _rtt):
+        pass
 
     def send_frame(self, frame):
         for start in range(0, len(frame), 16384):
             self.socket.sendall(self.sending.seal(DATA, frame[start:start + 16384]))
-
-    def ping(self, token):
-        """Asks whether the server is there, and checks the answer."""
-        self.send_frame(LP(b"\x09\x00" + put_varint(token)))
-        while True:
-            kind, fields = self._read_frame()
-            if kind == 9:
-                assert fields == b"\x01" + put_varint(token), fields
-                return
 
     def update_key(self):
         self.socket.sendall(self.sending.seal(KEY_UPDATE))
@@ -311,7 +429,7 @@ class Client:
             pass
         self.socket.close()
 
-    def _read_frame(self):
+    def _read_frame(self, _until=None):
         while True:
             if len(self.stream) >= 4:
                 length = struct.unpack(">I", self.stream[:4])[0]

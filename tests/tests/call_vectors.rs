@@ -8,9 +8,11 @@
 //! BAILIWICK_WRITE_VECTORS=1 cargo test -p bailiwick-tests call_vectors
 //! ```
 
+mod connection;
 mod fields;
-// mod replay;
+mod replay;
 mod sealed;
+mod service;
 mod story;
 
 use std::path::PathBuf;

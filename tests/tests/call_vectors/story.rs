@@ -4,11 +4,17 @@ use super::fields::{Fields, fnv1a, hex, text, varint, zigzag};
 use super::sealed::{Keys, Sealer};
 use super::{ABOUT, File, Plain, Side, Step};
 
+/// The name of the first step.
+pub(crate) const FIRST: &str = "the first frame of every session";
+
 /// What a server calls its memory of the client. A real one draws it.
 pub(crate) const MEMORY: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
+/// Where it listens over TCP.
+pub(crate) const TCP_PORT: u16 = 7400;
+
 /// The number of the audit record of the one denial.
-const AUDIT: u64 = 1;
+const AUDIT: u64 = 2;
 
 const TEN_SECONDS: u64 = 10_000_000;
 
@@ -50,7 +56,7 @@ fn steps(sealer: &mut Sealer) -> Vec<Step> {
             .bytes("by", &zigzag(-2), "-2")
     };
 
-    say("the first frame of every session", server, memory());
+    say(FIRST, server, memory());
     say("get", client, get(0, 0, "hits"));
     say("get: None", server, reply(0, 0, 0, "ok").bytes("result", &[0], "None"));
     let put = |call, floor, key: &str, value: &[u8], means| {
@@ -80,7 +86,7 @@ fn steps(sealer: &mut Sealer) -> Vec<Step> {
     say("call 2 ran", server, outcome(2, 1, "ran"));
     say("and of call 4, which the server never saw?", client, inquire(4));
     say("call 4 never runs", server, outcome(4, 0, "not run, and never will"));
-    say("get, too late", client, get(4, 2, "hits"));
+    say("get, too late", client, get(4, 4, "hits"));
     say("get: stale", server, reply(4, 0, 9, "stale"));
     let large = put(5, 5, "large", &LARGE, "1,300 times 61");
     say("put, in fragments on UDP", client, large);
@@ -122,10 +128,11 @@ fn others() -> Vec<Plain> {
 }
 
 fn memory() -> Fields {
+    let port = TCP_PORT.to_string();
     Fields::frame(11, "memory").bytes("kind", &[1], "answer").bytes("id", &MEMORY, "random").bytes(
         "tcp port",
-        &[0, 0],
-        "0",
+        &TCP_PORT.to_be_bytes(),
+        &port,
     )
 }
 
