@@ -66,6 +66,9 @@ pub struct Limits {
     /// The longest pause between two attempts of a channel to reach its server again. Each is
     /// drawn at random below a bound that doubles from 10 ms up to this. Default: 2 s.
     pub max_reconnect_pause: Duration,
+    /// Over UDP, retries a second that a channel allows itself beside a fifth of its calls, so that
+    /// a server in trouble is not met by a storm of them. 1 to 100,000. Default: 10.
+    pub retries_per_second: u32,
     /// Silence after which a connection is given up; of both sides' the smaller counts.
     /// 1 s to 1 h. Default: 30 s.
     pub idle_timeout: Duration,
@@ -99,6 +102,7 @@ impl Default for Limits {
             initial_rto: Duration::from_millis(100),
             min_rto: Duration::from_millis(10),
             max_reconnect_pause: Duration::from_secs(2),
+            retries_per_second: 10,
             idle_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
@@ -128,6 +132,11 @@ impl Limits {
                 "handshake_timeout_udp",
                 self.handshake_timeout_udp <= Duration::from_secs(90),
                 "at most 90 s",
+            ),
+            (
+                "retries_per_second",
+                (1..=100_000).contains(&self.retries_per_second),
+                "1 to 100,000",
             ),
             ("min_rto", self.min_rto >= Duration::from_millis(1), "at least 1 ms"),
             ("initial_rto", self.initial_rto >= self.min_rto, "at least min_rto"),
