@@ -28,7 +28,8 @@ pub struct Limits {
     /// fragments. Default: 64 MiB.
     pub max_reassembly_total: usize,
     /// Clients that a server remembers, each life of a process counting as one. Default: 16,384.
-    /// Beyond it new ones are turned away; nobody is forgotten before the lease ends.
+    /// Beyond it, and beyond half of it for one key, new ones are turned away; nobody is forgotten
+    /// before the lease ends.
     pub max_clients: usize,
     /// How long a server remembers what a client's calls did after its last connection ended.
     /// 1 s to 1 h. Default: 60 s. The peer learns it in the handshake.
@@ -65,6 +66,9 @@ pub struct Limits {
     /// The longest pause between two attempts of a channel to reach its server again. Each is
     /// drawn at random below a bound that doubles from 10 ms up to this. Default: 2 s.
     pub max_reconnect_pause: Duration,
+    /// Over UDP, retries a second that a channel allows itself beside a fifth of its calls, so that
+    /// a server in trouble is not met by a storm of them. 1 to 100,000. Default: 10.
+    pub retries_per_second: u32,
     /// Silence after which a connection is given up; of both sides' the smaller counts.
     /// 1 s to 1 h. Default: 30 s.
     pub idle_timeout: Duration,
@@ -98,6 +102,7 @@ impl Default for Limits {
             initial_rto: Duration::from_millis(100),
             min_rto: Duration::from_millis(10),
             max_reconnect_pause: Duration::from_secs(2),
+            retries_per_second: 10,
             idle_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
@@ -128,12 +133,19 @@ impl Limits {
                 self.handshake_timeout_udp <= Duration::from_secs(90),
                 "at most 90 s",
             ),
+            (
+                "retries_per_second",
+                (1..=100_000).contains(&self.retries_per_second),
+                "1 to 100,000",
+            ),
             ("min_rto", self.min_rto >= Duration::from_millis(1), "at least 1 ms"),
             ("initial_rto", self.initial_rto >= self.min_rto, "at least min_rto"),
             ("keepalive", self.keepalive < self.idle_timeout, "less than idle_timeout"),
             ("max_calls_in_flight", self.max_calls_in_flight > 0, "at least 1"),
             ("max_calls_in_flight_udp", self.max_calls_in_flight_udp > 0, "at least 1"),
             ("max_unsent", self.max_unsent >= self.max_frame as usize, "at least max_frame"),
+            ("max_clients", self.max_clients > 0, "at least 1"),
+            ("max_kept_answers", self.max_kept_answers >= 1 << 16, "at least 64 KiB"),
             ("max_metadata", self.max_metadata <= 1 << 16, "at most 64 KiB"),
         ];
         match fits.into_iter().find(|(_, fits, _)| !fits) {

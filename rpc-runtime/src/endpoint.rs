@@ -50,7 +50,7 @@ impl FromStr for Endpoint {
             Some(("tcp", address)) => (Self::Tcp, address),
             Some(("udp", address)) => (Self::Udp, address),
             Some((other, _)) => return Err(EndpointError::Transport(other.to_owned())),
-            None => return Err(EndpointError::NoTransport(text.to_owned())),
+            None => return Err(EndpointError::without_transport(text)),
         };
         match address.rsplit_once(':') {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
@@ -67,12 +67,32 @@ pub enum EndpointError {
     /// No `tcp://` or `udp://` in front.
     #[error("`{0}` names no transport: write `tcp://{0}` or `udp://{0}`")]
     NoTransport(String),
+    /// A transport without `//` behind it.
+    #[error("`{found}` is not an endpoint: write `{meant}`")]
+    Slashes {
+        /// What was given.
+        found: String,
+        /// What it looks like.
+        meant: String,
+    },
     /// A transport that this version does not have.
     #[error("`{0}://` is not a transport here: use `tcp://` or `udp://`")]
     Transport(String),
     /// Not `host:port`.
     #[error("`{0}` is not `host:port` with a port from 0 to 65535, such as `127.0.0.1:7400`")]
     Address(String),
+}
+
+impl EndpointError {
+    fn without_transport(text: &str) -> Self {
+        match text.split_once(':') {
+            Some((transport @ ("tcp" | "udp"), rest)) => Self::Slashes {
+                found: text.to_owned(),
+                meant: format!("{transport}://{}", rest.trim_start_matches('/')),
+            },
+            _ => Self::NoTransport(text.to_owned()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +110,10 @@ mod tests {
     fn a_slip_is_named_with_its_mend() {
         let error = |text: &str| text.parse::<Endpoint>().unwrap_err();
         assert_eq!(error("127.0.0.1:7400"), EndpointError::NoTransport("127.0.0.1:7400".into()));
+        assert_eq!(
+            error("udp:/a:1"),
+            EndpointError::Slashes { found: "udp:/a:1".into(), meant: "udp://a:1".into() }
+        );
         assert_eq!(error("http://a:1"), EndpointError::Transport("http".into()));
         for address in ["localhost", "localhost:", ":7400", "localhost:70000"] {
             let text = format!("tcp://{address}");

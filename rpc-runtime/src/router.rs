@@ -191,8 +191,9 @@ impl Router {
                 return Ok(Work::Answered);
             }
             Turn::FalseRetry => {
-                let refusal = self.false_retry(found.as_ref(), &frame, connection);
-                reply::write(header, &refusal, out);
+                let reason = Reason::FalseRetry;
+                let denial = self.record(found.as_ref(), &frame, connection, reason);
+                reply::write(header, &denial.into(), out);
                 return Ok(Work::Answered);
             }
         };
@@ -256,42 +257,31 @@ impl Router {
         Some(Found { service, method, described, index })
     }
 
-    /// A call's number stands for another call already.
-    fn false_retry(
+    /// Somebody tries method ids, or is newer than this server: either is worth a record.
+    fn unknown_method(&self, frame: &frame::Request<'_>, connection: &Connection<'_>) -> Refusal {
+        match self.record(None, frame, connection, Reason::UnknownMethod) {
+            Denial::Unrecorded => Refusal::Unavailable(Unavailable::Audit),
+            _ => Refusal::Unimplemented,
+        }
+    }
+
+    /// Puts on record what never reaches the policy. A method that nobody has stands there as
+    /// its id.
+    fn record(
         &self,
         found: Option<&Found<'_>>,
         frame: &frame::Request<'_>,
         connection: &Connection<'_>,
-    ) -> Refusal {
-        let Some(Found { described, .. }) = found else {
-            return self.unknown_method(frame, connection);
+        reason: Reason,
+    ) -> Denial {
+        let id = frame.method.to_string();
+        let (service, method, verb, delivery) = match found {
+            Some(Found { described: it, .. }) => (it.service, it.name, it.verb, it.delivery),
+            None => ("", &*id, "", Delivery::AtMostOnce),
         };
-        let call = acl::Request {
-            service: described.service,
-            method: described.name,
-            verb: described.verb,
-            objects: &[],
-            mutating: described.delivery != Delivery::Readonly,
-            call: frame.call,
-        };
-        self.monitor.refuse(connection.caller, &call, Reason::FalseRetry).into()
-    }
-
-    /// Somebody tries method ids, or is newer than this server: either is worth a record.
-    fn unknown_method(&self, frame: &frame::Request<'_>, connection: &Connection<'_>) -> Refusal {
-        let method = frame.method.to_string();
-        let call = acl::Request {
-            service: "",
-            method: &method,
-            verb: "",
-            objects: &[],
-            mutating: true,
-            call: frame.call,
-        };
-        match self.monitor.refuse(connection.caller, &call, Reason::UnknownMethod) {
-            Denial::Unrecorded => Refusal::Unavailable(Unavailable::Audit),
-            _ => Refusal::Unimplemented,
-        }
+        let mutating = delivery != Delivery::Readonly;
+        let call = acl::Request { service, method, verb, objects: &[], mutating, call: frame.call };
+        self.monitor.refuse(connection.caller, &call, reason)
     }
 }
 
@@ -315,3 +305,7 @@ fn refuse(claim: Claim, refusal: &Refusal, header: ReplyHeader, out: &mut Vec<u8
     reply::write_short(header, answer, out);
     Work::Answered
 }
+
+#[cfg(test)]
+#[path = "router_tests.rs"]
+mod tests;

@@ -221,6 +221,17 @@ mod tests {
     }
 
     #[test]
+    fn without_an_endpoint_a_server_listens_over_both_transports() {
+        let line = "hashtable serve --identity i --policy p --audit a";
+        let serve = |line: String| match Args::parse_from(line.split(' ')).command {
+            Command::Serve(args) => args.listen.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        assert_eq!(serve(line.to_owned()), ["tcp://127.0.0.1:7400", "udp://127.0.0.1:7400"]);
+        assert_eq!(serve(format!("{line} --listen udp://[::1]:1")), ["udp://[::1]:1"]);
+    }
+
+    #[test]
     fn a_time_is_a_number_with_a_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2s"), Ok(Duration::from_secs(2)));

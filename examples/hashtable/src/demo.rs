@@ -105,7 +105,7 @@ async fn stranger_and_impostor(stage: &Stage, server: &stage::Server) -> Result<
         Transport::Udp => {
             stage.remark("Over UDP that looks as if nobody were there; she waits a second for it.");
             secret.splice(0..0, ["--timeout", "1s"]);
-            "nobody answered"
+            "nobody answers"
         }
     };
     let not_trusted = Answer { code: 5, stdout: "", stderr };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bailiwick::{CallError, ConnectError, Executed, NotSent};
-use miette::{MietteHandlerOpts, Report, miette};
+use miette::{MietteHandlerOpts, Report};
 
 use crate::output;
 
@@ -36,7 +36,7 @@ Exit codes:
   1  the service's error: it ran, and refused or failed; also `get` of a key that is not there
   2  usage: the arguments or the key file cannot be used; nothing was sent
   3  denied: the policy does not allow it, or does not know this identity; it did not run
-  4  outcome unknown: no answer in time, or the connection was lost; it may have run
+  4  outcome unknown: no answer in time, or the server was lost with the call; it may have run
   5  unreachable or not trusted: no server with this key took the call; it did not run";
 
 /// For `hammer --help`.
@@ -87,25 +87,7 @@ impl From<ConnectError> for Failure {
             ConnectError::Limits(_) => Exit::Usage,
             _ => Exit::Unreachable,
         };
-        match silence(&error) {
-            Some(report) => Self::new(exit, report),
-            None => Self::new(exit, error),
-        }
-    }
-}
-
-/// Over UDP a server does not answer who does not know its key, and an absent one cannot.
-fn silence(error: &ConnectError) -> Option<Report> {
-    match error {
-        ConnectError::TimedOut { endpoint, timeout } if endpoint.starts_with("udp://") => {
-            Some(miette!(
-                help = "is the server running there? Has it the key that you gave? It does not \
-                        answer who asks for another; compare with `bailiwick pubkey` at the \
-                        server. Else a firewall may drop UDP: try the server's `tcp://` endpoint",
-                "nobody answered at {endpoint} for {timeout:?}"
-            ))
-        }
-        _ => None,
+        Self::new(exit, error)
     }
 }
 
@@ -146,21 +128,6 @@ mod tests {
     use bailiwick::{Disconnected, Never, ProtocolError};
 
     use super::*;
-
-    #[test]
-    fn silence_over_udp_says_what_may_be_wrong() {
-        let timed_out = |endpoint: &str| {
-            let timeout = Duration::from_secs(5);
-            ConnectError::TimedOut { endpoint: endpoint.to_owned(), timeout }
-        };
-        let report = silence(&timed_out("udp://127.0.0.1:1")).unwrap();
-        assert_eq!(report.to_string(), "nobody answered at udp://127.0.0.1:1 for 5s");
-        let help = report.help().unwrap().to_string();
-        for cause in ["running", "key", "firewall"] {
-            assert!(help.contains(cause), "{help}");
-        }
-        assert!(silence(&timed_out("tcp://127.0.0.1:1")).is_none());
-    }
 
     #[test]
     fn the_code_says_whether_the_call_ran() {

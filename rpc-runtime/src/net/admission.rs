@@ -1,56 +1,22 @@
 //! How many connections there are, in all and from each source: counted before a byte is read.
 
 use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    hash::RandomState,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::config::Limits;
-
-/// Why a connection was closed as soon as it came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TooMany {
-    Connections,
-    FromSource,
-    HalfOpen,
-    HalfOpenFromSource,
-}
-
-impl TooMany {
-    /// What it is called on record.
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            Self::Connections => "too_many_connections",
-            Self::FromSource => "too_many_connections_from_source",
-            Self::HalfOpen => "too_many_half_open",
-            Self::HalfOpenFromSource => "too_many_half_open_from_source",
-        }
-    }
-}
+use crate::{
+    config::Limits,
+    proto::udp::sources::{Address, Counts, Place, Source, TooMany, source},
+};
 
 /// Counts a listener's connections. A clone counts the same ones.
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
-    counts: Arc<Mutex<Counts>>,
+    counts: Arc<Mutex<Counts<RandomState>>>,
     limits: Limits,
 }
-
-#[derive(Debug, Default)]
-struct Counts {
-    all: Count,
-    /// Only sources with a connection; std's hash is keyed, and addresses are chosen by peers.
-    sources: HashMap<Source, Count>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    connections: usize,
-    half_open: usize,
-}
-
-/// An IPv4 address, or an IPv6 /64.
-type Source = IpAddr;
 
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
@@ -61,37 +27,15 @@ impl Admission {
     pub(crate) fn enter(&self, from: IpAddr) -> Result<Entered, TooMany> {
         let source = source(from);
         let mut counts = self.lock();
-        let here = counts.sources.get(&source).copied().unwrap_or_default();
-        let limits = &self.limits;
-        if counts.all.connections >= limits.max_connections {
-            return Err(TooMany::Connections);
-        } else if here.connections >= limits.max_connections_per_source {
-            return Err(TooMany::FromSource);
-        } else if counts.all.half_open >= limits.max_half_open {
-            return Err(TooMany::HalfOpen);
-        } else if here.half_open >= limits.max_half_open_per_source {
-            return Err(TooMany::HalfOpenFromSource);
-        }
-        counts.change(source, |count| {
-            count.connections += 1;
-            count.half_open += 1;
-        });
-        Ok(Entered { admission: self.clone(), source, half_open: true })
+        counts.check(source, &self.limits)?;
+        // TCP's own handshake has shown the address.
+        let place = Place::HalfOpen(Address::Proven);
+        counts.take(source, place);
+        Ok(Entered { admission: self.clone(), source, place })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, Counts<RandomState>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Counts {
-    fn change(&mut self, source: Source, change: impl Fn(&mut Count)) {
-        change(&mut self.all);
-        let here = self.sources.entry(source).or_default();
-        change(here);
-        if here.connections == 0 {
-            self.sources.remove(&source);
-        }
     }
 }
 
@@ -100,32 +44,22 @@ impl Counts {
 pub(crate) struct Entered {
     admission: Admission,
     source: Source,
-    half_open: bool,
+    place: Place,
 }
 
 impl Entered {
     /// The handshake has ended.
     pub(crate) fn established(&mut self) {
-        if std::mem::take(&mut self.half_open) {
-            self.admission.lock().change(self.source, |count| count.half_open -= 1);
-        }
+        let mut counts = self.admission.lock();
+        counts.give_back(self.source, self.place);
+        self.place = Place::Established;
+        counts.take(self.source, self.place);
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.established();
-        self.admission.lock().change(self.source, |count| count.connections -= 1);
-    }
-}
-
-fn source(address: IpAddr) -> Source {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
+        self.admission.lock().give_back(self.source, self.place);
     }
 }
 
@@ -187,7 +121,7 @@ mod tests {
         for _ in 0..100 {
             admission.enter(address("10.0.0.1")).unwrap();
         }
-        assert!(admission.lock().sources.is_empty());
+        assert!(admission.lock().is_empty());
     }
 
     #[test]

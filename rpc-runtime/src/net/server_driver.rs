@@ -9,7 +9,7 @@ use std::{
 };
 
 use bailiwick_acl::Caller;
-use bailiwick_crypto::{HandshakeError, PublicKey, record::Alert, responder};
+use bailiwick_crypto::{PublicKey, record::Alert, responder};
 use futures_util::{FutureExt, future::Shared};
 use tokio::sync::oneshot;
 
@@ -31,6 +31,7 @@ use crate::{
         memories::{Attached, Memories},
         server::{Handshake, Server},
         session::Flow,
+        udp::refusals::reason,
     },
     router::{Connection, Received, Router},
 };
@@ -342,21 +343,6 @@ pub(super) fn violation(error: &ProtocolError) -> &'static str {
         ProtocolError::RecordRule => "record_against_rules",
         ProtocolError::CallNumber => "call_number_out_of_range",
         _ => "malformed_frame",
-    }
-}
-
-/// What a failed handshake is called on record. The client is told nothing.
-fn reason(error: &HandshakeError) -> &'static str {
-    match error {
-        HandshakeError::NotAddressed => "wrong_server_key",
-        HandshakeError::UnsupportedVersion(_) => "unsupported_version",
-        HandshakeError::UnsupportedSuite(_) => "unsupported_suite",
-        HandshakeError::LowOrderShare => "low_order_share",
-        HandshakeError::Box => "box_does_not_open",
-        HandshakeError::Key(_) => "weak_key",
-        HandshakeError::Signature => "bad_signature",
-        HandshakeError::Finished => "bad_finished",
-        _ => "malformed_handshake",
     }
 }
 

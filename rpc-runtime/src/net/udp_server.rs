@@ -223,6 +223,11 @@ impl UdpServer {
         self.endpoint.poll_transmit(now, out, max_segments)
     }
 
+    /// The socket refused the datagrams given out last: they are too long.
+    pub(crate) fn too_big(&mut self, size: usize, now: Instant) {
+        self.endpoint.too_big(size, now);
+    }
+
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         let (endpoint, sessions) = (&mut self.endpoint, &mut self.sessions);

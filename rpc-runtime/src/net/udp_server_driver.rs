@@ -13,7 +13,7 @@ use super::{
     server_driver::{Common, Drain},
     timer::Timer,
     udp_server::UdpServer,
-    udp_socket::{Datagrams, UdpSocket},
+    udp_socket::{self, Datagrams, UdpSocket},
 };
 use crate::proto::udp::{endpoint::Time, link::Transmit};
 
@@ -93,8 +93,10 @@ impl UdpServerDriver {
             match self.socket.poll_send(to, segment, &self.batch, cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(())) => {}
-                // Lost, as it could be anywhere on the way. A datagram that is too long here is
-                // found to be by the probes of the path.
+                Poll::Ready(Err(error)) if udp_socket::is_too_big(&error) => {
+                    self.core.too_big(segment, now);
+                }
+                // Lost, as it could be anywhere on the way.
                 Poll::Ready(Err(error)) => tracing::debug!(%error, "cannot send a datagram"),
             }
             self.unsent = None;

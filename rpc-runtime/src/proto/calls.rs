@@ -33,7 +33,7 @@ mod window;
 
 pub(crate) use lane::LaneId;
 pub(crate) use lost::Read;
-pub(crate) use sending::{Due, Sent};
+pub(crate) use sending::Sent;
 
 use acknowledgements::Acknowledgements;
 use held::HeldCalls;
@@ -388,10 +388,18 @@ impl Calls {
             Some(None) => {}
         }
         if self.held.ask(number, cx.waker()) {
-            frame::put_inquire(number, &mut self.main.control);
+            self.inquire(number);
             self.main.wake(self.waiting.len());
         }
         Poll::Pending
+    }
+
+    /// Asks only the server that may have run the call: another one would answer that it did not,
+    /// and see to it that it never does, whatever the first has done.
+    fn inquire(&mut self, number: u64) {
+        if self.main.open {
+            frame::put_inquire(number, &mut self.main.control);
+        }
     }
 
     /// The server says what became of a call.
@@ -401,9 +409,8 @@ impl Calls {
 
     /// Asks again what was asked and not answered.
     pub(crate) fn ask_again(&mut self) {
-        for number in self.held.asked() {
-            frame::put_inquire(number, &mut self.main.control);
-        }
+        let asked: Vec<_> = self.held.asked().collect();
+        asked.into_iter().for_each(|number| self.inquire(number));
     }
 
     /// Whether somebody waits for an answer of [`ask_again`](Self::ask_again).

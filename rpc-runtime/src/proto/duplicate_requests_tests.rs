@@ -291,18 +291,18 @@ fn answers_of_64_kib_fill_the_quota_and_no_more() {
     let quota = Limits::default().max_kept_answers;
     let mut scene = Scene::with_quota(quota);
     let answer = vec![0; 65_536];
-    let mut call = 0;
+    let (mut call, mut number) = (0, 0);
     while scene.arrive(call, once(b"a")) == Arrival::Begun {
         scene.memory.finish(begun(call), &answer);
         assert_eq!(scene.look(call), Standing::Kept(&answer));
         assert!(scene.memory.used <= quota);
-        call += 1;
+        (call, number) = (call + 1, number + 1);
     }
-    assert_eq!(call as usize, quota / (65_536 + RECORD));
+    assert_eq!(number, quota / (65_536 + RECORD));
     // What is told that it does not run is refused before it does, for good.
     scene.memory.refuse(begun(call), DENIED);
     let real: usize = scene.memory.records.iter().map(|(_, record)| kept(record)).sum();
-    assert_eq!(real, call as usize * 65_536);
+    assert_eq!(real, number * 65_536);
 
     scene.memory.acknowledge(1);
     assert_eq!(scene.arrive(call, once(b"a")), Arrival::Short(DENIED));
@@ -328,6 +328,24 @@ fn an_answer_that_does_not_fit_is_lost_and_the_call_still_ran() {
     assert_eq!(scene.arrive(1, once(b"a")), Arrival::Repeated);
     assert_eq!(scene.look(1), Standing::Lost);
     assert_eq!(scene.memory.inquire(1), Ok(WireOutcome::Ran));
+}
+
+#[test]
+fn a_buffer_that_is_used_again_is_charged_whole_and_within_the_quota() {
+    let mut scene = Scene::with_quota(1 << 16);
+    scene.run(0, &[0; 1024]);
+    scene.memory.acknowledge(1);
+    scene.run(1, b"\0");
+    assert_eq!(scene.memory.used, RECORD + 1024);
+    scene.memory.acknowledge(2);
+
+    let rest = scene.memory.quota - MIN_RESERVE - RECORD;
+    assert_eq!(scene.arrive(2, once(b"a")), Arrival::Begun);
+    assert_eq!(scene.arrive(3, once(b"a")), Arrival::Begun);
+    scene.memory.finish(begun(2), &vec![0; rest + 1800]);
+    scene.memory.finish(begun(3), b"\0");
+    assert_eq!(scene.look(3), Standing::Kept(b"\0"));
+    assert!(scene.memory.used <= scene.memory.quota);
 }
 
 #[test]
@@ -412,6 +430,18 @@ fn a_client_at_rest_keeps_little_and_nothing_is_lost_over_it() {
         assert_eq!(scene.look(call), Standing::Kept(b"\0answer"));
     }
     assert_eq!(scene.arrive(998, once(b"a")), Arrival::Stale);
+}
+
+impl Memory {
+    /// Bytes that it holds beside what it is itself.
+    pub(crate) fn footprint(&self) -> usize {
+        let kept: usize = self.records.iter().map(|(_, record)| kept(record)).sum();
+        let spare: usize = self.spare.iter().map(Vec::capacity).sum();
+        let lists = self.records.capacity() * size_of::<Record>()
+            + self.window.capacity() * size_of::<Entry>()
+            + self.spare.capacity() * size_of::<Vec<u8>>();
+        kept + spare + lists
+    }
 }
 
 struct Woken(AtomicUsize);

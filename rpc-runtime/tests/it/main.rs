@@ -7,6 +7,7 @@ mod world; // a server, its policy and its clients
 
 mod calls; // what a call is, its limits included
 mod cuts; // what is known of a call whose connection was cut
+mod delivery; // a call that comes again
 mod denials; // what never reaches a handler, and what goes on record
 mod drain; // how a server ends
 mod fake_server; // a server that breaks the protocol

@@ -23,6 +23,10 @@ pub(crate) trait Probe {
     /// Runs until a test lets it go.
     async fn hang(&self, cx: &Context) -> Result<(), CallError>;
 
+    /// The same, and changes nothing.
+    #[rpc(readonly)]
+    async fn stare(&self, cx: &Context) -> Result<(), CallError>;
+
     /// Would run for ever.
     #[rpc(timeout = "100ms")]
     async fn brief(&self, cx: &Context) -> Result<(), CallError>;
@@ -152,6 +156,10 @@ impl Probe for Counting {
         let _hanging = Hanging::count(&self.0.hanging);
         self.0.go.acquire().await.unwrap().forget();
         Ok(())
+    }
+
+    async fn stare(&self, cx: &Context) -> Result<(), CallError> {
+        self.hang(cx).await
     }
 
     async fn brief(&self, _: &Context) -> Result<(), CallError> {

@@ -83,11 +83,11 @@ impl Relay {
                 received = listener.recv_from(&mut buffer) => {
                     // An error of a UDP socket is about one datagram.
                     if let Ok((length, client)) = received {
-                        self.from_client(client, &buffer[..length]).await;
+                        self.take_from_client(client, &buffer[..length]).await;
                     }
                 }
                 Some(FromServer { client, datagram }) = self.answers.recv() => {
-                    self.to_client(client, datagram).await;
+                    self.take_from_server(client, datagram).await;
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.release().await;
@@ -97,7 +97,7 @@ impl Relay {
         }
     }
 
-    async fn from_client(&mut self, client: SocketAddr, datagram: &[u8]) {
+    async fn take_from_client(&mut self, client: SocketAddr, datagram: &[u8]) {
         if !self.flows.contains_key(&client) && !self.admit(client).await {
             self.counts.send_modify(|counts| counts.turned_away += 1);
             return;
@@ -112,7 +112,7 @@ impl Relay {
         self.carry(fate, &socket, to, datagram.to_vec()).await;
     }
 
-    async fn to_client(&mut self, client: SocketAddr, datagram: Vec<u8>) {
+    async fn take_from_server(&mut self, client: SocketAddr, datagram: Vec<u8>) {
         let Some(flow) = self.flows.get_mut(&client) else { return };
         flow.last_used = Instant::now();
         let fate = flow.to_client.judge(datagram.len(), client, self.began.elapsed());

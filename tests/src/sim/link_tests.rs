@@ -94,13 +94,29 @@ fn rates_of_one_hit_everything() {
 #[test]
 fn nothing_overtakes_unless_it_is_said_so() {
     let jitter = LinkConfig { delay: MS * 5..MS * 50, duplicate: 0.2, ..LinkConfig::default() };
-    let (fates, _) = run(jitter.clone(), 1);
-    assert!(arrivals(&fates).is_sorted());
+    assert!(arrivals(&run(jitter, 1).0).is_sorted());
 
-    let (fates, counts) = run(LinkConfig { reorder: 0.1, hold: MS * 200, ..jitter }, 1);
-    let overtaken = arrivals(&fates).windows(2).filter(|pair| pair[1] < pair[0]).count() as u64;
-    // Nearly all copies that are held back arrive after the one sent next.
-    assert!(overtaken > counts.reordered / 2 && overtaken <= counts.reordered, "{overtaken}");
+    let config =
+        LinkConfig { delay: MS * 5..MS * 5, reorder: 0.1, hold: MS * 200, ..LinkConfig::default() };
+    let (fates, counts) = run(config, 1);
+    let arrivals = arrivals(&fates);
+    let overtaken = arrivals.windows(2).filter(|pair| pair[1] < pair[0]).count() as u64;
+    // All that are held back for more than a millisecond, unless the next one is too, and longer.
+    assert!(overtaken > counts.reordered * 9 / 10 && overtaken <= counts.reordered, "{overtaken}");
+    let delays = (0..).zip(&arrivals).map(|(number, at)| *at - MS * number);
+    assert_eq!(delays.clone().min(), Some(MS * 5));
+    assert!(delays.max().is_some_and(|longest| longest > MS * 200 && longest <= MS * 205));
+}
+
+#[test]
+fn links_of_one_seed_have_chances_of_their_own() {
+    let config = LinkConfig { loss: 0.5, ..LinkConfig::default() };
+    let fates = |number| {
+        let mut link = Link::numbered(config.clone(), 7, number).unwrap();
+        (0..100).map(|_| link.judge(LENGTH, v4(), MS)).collect::<Vec<_>>()
+    };
+    assert_eq!(fates(0), fates(0));
+    assert_ne!(fates(0), fates(1));
 }
 
 #[test]

@@ -92,7 +92,8 @@ impl<N: Node> World<N> {
         &self.hosts[id.0].node
     }
 
-    /// The node, to give it work; what it then sends leaves before the next event.
+    /// The node, to give it work; what it then sends leaves before the next event, over
+    /// the links as they are then.
     pub fn node_mut(&mut self, id: NodeId) -> &mut N {
         let host = &mut self.hosts[id.0];
         host.touched = true;
@@ -107,7 +108,6 @@ impl<N: Node> World<N> {
 
     /// Stops a node as SIGSTOP does: its time stands still, and [`SOCKET_BUFFER`] datagrams wait for it.
     pub fn stop(&mut self, id: NodeId) {
-        self.settle();
         self.hosts[id.0].stopped.get_or_insert_default();
     }
 
@@ -133,7 +133,6 @@ impl<N: Node> World<N> {
     ///
     /// If the address is taken.
     pub fn move_to(&mut self, id: NodeId, address: SocketAddr) {
-        self.settle();
         self.claim(address, id);
         self.addresses.remove(&self.hosts[id.0].address);
         self.hosts[id.0].address = address;
@@ -161,7 +160,6 @@ impl<N: Node> World<N> {
     ///
     /// If a rate or the delay of `config` cannot be.
     pub fn set_link(&mut self, from: NodeId, to: NodeId, config: LinkConfig) {
-        self.settle();
         self.link(from, to).set_config(config).expect("the test's link can be");
     }
 
@@ -171,7 +169,6 @@ impl<N: Node> World<N> {
     ///
     /// If a rate or the delay of `config` cannot be.
     pub fn set_all_links(&mut self, config: &LinkConfig) {
-        self.settle();
         for link in self.links.values_mut() {
             link.set_config(config.clone()).expect("the test's link can be");
         }
@@ -235,7 +232,6 @@ impl<N: Node> World<N> {
 
     /// Lets a datagram arrive now, from whatever source: an attacker needs no link.
     pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, datagram: Vec<u8>) {
-        self.settle();
         self.launch(self.elapsed, from, to, datagram);
     }
 

@@ -87,16 +87,16 @@ fn bad_link() -> LinkConfig {
 #[test]
 fn the_clock_moves_only_from_event_to_event() {
     let (mut world, from, to) = ticking(1, 3);
-    world.set_link(from, to, LinkConfig { delay: MS * 3..MS * 3, ..LinkConfig::default() });
+    world.set_link(from, to, LinkConfig { delay: MS * 13..MS * 13, ..LinkConfig::default() });
     let began = Instant::now();
     let start = world.now();
     world.run_until_idle(SECOND).unwrap();
-    assert_eq!(world.elapsed(), MS * 33);
+    assert_eq!(world.elapsed(), MS * 43);
     let times: Vec<_> = world.node(to).heard.iter().map(|(at, ..)| *at - start).collect();
-    assert_eq!(times, [MS * 13, MS * 23, MS * 33]);
+    assert_eq!(times, [MS * 23, MS * 33, MS * 43]);
 
     world.run_for(SECOND * 3_600);
-    assert_eq!(world.elapsed(), MS * 33 + SECOND * 3_600);
+    assert_eq!(world.elapsed(), MS * 43 + SECOND * 3_600);
     assert!(began.elapsed() < SECOND * 60, "an hour is no hour here");
 }
 
@@ -158,6 +158,15 @@ fn a_link_changes_during_a_run_and_each_direction_on_its_own() {
 }
 
 #[test]
+fn what_waits_to_be_sent_meets_the_link_as_it_is_when_it_leaves() {
+    let (mut world, from, to) = ticking(1, 0);
+    world.node_mut(from).outgoing.push(b"first".to_vec());
+    world.set_link(from, to, LinkConfig { duplicate: 1.0, ..LinkConfig::default() });
+    world.run_until_idle(SECOND).unwrap();
+    assert_eq!(world.node(to).texts(), [b"first", b"first"]);
+}
+
+#[test]
 fn what_happens_on_one_link_changes_no_other() {
     let fates = |also: bool| {
         let (mut world, from, to) = ticking(3, 200);
@@ -170,6 +179,19 @@ fn what_happens_on_one_link_changes_no_other() {
         world.counts(from, to)
     };
     assert_eq!(fates(false), fates(true));
+}
+
+#[test]
+fn a_corrupted_copy_differs_by_one_bit_and_the_other_by_another() {
+    let (mut world, from, to) = ticking(1, 0);
+    let config = LinkConfig { corrupt: 1.0, duplicate: 1.0, ..LinkConfig::default() };
+    world.set_link(from, to, config);
+    world.node_mut(from).outgoing.push(vec![0; 100]);
+    world.run_until_idle(SECOND).unwrap();
+    let texts = world.node(to).texts();
+    let ones = |text: &[u8]| text.iter().map(|byte| byte.count_ones()).sum::<u32>();
+    assert_eq!((ones(texts[0]), ones(texts[1])), (1, 1));
+    assert_ne!(texts[0], texts[1]);
 }
 
 #[test]

@@ -11,7 +11,10 @@ use std::{
 use bailiwick::{CallError, Context, Executed, Outcome};
 use tokio::time;
 
-use super::{PATIENCE, tally::Tally};
+use super::{
+    PATIENCE,
+    tally::{Mark, Tally},
+};
 use crate::{
     call,
     exit::{Exit, Failure},
@@ -78,13 +81,13 @@ impl Caller {
             let cx = Context::within(self.deadline);
             match self.table.increment(&cx, self.key.clone(), 1).await {
                 Ok(sum) => self.work.tally().acknowledged(mark, sum),
-                Err(error) => self.unanswered(&error).await?,
+                Err(error) => self.unanswered(mark, &error).await?,
             }
         }
         Ok(())
     }
 
-    async fn unanswered(&self, error: &CallError<TableError>) -> Result<(), Failure> {
+    async fn unanswered(&self, mark: Mark, error: &CallError<TableError>) -> Result<(), Failure> {
         if is_lasting(error) {
             return Err(call::failure(error, "increment", Some(&self.key)));
         }
@@ -94,8 +97,10 @@ impl Caller {
             return Ok(());
         }
         self.work.tally().ended_unknown();
-        let outcome = self.ask(error).await;
-        self.work.tally().found(outcome);
+        match (self.ask(error).await, error) {
+            (Outcome::Unknown, CallError::OutcomeUnknown { .. }) => self.work.tally().lost(mark),
+            (outcome, _) => self.work.tally().found(outcome),
+        }
         Ok(())
     }
 

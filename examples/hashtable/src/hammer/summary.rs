@@ -102,11 +102,12 @@ fn expected(tally: &Tally, initial: i64) -> (i128, i128) {
             let least = i128::from(initial) + only.sums.len() as i128 + found;
             (least, least + unknown)
         }
-        // Only the last of its lives shows in the value; what is not known of a call may have been
-        // in any of them.
-        [.., last] => {
+        // Only the last of its lives shows in the value. What is not known of a call may have been
+        // in any of them, unless it was lost with an earlier one.
+        [earlier @ .., last] => {
             let least = last.sums.len() as i128;
-            (least, least + i128::from(tally.straddling) + found + unknown)
+            let gone: u64 = earlier.iter().map(|life| life.lost).sum();
+            (least, least + i128::from(tally.straddling) + found + unknown - i128::from(gone))
         }
         [] => (0, 0),
     }
@@ -238,7 +239,37 @@ mod tests {
         assert_eq!(verdict(&tally, 0, 21), Verdict::Contradiction, "a wrong no");
         unknown(&mut tally, Outcome::Unknown);
         assert_eq!(verdict(&tally, 0, 21), Verdict::Within);
+        assert_eq!(verdict(&tally, 0, 22), Verdict::Contradiction);
         assert_eq!(verdict(&tally, 0, 70), Verdict::Contradiction);
+    }
+
+    #[test]
+    fn what_was_lost_with_the_first_server_did_not_run_at_the_second() {
+        let mut tally = answered(0, 1..=50);
+        let mark = tally.begin();
+        let next = tally.begin();
+        tally.acknowledged(next, 1);
+        tally.ended_unknown();
+        tally.lost(mark);
+        assert_eq!(verdict(&tally, 0, 1), Verdict::Exact);
+        assert_eq!(verdict(&tally, 0, 2), Verdict::Contradiction);
+        // One that was lost with the last server may show.
+        let mark = tally.begin();
+        tally.ended_unknown();
+        tally.lost(mark);
+        assert_eq!(verdict(&tally, 0, 2), Verdict::Within);
+    }
+
+    #[test]
+    fn an_answer_of_either_life_may_show_in_the_value() {
+        let mut tally = answered(0, 1..=50);
+        let early = tally.begin();
+        let late = tally.begin();
+        tally.acknowledged(late, 1);
+        tally.acknowledged(early, 51);
+        assert_eq!(verdict(&tally, 0, 1), Verdict::Within);
+        assert_eq!(verdict(&tally, 0, 2), Verdict::Within);
+        assert_eq!(verdict(&tally, 0, 3), Verdict::Contradiction);
     }
 
     #[test]

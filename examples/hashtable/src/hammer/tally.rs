@@ -30,6 +30,8 @@ pub(super) struct Tally {
 pub(super) struct Life {
     /// What was answered, in the order of arrival.
     pub(super) sums: Vec<i64>,
+    /// Calls that began in it, and whose server then was another: they ran in it, or not at all.
+    pub(super) lost: u64,
     /// The greatest value that was seen.
     highest: i64,
 }
@@ -50,7 +52,7 @@ impl Tally {
             found_executed: 0,
             found_not_executed: 0,
             still_unknown: 0,
-            lives: vec![Life { sums: Vec::new(), highest: initial }],
+            lives: vec![Life::beginning_at(initial)],
             straddling: 0,
         }
     }
@@ -104,6 +106,12 @@ impl Tally {
         }
     }
 
+    /// A call that began at `mark` was lost with the server that may have run it.
+    pub(super) fn lost(&mut self, mark: Mark) {
+        self.still_unknown += 1;
+        self.lives[mark.life].lost += 1;
+    }
+
     /// Calls that were answered with a sum.
     pub(super) fn total_acknowledged(&self) -> u64 {
         self.straddling + self.lives.iter().map(|life| life.sums.len() as u64).sum::<u64>()
@@ -130,7 +138,7 @@ impl Tally {
     /// The last life, which is not the one at `life`.
     fn later_than(&mut self, life: usize) -> &mut Life {
         if life + 1 == self.lives.len() {
-            self.lives.push(Life { sums: Vec::new(), highest: 0 });
+            self.lives.push(Life::beginning_at(0));
         }
         self.last()
     }
@@ -142,6 +150,10 @@ impl Tally {
 }
 
 impl Life {
+    fn beginning_at(value: i64) -> Self {
+        Self { sums: Vec::new(), lost: 0, highest: value }
+    }
+
     fn add(&mut self, sum: i64) {
         self.highest = self.highest.max(sum);
         self.sums.push(sum);
@@ -192,6 +204,16 @@ mod tests {
         tally.acknowledged(mark, 1);
         assert_eq!(sums(&tally), [&[1, 2, 3][..], &[2, 1]]);
         assert_eq!(tally.waiting(), 0);
+    }
+
+    #[test]
+    fn the_same_sum_to_a_later_call_shows_it_too() {
+        let mut tally = Tally::new(0);
+        for _ in 0..2 {
+            let mark = tally.begin();
+            tally.acknowledged(mark, 1);
+        }
+        assert_eq!(sums(&tally), [[1], [1]]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use crate::support::{Ran, World};
+use crate::support::{Ran, Running, World};
 
 const START: [&str; 11] = [
     "serve",
@@ -102,6 +102,10 @@ fn with_an_audit_file_or_a_port_that_another_has() {
     let running = world.serve();
     world.run(&START).failed(1, &["audit.jsonl", "in use by another process"]);
 
+    port_is_taken(&world, &running);
+}
+
+fn port_is_taken(world: &World, running: &Running) {
     let mut arguments = START;
     (arguments[2], arguments[10]) = (&running.connect, "other.jsonl");
     let port = running.connect.as_str();
@@ -109,8 +113,16 @@ fn with_an_audit_file_or_a_port_that_another_has() {
 }
 
 #[test]
+fn with_a_udp_port_that_another_has() {
+    let world = World::new();
+    port_is_taken(&world, &world.serve_at(&["udp://127.0.0.1:0"], "server", "audit.jsonl"));
+}
+
+#[test]
 fn with_arguments_that_are_none_it_is_usage() {
     let world = World::new();
     world.run(&START[..9]).failed(2, &["--audit"]);
-    start_with(&world, "--listen", "udp://127.0.0.1:0").failed(2, &["use `tcp://`"]);
+    start_with(&world, "--listen", "http://127.0.0.1:0").failed(2, &["`tcp://` or `udp://`"]);
+    start_with(&world, "--listen", "udp:/127.0.0.1:0").failed(2, &["write `udp://127.0.0.1:0`"]);
+    start_with(&world, "--listen", "udp://127.0.0.1").failed(2, &["`host:port`"]);
 }

@@ -106,8 +106,19 @@ fn a_lost_answer_is_exit_4_and_the_call_may_have_run() {
     let world = World::new();
     let server = world.serve();
     let relayed = relay::start(server.address(), Mishap::AnswerIsLost);
-    let lost = world.call_at(&relayed, &server.server, "alice", &["increment", "k", "1"]);
-    lost.failed(4, &["may have run", "read the key before you repeat it"]);
+    let increment = ["--timeout", "500ms", "increment", "k", "1"];
+    let lost = world.call_at(&relayed, &server.server, "alice", &increment);
+    lost.failed(4, &["deadline", "read the key before you repeat it"]);
+    world.call(&server, "alice", &["get", "k"]).done("1\n");
+}
+
+#[test]
+fn an_answer_that_is_lost_with_its_connection_comes_over_the_next_one() {
+    let world = World::new();
+    let server = world.serve();
+    let breaking = relay::start_breaking_once(server.address());
+    let increment = ["increment", "k", "1"];
+    world.call_at(&breaking, &server.server, "alice", &increment).done("1\n");
     world.call(&server, "alice", &["get", "k"]).done("1\n");
 }
 
@@ -139,4 +150,38 @@ fn a_server_that_is_not_there_or_not_the_right_one_is_exit_5() {
     drop(silent);
 
     world.call_at(&at, &key, "alice", &["keys"]).failed(5, &["cannot reach", "running"]);
+}
+
+#[test]
+fn calls_go_over_udp_as_over_tcp() {
+    let world = World::new();
+    let endpoints = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0"];
+    let server = world.serve_at(&endpoints, "server", "audit.jsonl");
+    let alice = |operation: &[&str]| world.call(&server, "alice", operation);
+    alice(&["put", "greeting", "good morning"]).done("");
+    alice(&["increment", "count", "42"]).done("42\n");
+    world.call(&server, "bob", &["put", "greeting", "boo"]).failed(3, &["denied", "audit #"]);
+    let line = format!("principal NAME = {}", world.key("mallory"));
+    world.call(&server, "mallory", &["get", "k"]).failed(3, &["does not admit", &line]);
+
+    // The longest value there may be goes by TCP.
+    let long = "v".repeat(64 * 1024);
+    alice(&["put", "long", &long]).done("");
+    alice(&["get", "long"]).done(&(long + "\n"));
+    let over_tcp = world.call_at(&server.others[0], &server.server, "bob", &["get", "count"]);
+    over_tcp.done("42\n");
+}
+
+#[test]
+fn silence_over_udp_is_exit_5_and_says_what_may_be_wrong() {
+    let world = World::new();
+    let key = world.key("server").to_string();
+    let causes = ["nobody answers", "running", "bailiwick pubkey", "firewall"];
+    let keys = ["--timeout", "300ms", "keys"];
+
+    let impostor = world.serve_at(&["udp://127.0.0.1:0"], "impostor", "impostor.jsonl");
+    world.call_at(&impostor.connect, &key, "alice", &keys).failed(5, &causes);
+    let at = impostor.connect.clone();
+    drop(impostor);
+    world.call_at(&at, &key, "alice", &keys).failed(5, &causes);
 }

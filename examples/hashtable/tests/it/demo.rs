@@ -6,9 +6,19 @@ use crate::support::World;
 
 #[test]
 fn the_story_ends_well_and_leaves_nothing_behind() {
+    tell(&["demo"], "answer the handshake");
+}
+
+#[test]
+fn the_story_ends_well_over_udp_too() {
+    tell(&["demo", "--transport", "udp"], "nobody answers at udp://");
+}
+
+/// `impostor` is what Alice learns about it.
+fn tell(arguments: &[&str], impostor: &str) {
     let world = World::new();
     fs::create_dir(world.path("tmp")).unwrap();
-    let output = world.command(&["demo"]).env("TMPDIR", world.path("tmp")).output().unwrap();
+    let output = world.command(arguments).env("TMPDIR", world.path("tmp")).output().unwrap();
     let story = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{story}\n{:?}", String::from_utf8(output.stderr));
 
@@ -20,6 +30,7 @@ fn the_story_ends_well_and_leaves_nothing_behind() {
         "5. What is denied",
         "6. A stranger",
         "7. An impostor",
+        impostor,
         "8. The audit log",
         "the record was edited",
         "All went as it should.",

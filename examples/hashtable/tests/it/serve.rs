@@ -20,6 +20,19 @@ fn either_signal_drains_and_ends_well() {
 }
 
 #[test]
+fn each_endpoint_has_its_line_in_the_order_of_the_arguments() {
+    let world = World::new();
+    let endpoints = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0", "udp://127.0.0.1:0"];
+    let server = world.serve_at(&endpoints, "server", "audit.jsonl");
+    assert!(server.connect.starts_with("udp://127.0.0.1:"));
+    assert!(server.others[0].starts_with("tcp://127.0.0.1:"));
+    assert!(server.others[1].starts_with("udp://127.0.0.1:"));
+    assert_ne!(server.connect, server.others[1]);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let world = World::new();
     let mut server = world.serve();

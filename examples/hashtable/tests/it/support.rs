@@ -69,34 +69,50 @@ impl World {
     }
 
     pub(crate) fn serve_as(&self, name: &str, audit: &str) -> Running {
+        self.serve_at(&["tcp://127.0.0.1:0"], name, audit)
+    }
+
+    /// A server with the key of `name`, at each of `endpoints`.
+    pub(crate) fn serve_at(&self, endpoints: &[&str], name: &str, audit: &str) -> Running {
         let identity = format!("{name}.key");
+        let listen: Vec<_> = endpoints.iter().flat_map(|it| ["--listen", it]).collect();
+        let rest = [
+            "--identity",
+            &identity,
+            "--policy",
+            "policy.acl",
+            "--principals",
+            "principals.acl",
+            "--audit",
+            audit,
+        ];
         let mut process = self
-            .command(&[
-                "serve",
-                "--listen",
-                "tcp://127.0.0.1:0",
-                "--identity",
-                &identity,
-                "--policy",
-                "policy.acl",
-                "--principals",
-                "principals.acl",
-                "--audit",
-                audit,
-            ])
+            .command(&[&["serve"], &listen[..], &rest].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut ready = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        let words: Vec<_> = ready.split_whitespace().collect();
-        let ["ready:", "--connect", connect, "--server", server] = words[..] else {
-            panic!("no ready line: {ready:?}");
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut ready = || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+            let [ready, connect_option, connect, server_option, server] = &words[..] else {
+                panic!("no ready line: {line:?}");
+            };
+            assert_eq!(
+                [&**ready, &**connect_option, &**server_option],
+                ["ready:", "--connect", "--server"]
+            );
+            (connect.clone(), server.clone())
         };
-        assert_eq!(server, self.key(name).to_string());
+        let mut ready: Vec<_> = endpoints.iter().map(|_| ready()).collect();
+        let key = self.key(name).to_string();
+        assert!(ready.iter().all(|(_, server)| *server == key));
         let stderr = BufReader::new(process.stderr.take().unwrap());
-        Running { process, stderr, connect: connect.to_owned(), server: server.to_owned() }
+        let (connect, server) = ready.remove(0);
+        let others = ready.into_iter().map(|(connect, _)| connect).collect();
+        Running { process, stderr, connect, others, server }
     }
 
     /// `hashtable call` with the key of `who` at `connect`, expecting the key `server`.
@@ -122,12 +138,14 @@ pub(crate) struct Running {
     process: Child,
     stderr: BufReader<ChildStderr>,
     pub(crate) connect: String,
+    /// Where it listens beside that.
+    pub(crate) others: Vec<String>,
     pub(crate) server: String,
 }
 
 impl Running {
     pub(crate) fn address(&self) -> SocketAddr {
-        self.connect.strip_prefix("tcp://").unwrap().parse().unwrap()
+        self.connect.split_once("://").unwrap().1.parse().unwrap()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

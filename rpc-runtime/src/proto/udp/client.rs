@@ -89,7 +89,7 @@ impl UdpClient {
             calls,
             config,
             server,
-            budget: RetryBudget::new(now),
+            budget: RetryBudget::new(limits.retries_per_second, now),
             limits,
             pool,
             link: None,

@@ -62,8 +62,6 @@ pub(crate) struct Connected {
     pub(crate) link: Link,
     /// What the server accepts.
     pub(crate) params: Params,
-    /// The same 32 bytes at both ends and in no other connection.
-    pub(crate) channel_id: [u8; 32],
     /// Frames that came in the packet that showed it, without their length fields.
     pub(crate) frames: Vec<Vec<u8>>,
 }
@@ -162,9 +160,9 @@ impl Dial {
         now: Instant,
         rng: &mut impl CryptoRng,
     ) {
-        let (params, channel_id) = (session.peer_params, session.channel_id);
+        let params = session.peer_params;
         let link = Link::new(session, &self.limits, &self.pool, self.server, None, now);
-        let connected = Box::new(Connected { link, params, channel_id, frames: Vec::new() });
+        let connected = Box::new(Connected { link, params, frames: Vec::new() });
         self.state = State::AwaitingPacket { fin, connected };
         self.timer = Resend::begin(rng);
         self.afresh_at = Some(now + AFRESH_AFTER);

@@ -20,7 +20,7 @@ use bailiwick_crypto::{
 use super::{
     answers::Answers,
     completed::Completed,
-    half_open::{Applying, HalfOpen, HalfOpenId, HalfOpens, Origin, State},
+    half_open::{Applying, Awaiting, HalfOpen, HalfOpenId, HalfOpens, Origin, State},
     link::{Link, Transmit},
     pace::Pace,
     rate::Rates,
@@ -36,15 +36,15 @@ use crate::{
     proto::{joiner::Joined, session::Failure},
 };
 
-/// Shorter INITs are dropped, so that no answer is longer than what asked for it.
-const MIN_INIT: usize = 1200;
-
 /// With more handshakes half open than this, whoever begins one must show its address. A quarter
 /// of the places by default, so that most are left to those who did.
 const RETRY_ABOVE: usize = 256;
 
 /// How long a peer that was turned away is told so again.
 const REFUSED_FOR: Duration = Duration::from_secs(5);
+
+/// A link that has received nothing for so long, and whose time comes, gives its buffers back.
+const RESTS_AFTER: Duration = Duration::from_secs(1);
 
 /// The time, as the monotonic clock and the calendar have it.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +99,7 @@ pub(crate) struct Endpoint {
     hasher: Seeded,
     /// By the id that we drew for each.
     owners: HashMap<ConnectionId, Owner, Seeded>,
-    counts: Counts,
+    counts: Counts<Seeded>,
     rates: Rates,
     half_open: HalfOpens,
     completed: Completed,
@@ -107,6 +107,8 @@ pub(crate) struct Endpoint {
     sessions: Sessions,
     pool: Arc<ReassemblyPool>,
     refusals: Refusals,
+    /// Whose datagrams were given out last.
+    sent_last: Option<SessionId>,
 }
 
 impl Endpoint {
@@ -133,6 +135,7 @@ impl Endpoint {
             pool: ReassemblyPool::new(limits.max_reassembly_total),
             limits,
             refusals: Refusals::default(),
+            sent_last: None,
         }
     }
 
@@ -188,18 +191,20 @@ impl Endpoint {
     }
 
     fn handle_init(&mut self, init: &[u8], from: SocketAddr, time: Time, rng: &mut impl CryptoRng) {
-        if init.len() < MIN_INIT || !self.answers.has_room() {
+        if !self.answers.has_room() {
             return;
         }
+        // INITs below 1,200 bytes do not pass, so that no answer is longer than what asked for it.
         let summary = match retry::check_init(&self.config, init) {
             Ok(summary) => summary,
             Err(error) => return self.refusals.add(from, reason(&error)),
         };
         self.expire(time.now);
-        if let Some(resp) = self.half_open.resp(from, summary.hash) {
-            self.answers.push(from, resp);
-        } else if !self.completed.contains(&summary.hash, time.now) {
-            self.begin(init, &summary, from, time, rng);
+        match self.half_open.find(from, summary.hash) {
+            Some(State::AwaitingFin(awaiting)) => self.answers.push(from, awaiting.resp()),
+            Some(_) => {}
+            None if self.completed.contains(&summary.hash, time.now) => {}
+            None => self.begin(init, &summary, from, time, rng),
         }
     }
 
@@ -223,20 +228,29 @@ impl Endpoint {
         if let Err(too_many) = self.counts.check(source, &self.limits) {
             return self.refusals.add(from, too_many.reason());
         }
-        let awaiting = match responder::accept(&self.config, init, rng) {
-            Ok(awaiting) => awaiting,
-            Err(error) => return self.refusals.add(from, reason(&error)),
+        let mut origin = Origin { from, address, init: summary.hash, local_id: None };
+        let state = match responder::accept(&self.config, init, rng) {
+            // Once in 2^64 ids it is one that is used; the next INIT draws another.
+            Ok(awaiting) if self.owners.contains_key(&awaiting.scid()) => State::Failed,
+            Ok(awaiting) => {
+                self.answers.push(from, awaiting.resp());
+                origin.local_id = Some(awaiting.scid());
+                State::AwaitingFin(Awaiting::new(awaiting))
+            }
+            Err(error) => {
+                self.refusals.add(from, reason(&error));
+                State::Failed
+            }
         };
-        let local_id = awaiting.scid();
-        if self.owners.contains_key(&local_id) {
-            return; // Once in 2^64 ids; the next INIT draws another.
-        }
-        self.answers.push(from, awaiting.resp());
-        let origin = Origin { from, address, init: summary.hash, local_id };
-        let ends = now + self.limits.handshake_timeout;
-        let id = self.half_open.insert(origin, State::AwaitingFin(Box::new(awaiting)), ends);
-        self.owners.insert(local_id, Owner::HalfOpen(id));
+        self.insert_half_open(origin, state, now + self.limits.handshake_timeout);
         self.counts.take(source, origin.place());
+    }
+
+    fn insert_half_open(&mut self, origin: Origin, state: State, ends: Instant) {
+        let id = self.half_open.insert(origin, state, ends);
+        if let Some(local_id) = origin.local_id {
+            self.owners.insert(local_id, Owner::HalfOpen(id));
+        }
     }
 
     /// Whether an INIT without a good token gets a RETRY. If not it counts towards the rate.
@@ -265,7 +279,7 @@ impl Endpoint {
         }
         match &mut half_open.state {
             State::AwaitingFin(awaiting) => match awaiting.handle_fin(fin, now) {
-                Ok(peer) => {
+                Some(Ok(peer)) => {
                     let (key, channel_id) = (peer.peer(), peer.channel_id());
                     let init = half_open.origin.init;
                     self.completed.insert(init, now);
@@ -273,14 +287,15 @@ impl Endpoint {
                     self.half_open.authenticated(id, applying);
                     return Arrived::Authenticated(Applicant { id, key, channel_id, from });
                 }
-                Err(error) => self.refusals.add(from, reason(&error)),
+                Some(Err(error)) => self.refusals.add(from, reason(&error)),
+                None => {}
             },
             State::Refused { packets, fin, pace } => {
                 if *fin == hash && pace.take(now) {
                     send_refusal(packets, from, &mut self.answers, now);
                 }
             }
-            State::Authenticated(_) => {}
+            State::Authenticated(_) | State::Failed => {}
         }
         Arrived::Nothing
     }
@@ -324,7 +339,9 @@ impl Endpoint {
         // The first packet confirms the handshake to the peer.
         link.ping();
         let id = self.sessions.insert(link, origin, fin, now);
-        self.owners.insert(origin.local_id, Owner::Session(id));
+        if let Some(local_id) = origin.local_id {
+            self.owners.insert(local_id, Owner::Session(id));
+        }
         self.counts.give_back(source, origin.place());
         self.counts.take(source, Place::Established);
         Ok((id, params))
@@ -342,8 +359,7 @@ impl Endpoint {
     fn turn_away(&mut self, origin: Origin, mut packets: Box<Packets>, fin: u64, now: Instant) {
         send_refusal(&mut packets, origin.from, &mut self.answers, now);
         let state = State::Refused { packets, fin, pace: Pace::begin(now) };
-        let id = self.half_open.insert(origin, state, now + REFUSED_FOR);
-        self.owners.insert(origin.local_id, Owner::HalfOpen(id));
+        self.insert_half_open(origin, state, now + REFUSED_FOR);
     }
 
     /// The link of a session that has not ended, about to be used: what it has to send goes with the
@@ -382,10 +398,21 @@ impl Endpoint {
         max_segments: usize,
     ) -> Option<Transmit> {
         if let Some((to, answer)) = self.answers.pop() {
+            self.sent_last = None;
             out.extend_from_slice(&answer);
             return Some(Transmit { to, segment: answer.len() });
         }
-        self.sessions.poll_transmit(now, out, max_segments)
+        let (id, transmit) = self.sessions.poll_transmit(now, out, max_segments)?;
+        self.sent_last = Some(id);
+        Some(transmit)
+    }
+
+    /// The socket refused what [`poll_transmit`](Self::poll_transmit) gave out last, since its
+    /// datagrams of this length are too long.
+    pub(crate) fn too_big(&mut self, size: usize, now: Instant) {
+        if let Some(link) = self.sent_last.and_then(|id| self.link(id)) {
+            link.too_big(size, now);
+        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do. To be asked once
@@ -411,6 +438,8 @@ impl Endpoint {
             }
             if session.is_over(now) {
                 self.remove(id);
+            } else if now.saturating_duration_since(session.link.last_received()) >= RESTS_AFTER {
+                session.link.rest();
             }
         }
     }
@@ -421,23 +450,32 @@ impl Endpoint {
     }
 
     /// Connections, half open and established.
+    #[cfg(test)]
     pub(crate) fn connections(&self) -> usize {
         self.counts.all().connections
     }
 
     fn expire(&mut self, now: Instant) {
         while let Some(HalfOpen { origin, state, .. }) = self.half_open.pop_ended(now) {
-            self.owners.remove(&origin.local_id);
-            self.counts.give_back(origin.source(), origin.place());
-            if !matches!(state, State::Refused { .. }) {
+            self.forget(origin);
+            if matches!(state, State::AwaitingFin(_) | State::Authenticated(_)) {
                 self.refusals.add(origin.from, "handshake_timeout");
             }
         }
     }
 
+    fn forget(&mut self, origin: Origin) {
+        if let Some(local_id) = origin.local_id {
+            self.owners.remove(&local_id);
+        }
+        self.counts.give_back(origin.source(), origin.place());
+    }
+
     fn remove(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.remove(id) {
-            self.owners.remove(&session.local_id);
+            if let Some(local_id) = session.local_id {
+                self.owners.remove(&local_id);
+            }
             self.counts.give_back(session.source, Place::Established);
         }
     }

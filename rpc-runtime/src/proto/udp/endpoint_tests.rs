@@ -1,10 +1,12 @@
 //! An endpoint in virtual time: who gets in, who does not, and what it costs.
 
 use bailiwick_crypto::{Alert, DatagramKind, PacketType, initiator};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     endpoint::NotAdmitted,
-    testing::{LookUp, Server, at, caller, kinds, millis, rng, source_number},
+    testing::{LookUp, Server, at, caller, kinds, millis, rng, server_identity, source_number},
 };
 use crate::{config::Limits, error::Disconnected};
 
@@ -39,6 +41,7 @@ fn an_init_below_1_200_bytes_is_dropped() {
         assert!(server.answers(&init[..length], at(1, 1)).is_empty(), "{length} bytes");
     }
     assert_eq!(server.endpoint.connections(), 0);
+    assert_eq!(server.refused("malformed_handshake"), 4);
     assert_eq!(kinds(&server.answers(&init, at(1, 1))), [DatagramKind::Resp]);
 }
 
@@ -167,6 +170,15 @@ fn sixteen_of_one_source_are_half_open_at_the_most_tokens_or_not() {
 }
 
 #[test]
+fn who_has_connected_is_half_open_no_more() {
+    let mut server = server();
+    for port in 1..=40 {
+        server.connect(at(1, port));
+    }
+    assert_eq!(server.endpoint.connections(), 40);
+}
+
+#[test]
 fn half_open_handshakes_are_bounded_in_all() {
     let mut server = Server::new(Limits { max_half_open: 40, ..Limits::default() });
     let begun = (0..50).filter(|n| server.begin(&caller(2), source_number(*n)).is_some());
@@ -252,8 +264,11 @@ fn a_stranger_is_told_so_for_five_seconds_and_keeps_a_half_open_place_until_then
     let mut begun = server.begin(&caller(2), at(1, 1)).unwrap();
     let (fin, mut packets) = begun.finish(server.now);
     let mut alerts = server.answers(&fin, at(1, 1));
+    let mut altered = fin.clone();
+    *altered.last_mut().unwrap() ^= 1;
     for ms in 1..5_000 {
         server.set_time(ms);
+        assert!(server.answers(&altered, at(1, 1)).is_empty(), "another FIN");
         alerts.extend(server.answers(&fin, at(1, 1)));
     }
     assert_eq!(alerts.len(), 20);
@@ -290,6 +305,44 @@ fn strangers_of_one_source_get_no_more_keys_computed_than_its_half_open_places()
         server.sends();
     }
     assert_eq!(keys, 16);
+}
+
+/// An INIT with a share of low order: its mac1 holds, and no shared secret comes of it.
+fn worthless_init(token: Option<&[u8]>, padding: u16) -> Vec<u8> {
+    let mut init = vec![1, 1, 0, 1];
+    let token = token.unwrap_or_default();
+    init.extend_from_slice(&u16::try_from(token.len()).unwrap().to_be_bytes());
+    init.extend_from_slice(&padding.to_be_bytes());
+    init.extend_from_slice(&[5; 8]);
+    init.extend_from_slice(&[0; 32]);
+    init.extend_from_slice(token);
+    init.resize(init.len() + usize::from(padding), 0);
+    let key = Sha256::new_with_prefix(b"bailiwick/1 mac1");
+    let key = key.chain_update(server_identity().public_key().as_bytes()).finalize();
+    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(&init).finalize();
+    init.extend_from_slice(&mac.into_bytes()[..16]);
+    init
+}
+
+#[test]
+fn worthless_inits_cost_no_more_keys_than_there_are_half_open_places() {
+    let mut server = server();
+    server.exhaust_rate(at(1, 1));
+    server.refused("");
+    let [retry] = &server.answers(&worthless_init(None, 1_136), at(1, 2))[..] else { panic!() };
+    let token = retry[16..40].to_vec();
+    for padding in 1_200..1_300 {
+        let init = worthless_init(Some(&token), padding);
+        for _ in 0..3 {
+            assert!(server.answers(&init, at(1, 2)).is_empty());
+        }
+        let places = usize::from(padding - 1_200 + 6).min(16);
+        assert_eq!(server.endpoint.connections(), places, "one for all repeats");
+    }
+    assert_eq!(server.refused("low_order_share"), 11);
+    assert_eq!(server.endpoint.connections(), 16);
+    server.set_time(5_000);
+    assert_eq!(server.endpoint.connections(), 0);
 }
 
 #[test]
@@ -337,9 +390,11 @@ fn a_session_that_ends_gives_its_place_back_once_the_peer_has_had_time_to_hear_i
             assert!(server.endpoint.link(id).is_none(), "{end}");
         }
         let told = server.sends();
-        for ms in 0..=40 {
-            server.set_time(began + ms * 1_000);
+        for second in 0..=40 {
+            server.set_time(began + second * 1_000);
             server.sends();
+            let is_over = end != "idle" && second > 1;
+            assert!(!is_over || server.endpoint.connections() == 0, "{end}, {second} s later");
         }
         let heard: Vec<_> = server.ended.iter().map(|(_, failure)| failure.why.clone()).collect();
         let idle = Disconnected::Idle(Limits::default().idle_timeout);
@@ -373,6 +428,25 @@ fn nothing_is_sent_for_what_belongs_to_nobody() {
         }
     }
     assert_eq!(server.answers(&fin, at(1, 1)).len(), 1);
+}
+
+#[test]
+fn no_address_gets_more_than_it_sent_before_it_answers() {
+    let mut server = server();
+    let (mut received, mut sent) = (0, 0);
+    for seed in 0..50 {
+        let init = initiator::start(caller(2), &mut rng(seed)).init().to_vec();
+        for _ in 0..3 {
+            received += init.len();
+            sent += server.answers(&init, at(1, 1)).iter().map(Vec::len).sum::<usize>();
+        }
+    }
+    assert!(sent > 0 && sent <= received, "{sent} bytes for {received}");
+    // And nothing without being asked again.
+    for ms in 0..6_000 {
+        server.set_time(ms);
+        assert!(server.sends().is_empty());
+    }
 }
 
 #[test]

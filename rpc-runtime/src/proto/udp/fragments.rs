@@ -109,30 +109,15 @@ impl Fragments {
             || self.open.iter().any(|message| message.tag == tag)
     }
 
-    /// Drops the messages with this tag; `forget` is told which packets nobody waits for.
-    pub(super) fn cancel(&mut self, tag: u64, forget: impl FnMut(u64)) {
-        self.waiting.retain(|waiting| waiting.1 != Some(tag));
-        self.drop_open(|message| message.tag == Some(tag), forget);
-    }
-
-    /// The fragment that should leave next. New messages are cut into pieces of `piece` bytes.
+    /// The fragment that should leave next. A new message, begun once nothing of the others waits,
+    /// is cut into pieces of `piece` bytes.
     pub(super) fn next(&mut self, piece: usize, now: Instant) -> Option<Fragment> {
-        self.begin(piece, now);
-        for (at, message) in self.open.iter_mut().enumerate() {
-            let pieces = &message.pieces[message.cursor..];
-            message.cursor +=
-                pieces.iter().take_while(|piece| !matches!(piece, Piece::Waiting { .. })).count();
-            if let Some(bytes) = message.piece(message.cursor) {
-                let index = u16::try_from(message.cursor).unwrap_or(u16::MAX);
-                return Some(Fragment {
-                    message: message.number,
-                    index,
-                    size: HEADER + bytes.len(),
-                    at,
-                });
+        loop {
+            let next = self.open.iter_mut().enumerate().find_map(|(at, open)| open.next(at));
+            if next.is_some() || !self.begin(piece, now) {
+                return next;
             }
         }
-        None
     }
 
     /// Appends the fragment's content.
@@ -250,33 +235,40 @@ impl Fragments {
         }
     }
 
-    /// Begins messages that wait, as long as the receiver is sure to know of all that are open.
-    fn begin(&mut self, piece: usize, now: Instant) {
-        while let Some((bytes, _)) = self.waiting.front() {
-            let oldest = self.open.front().map_or(self.next_number, |message| message.number);
-            let is_full = self.next_number - oldest >= REMEMBERED
-                || (self.held > 0 && self.held + bytes.len() > MAX_HELD)
-                || self.next_number == u32::MAX;
-            if is_full {
-                return;
-            }
-            let Some((bytes, tag)) = self.waiting.pop_front() else { return };
-            // At the smallest datagrams the longest message has 906 pieces.
-            let piece = piece.max(bytes.len().div_ceil(MAX_COUNT)).max(1);
-            let count = bytes.len().div_ceil(piece);
-            self.held += bytes.len();
-            self.open.push_back(Message {
-                number: self.next_number,
-                tag,
-                bytes,
-                piece,
-                pieces: vec![Piece::Waiting { sent: Sent::Never }; count],
-                cursor: 0,
-                missing: count,
-                news: now,
-            });
-            self.next_number += 1;
+    /// Bytes on the heap while nothing waits.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.waiting.capacity() * size_of::<(Vec<u8>, Option<u64>)>()
+            + self.open.capacity() * size_of::<Message>()
+    }
+
+    /// Begins the message that has waited for longest, if the receiver is sure to know of all that
+    /// are open then, and to have room for them.
+    fn begin(&mut self, piece: usize, now: Instant) -> bool {
+        let oldest = self.open.front().map_or(self.next_number, |message| message.number);
+        let fits =
+            |(bytes, _): &mut (Vec<u8>, _)| self.held == 0 || self.held + bytes.len() <= MAX_HELD;
+        // The last number is never used, so that there is always a next one.
+        if self.next_number - oldest >= REMEMBERED || self.next_number == u32::MAX {
+            return false;
         }
+        let Some((bytes, tag)) = self.waiting.pop_front_if(fits) else { return false };
+        // At the smallest datagrams the longest message has 906 pieces.
+        let piece = piece.max(bytes.len().div_ceil(MAX_COUNT)).max(1);
+        let count = bytes.len().div_ceil(piece);
+        self.held += bytes.len();
+        self.open.push_back(Message {
+            number: self.next_number,
+            tag,
+            bytes,
+            piece,
+            pieces: vec![Piece::Waiting { sent: Sent::Never }; count],
+            cursor: 0,
+            missing: count,
+            news: now,
+        });
+        self.next_number += 1;
+        true
     }
 
     fn drop_open(
@@ -306,6 +298,15 @@ impl Fragments {
 }
 
 impl Message {
+    /// The first piece that waits; `at` is this message's place.
+    fn next(&mut self, at: usize) -> Option<Fragment> {
+        let is_done = |piece: &&Piece| !matches!(piece, Piece::Waiting { .. });
+        self.cursor += self.pieces[self.cursor..].iter().take_while(is_done).count();
+        let bytes = self.piece(self.cursor)?;
+        let index = u16::try_from(self.cursor).unwrap_or(u16::MAX);
+        Some(Fragment { message: self.number, index, size: HEADER + bytes.len(), at })
+    }
+
     fn piece(&self, index: usize) -> Option<&[u8]> {
         self.bytes.chunks(self.piece).nth(index)
     }

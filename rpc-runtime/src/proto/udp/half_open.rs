@@ -7,7 +7,7 @@ use std::{
 };
 
 use bailiwick_crypto::{
-    ConnectionId, Packets,
+    ConnectionId, HandshakeError, Packets,
     responder::{AuthenticatedDatagram, AwaitingFin},
 };
 
@@ -36,17 +36,63 @@ pub(crate) struct Origin {
     pub(crate) from: SocketAddr,
     pub(crate) address: Address,
     pub(crate) init: InitHash,
-    /// The id that the peer's FIN carries.
-    pub(crate) local_id: ConnectionId,
+    /// The id that the peer's FIN carries, if it has one to send.
+    pub(crate) local_id: Option<ConnectionId>,
 }
 
 pub(crate) enum State {
     /// RESP is answered to the same INIT again, as it was built.
-    AwaitingFin(Box<AwaitingFin>),
+    AwaitingFin(Awaiting),
+    /// Keys were computed for nothing. It keeps its place, so that such work is bounded as well.
+    Failed,
     /// The look-up comes next.
     Authenticated(Applying),
     /// The peer was turned away, and is told so again when its FIN comes again.
     Refused { packets: Box<Packets>, fin: u64, pace: Pace },
+}
+
+/// The RESP that was sent, and what its FIN is checked by.
+pub(crate) struct Awaiting {
+    fin: Box<AwaitingFin>,
+    /// FINs that opened and did not hold.
+    spoiled: u8,
+}
+
+/// Only who began a handshake can seal a FIN that opens, and it builds one. So many that do not
+/// hold cost a signature each; whoever goes on is not listened to.
+const MAX_SPOILED: u8 = 2;
+
+impl Awaiting {
+    pub(crate) fn new(fin: AwaitingFin) -> Self {
+        Self { fin: Box::new(fin), spoiled: 0 }
+    }
+
+    pub(crate) fn resp(&self) -> &[u8] {
+        self.fin.resp()
+    }
+
+    /// Checks FIN; `None` if that is no longer worth it.
+    pub(crate) fn handle_fin(
+        &mut self,
+        fin: &[u8],
+        now: Instant,
+    ) -> Option<Result<AuthenticatedDatagram, HandshakeError>> {
+        if self.spoiled >= MAX_SPOILED {
+            return None;
+        }
+        let checked = self.fin.handle_fin(fin, now);
+        if let Err(error) = &checked {
+            self.failed(error);
+        }
+        Some(checked)
+    }
+
+    fn failed(&mut self, error: &HandshakeError) {
+        use HandshakeError::{Finished, Key, ParamsLength, Signature};
+        if matches!(error, Key(_) | Signature | Finished | ParamsLength) {
+            self.spoiled += 1;
+        }
+    }
 }
 
 pub(crate) struct Applying {
@@ -69,7 +115,7 @@ impl Origin {
 /// All of them, by key, by INIT and by the time at which they end.
 pub(crate) struct HalfOpens {
     table: Table<HalfOpen>,
-    /// Those that await FIN.
+    /// Those that await FIN or have failed.
     inits: HashMap<(SocketAddr, InitHash), HalfOpenId, Seeded>,
     ends: BTreeSet<(Instant, HalfOpenId)>,
 }
@@ -80,10 +126,10 @@ impl HalfOpens {
     }
 
     pub(crate) fn insert(&mut self, origin: Origin, state: State, ends: Instant) -> HalfOpenId {
-        let awaits_fin = matches!(state, State::AwaitingFin(_));
+        let is_new = matches!(state, State::AwaitingFin(_) | State::Failed);
         let id = self.table.insert(HalfOpen { origin, state, ends });
         self.ends.insert((ends, id));
-        if awaits_fin {
+        if is_new {
             self.inits.insert((origin.from, origin.init), id);
         }
         id
@@ -93,12 +139,10 @@ impl HalfOpens {
         self.table.get_mut(id)
     }
 
-    /// RESP, if this INIT has come before, from the same address and port.
-    pub(crate) fn resp(&self, from: SocketAddr, init: InitHash) -> Option<&[u8]> {
-        match &self.table.get(*self.inits.get(&(from, init))?)?.state {
-            State::AwaitingFin(awaiting) => Some(awaiting.resp()),
-            _ => None,
-        }
+    /// What this INIT has begun when it came before, from the same address and port.
+    pub(crate) fn find(&self, from: SocketAddr, init: InitHash) -> Option<&State> {
+        let id = *self.inits.get(&(from, init))?;
+        self.table.get(id).map(|half_open| &half_open.state)
     }
 
     /// FIN has come: its sender waits for the look-up.
@@ -136,5 +180,31 @@ impl HalfOpens {
         self.inits.remove(&(half_open.origin.from, half_open.origin.init));
         self.ends.remove(&(half_open.ends, id));
         Some(half_open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bailiwick_crypto::{KeyError, initiator, responder};
+
+    use super::*;
+    use crate::proto::udp::testing::{caller, responder, rng, start};
+
+    #[test]
+    fn who_signs_wrongly_twice_is_not_listened_to_again() {
+        let mut rng = rng(1);
+        let mut initiator = initiator::start(caller(2), &mut rng);
+        let awaiting = responder::accept(&responder(), initiator.init(), &mut rng).unwrap();
+        let (fin, _) = initiator.handle_resp(awaiting.resp(), start()).unwrap();
+        let mut awaiting = Awaiting::new(awaiting);
+        let mut forged = fin.clone();
+        forged[20] ^= 1;
+        for _ in 0..1000 {
+            let refused = awaiting.handle_fin(&forged, start()).expect("anybody can forge");
+            assert_eq!(refused.unwrap_err(), HandshakeError::Box);
+        }
+        awaiting.failed(&HandshakeError::Signature);
+        awaiting.failed(&HandshakeError::Key(KeyError::Weak));
+        assert!(awaiting.handle_fin(&fin, start()).is_none());
     }
 }

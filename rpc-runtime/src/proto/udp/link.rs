@@ -43,6 +43,10 @@ const LENGTH: usize = 4;
 /// it is longer than the longest wait for an answer.
 const ABANDONED: Duration = Duration::from_secs(5);
 
+/// The timer of fragments doubles no further: a message lives for seconds only, and by then no more
+/// than the smallest window leaves each time.
+const MAX_DOUBLINGS: u32 = 3;
+
 /// So many challenges of the peer wait for our response; further ones are dropped.
 const MAX_RESPONSES: usize = 4;
 
@@ -86,7 +90,7 @@ pub(crate) struct Transmit {
 }
 
 /// What a link tells the owner of calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Report {
     /// The frame with this tag has left in this packet.
     Sent { tag: u64, packet: u64 },
@@ -192,12 +196,6 @@ impl Link {
     /// Whether the frame with this tag waits here, or has fragments that are not acknowledged.
     pub(crate) fn is_sending(&self, tag: u64) -> bool {
         self.outgoing.has_tag(tag) || self.fragments.has_tag(tag)
-    }
-
-    /// Drops the frame with this tag, as far as it has not left.
-    pub(crate) fn cancel(&mut self, tag: u64) {
-        self.outgoing.cancel(tag);
-        self.fragments.cancel(tag, |packet| self.flight.forget(packet));
     }
 
     /// The longest frame that the peer takes, without its length field.
@@ -342,6 +340,18 @@ impl Link {
         }
     }
 
+    /// Bytes on the heap, those of the packet layer left out.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.outgoing.heap()
+            + self.flight.heap()
+            + self.fragments.heap()
+            + self.reassembly.heap()
+            + self.content.capacity()
+            + self.reports.capacity() * size_of::<Report>()
+            + self.responses.capacity() * size_of::<Response>()
+    }
+
     fn detect_losses(&mut self, now: Instant) {
         while let Some(packet) = self.flight.next_lost(now) {
             if packet.carried == Carried::Frames {
@@ -355,9 +365,9 @@ impl Link {
     fn time_out_packets(&mut self, now: Instant) {
         let wait = self.fragment_wait();
         let is_due = self.fragments_due.is_some_and(|due| due <= now);
-        let is_late = |packet: &flight::Packet| match packet.carried {
-            Carried::Frames => packet.sent + ABANDONED <= now,
-            Carried::Fragment { .. } => is_due && packet.sent + wait <= now,
+        let is_late = |packet: &flight::Packet| {
+            let is_fragment = packet.carried != Carried::Frames;
+            packet.sent + ABANDONED <= now || is_fragment && is_due && packet.sent + wait <= now
         };
         let late = |packet: &&flight::Packet| is_late(packet);
         let late: Vec<u64> = self.flight.iter().filter(late).map(|packet| packet.number).collect();
@@ -385,7 +395,7 @@ impl Link {
     fn fragment_wait(&self) -> Duration {
         // In the middle of the jitter: one timer for all fragments of a link keeps no step with
         // those of others.
-        self.rtt.backoff(self.timeouts, 1 << 31)
+        self.rtt.backoff(self.timeouts.min(MAX_DOUBLINGS), 1 << 31)
     }
 
     fn lost(&mut self, packet: flight::Packet, now: Instant) {

@@ -20,7 +20,7 @@ mod table; // places used again under names that are not
 
 mod answers; // handshake answers that wait to be sent
 mod completed; // INITs that begin nothing any more
-mod sources; // who may have how many connections
+pub(crate) mod sources; // who may have how many connections
 
 pub(crate) mod half_open; // handshakes between INIT and look-up
 mod rate; // INITs a second, by source
@@ -37,4 +37,10 @@ mod dial_tests;
 #[cfg(test)]
 mod endpoint_tests;
 #[cfg(test)]
-mod testing;
+mod link_tests; // what a link promises its owner
+#[cfg(test)]
+mod link_world; // two links and a network between them
+#[cfg(test)]
+mod path_tests; // addresses, sizes, ends and forgeries
+#[cfg(test)]
+mod testing; // a server in virtual time

@@ -144,7 +144,7 @@ fn a_refusal_of_what_passed_before_brings_it_down() {
 fn ipv6_has_its_own_sizes() {
     let now = Instant::now();
     let v6 = Mtu::new("[::1]:1".parse().unwrap(), None, now);
-    assert!(std::ptr::eq(v6.ladder, LADDER_V6));
+    assert_eq!(v6.ladder, LADDER_V6);
     let mapped = Mtu::new("[::ffff:127.0.0.1]:1".parse().unwrap(), None, now);
-    assert!(std::ptr::eq(mapped.ladder, LADDER_V4));
+    assert_eq!(mapped.ladder, LADDER_V4);
 }

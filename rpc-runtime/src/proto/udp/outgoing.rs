@@ -56,33 +56,12 @@ impl Outgoing {
         self.frames.bytes().extend_from_slice(frames);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.frames.len()
     }
 
     pub(super) fn has_tag(&self, tag: u64) -> bool {
         self.tagged.iter().any(|tagged| tagged.tag == tag)
-    }
-
-    /// Drops the frames with this tag.
-    pub(super) fn cancel(&mut self, tag: u64) {
-        let mut removed = 0;
-        let (frames, left) = (&mut self.frames, self.left);
-        self.tagged.retain_mut(|tagged| {
-            tagged.position -= removed;
-            if tagged.tag != tag {
-                return true;
-            }
-            let start = usize::try_from(tagged.position - left).unwrap_or(usize::MAX);
-            let size = frame_size(frames.unsent().get(start..).unwrap_or_default());
-            frames.remove(start, size);
-            removed += size as u64;
-            false
-        });
     }
 
     /// How much of what waits fits into a packet with `room` bytes for content.
@@ -133,6 +112,12 @@ impl Outgoing {
             self.tagged = VecDeque::new();
         }
     }
+
+    /// Bytes on the heap.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.frames.capacity() + self.tagged.capacity() * size_of::<Tagged>()
+    }
 }
 
 /// The bytes of the frame in front with its length field, which we wrote ourselves. Never zero and
@@ -171,7 +156,7 @@ mod tests {
         assert_eq!(fit, Fit::Frames { size: 200, has_tag: true, is_full: false });
         assert_eq!(leave(&mut outgoing, 200), (frames[3..].concat(), vec![9]));
         assert_eq!(outgoing.fit(399, Window::Open), Fit::Nothing);
-        assert!(outgoing.is_empty());
+        assert_eq!(outgoing.len(), 0);
     }
 
     #[test]
@@ -196,27 +181,6 @@ mod tests {
         assert_eq!(fit, Fit::Frames { size: 50, has_tag: false, is_full: true });
         leave(&mut outgoing, 50);
         assert_eq!(outgoing.fit(400, Window::Open), Fit::TooLong { size: 500 });
-    }
-
-    #[test]
-    fn what_is_cancelled_does_not_leave_and_the_others_keep_their_tags() {
-        let mut outgoing = Outgoing::default();
-        let frames: Vec<_> = (0..6).map(|fill| frame(fill, 10 + usize::from(fill))).collect();
-        outgoing.push(&frames[5], None);
-        leave(&mut outgoing, 15);
-        for (tag, frame) in (0..).zip(&frames[..5]) {
-            outgoing.push(frame, if tag == 2 { None } else { Some(tag) });
-        }
-        assert!(outgoing.has_tag(1) && !outgoing.has_tag(2));
-        outgoing.cancel(1);
-        outgoing.cancel(3);
-        outgoing.cancel(7);
-        assert!(!outgoing.has_tag(1) && outgoing.has_tag(4));
-        let Fit::Frames { size, .. } = outgoing.fit(1000, Window::Open) else {
-            panic!("nothing fits");
-        };
-        let left = [&frames[0][..], &frames[2], &frames[4]].concat();
-        assert_eq!(leave(&mut outgoing, size), (left, vec![0, 4]));
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl ReassemblyPool {
         Arc::new(Self { used: AtomicUsize::new(0), limit })
     }
 
+    #[cfg(test)]
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
     fn take(&self, bytes: usize) -> bool {
         let sum = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
         self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, sum).is_ok()
@@ -232,6 +237,12 @@ impl Reassembly {
         if self.open.is_empty() {
             self.open = Vec::new();
         }
+    }
+
+    /// Bytes on the heap while nothing is half here.
+    #[cfg(test)]
+    pub(super) fn heap(&self) -> usize {
+        self.open.capacity() * size_of::<Message>()
     }
 
     fn state(&self, number: u32) -> State {

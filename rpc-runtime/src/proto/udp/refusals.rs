@@ -40,10 +40,6 @@ impl Refusals {
             self.unlisted += 1;
         }
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.listed.is_empty()
-    }
 }
 
 /// Ports do not tell hosts apart, and are free to whoever floods.

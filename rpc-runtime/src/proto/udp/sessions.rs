@@ -23,7 +23,7 @@ pub(crate) struct Established {
     /// Where its place was counted: it stays there though the peer may move.
     pub(crate) source: Source,
     /// The id that its packets to us carry.
-    pub(crate) local_id: ConnectionId,
+    pub(crate) local_id: Option<ConnectionId>,
     /// The keyed hash of the FIN that began it.
     pub(crate) fin: u64,
     /// Answers to repeats of that FIN.
@@ -95,12 +95,12 @@ impl Sessions {
         now: Instant,
         out: &mut Vec<u8>,
         max_segments: usize,
-    ) -> Option<Transmit> {
+    ) -> Option<(SessionId, Transmit)> {
         while let Some(id) = self.ready.pop_front() {
             let Some(session) = self.table.get_mut(id) else { continue };
             if let Some(transmit) = session.link.poll_transmit(now, out, max_segments) {
                 self.ready.push_back(id);
-                return Some(transmit);
+                return Some((id, transmit));
             }
             session.is_ready = false;
             self.schedule(id, now);
@@ -129,10 +129,6 @@ impl Sessions {
             self.timers.remove(&(at, id));
         }
         Some(session)
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.table.len()
     }
 
     fn schedule(&mut self, id: SessionId, now: Instant) {

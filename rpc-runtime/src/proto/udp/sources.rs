@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
+    hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
 };
 
-use super::seeded::Seeded;
 use crate::config::Limits;
 
 /// Why there is no place for a connection.
@@ -61,11 +61,12 @@ pub(crate) enum Address {
     Unproven,
 }
 
-#[derive(Debug)]
-pub(crate) struct Counts {
+/// The connections of an endpoint or a listener. `H` is keyed: peers choose their addresses.
+#[derive(Debug, Default)]
+pub(crate) struct Counts<H> {
     all: Count,
     /// Only sources with a connection.
-    sources: HashMap<Source, Count, Seeded>,
+    sources: HashMap<Source, Count, H>,
 }
 
 /// Which kind of place a connection holds.
@@ -75,8 +76,8 @@ pub(crate) enum Place {
     Established,
 }
 
-impl Counts {
-    pub(crate) fn new(hasher: Seeded) -> Self {
+impl<H: BuildHasher> Counts<H> {
+    pub(crate) fn new(hasher: H) -> Self {
         Self { all: Count::default(), sources: HashMap::with_hasher(hasher) }
     }
 
@@ -132,6 +133,12 @@ impl Counts {
                 Place::Established => {}
             }
         });
+    }
+
+    /// Whether no source is remembered.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sources.is_empty()
     }
 
     fn change(&mut self, source: Source, change: impl Fn(&mut Count)) {

@@ -40,10 +40,6 @@ impl<T> Table<T> {
         self.get(key)?;
         Some(self.places.remove(key.place).1)
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.places.len()
-    }
 }
 
 impl<T> Default for Table<T> {
@@ -108,6 +104,5 @@ mod tests {
         assert_eq!(table.get_mut(first), None);
         assert_eq!(table.remove(first), None);
         assert_eq!(table.get(second), Some(&"second"));
-        assert_eq!(table.len(), 1);
     }
 }

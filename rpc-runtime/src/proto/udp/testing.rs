@@ -49,6 +49,10 @@ pub(crate) fn server_identity() -> Identity {
     Identity::from_seed(&[1; 32])
 }
 
+pub(crate) fn responder() -> responder::Config {
+    responder::Config::new(Transport::Udp, server_identity(), Params::new([9; 16]))
+}
+
 pub(crate) fn server_address() -> SocketAddr {
     at(200, 4711)
 }
@@ -90,11 +94,9 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(limits: Limits) -> Self {
         let mut rng = rng(7);
-        let params = Params::new([9; 16]);
-        let config = responder::Config::new(Transport::Udp, server_identity(), params);
         let now = start();
         Self {
-            endpoint: Endpoint::new(config, limits, UNIX, &mut rng),
+            endpoint: Endpoint::new(responder(), limits, UNIX, &mut rng),
             now,
             rng,
             look_up: LookUp::Admits,

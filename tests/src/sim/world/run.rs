@@ -137,7 +137,7 @@ impl<N: Node> World<N> {
     }
 
     /// Sends what the nodes that were touched want to send, and learns when they are due.
-    pub(super) fn settle(&mut self) {
+    fn settle(&mut self) {
         let now = self.now();
         for index in 0..self.hosts.len() {
             if !self.hosts[index].touched || self.hosts[index].stopped.is_some() {

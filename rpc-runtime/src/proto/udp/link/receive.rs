@@ -61,7 +61,7 @@ impl Link {
             rng.fill_bytes(&mut token);
             token
         });
-        let taken = self.take(opened, from, size, now, handle);
+        let taken = self.take(&opened, from, size, now, handle);
         if let Err(failure) = &taken {
             self.fail(failure, now);
         }
@@ -85,7 +85,7 @@ impl Link {
 
     fn take(
         &mut self,
-        opened: OpenedPacket<'_>,
+        opened: &OpenedPacket<'_>,
         from: SocketAddr,
         size: usize,
         now: Instant,
