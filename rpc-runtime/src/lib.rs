@@ -44,6 +44,10 @@ mod server;
 #[cfg(feature = "net")]
 pub mod testing;
 
+#[cfg(all(feature = "net", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use bailiwick_acl::{AuditId, PolicyErrors, monitor::Allows};
 pub use bailiwick_crypto::{Fingerprint, Identity, Psk, PublicKey, key_file};
 pub use bailiwick_macros::rpc_service;
