@@ -26,6 +26,7 @@ pub mod service;
 
 mod dispatch;
 mod policy_file;
+mod repeat;
 mod reply;
 mod router;
 
