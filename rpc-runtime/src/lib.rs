@@ -13,6 +13,7 @@
 #![cfg_attr(not(feature = "net"), allow(dead_code))]
 
 // A module uses those above it.
+mod clock;
 mod config;
 mod id;
 pub mod marshal;

@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use bailiwick_acl::{Monitor, PolicyErrors, monitor::Allows, policy::PolicyWarning};
@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time};
 
 use crate::{
     audit::{AuditError, AuditLog},
+    clock,
     config::{LimitError, Limits},
     endpoint::Endpoint,
     net::{
@@ -163,7 +164,7 @@ async fn tick(common: &Common) {
     loop {
         every_second.tick().await;
         common.router.monitor.tick();
-        common.memories.expire(Instant::now());
+        common.memories.expire(clock::now());
     }
 }
 

@@ -14,12 +14,15 @@ use super::{
     timer::Timer,
     udp_socket::{self, Datagrams, MAX_BATCH, UdpSocket},
 };
-use crate::proto::{
-    calls::LaneId,
-    client::{SharedCalls, lock},
-    udp::{
-        client::{Standing, UdpClient},
-        link::Transmit,
+use crate::{
+    clock,
+    proto::{
+        calls::LaneId,
+        client::{SharedCalls, lock},
+        udp::{
+            client::{Standing, UdpClient},
+            link::Transmit,
+        },
     },
 };
 
@@ -90,7 +93,7 @@ impl UdpClientDriver {
 
     fn pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            let now = Instant::now();
+            let now = clock::now();
             if self.timer.is_due(now) {
                 self.core.handle_timeout(now, &mut rand::rng());
             }
@@ -172,12 +175,12 @@ impl UdpClientDriver {
         match self.socket.poll_receive(&mut self.received, cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
-                let now = Instant::now();
+                let now = clock::now();
                 for (from, datagram) in self.received.iter_mut() {
                     self.core.handle_datagram(datagram, from, now, &mut rand::rng());
                 }
             }
-            Poll::Ready(Err(error)) => self.refused(&error, Instant::now()),
+            Poll::Ready(Err(error)) => self.refused(&error, clock::now()),
         }
         true
     }
@@ -192,7 +195,7 @@ impl UdpClientDriver {
             }
             calls.sleep(LaneId::Main, cx.waker().clone());
         }
-        self.timer.arm(self.core.next_timeout(Instant::now()), cx)
+        self.timer.arm(self.core.next_timeout(clock::now()), cx)
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
