@@ -29,6 +29,10 @@ use crate::{
 /// Reads in a row before other tasks get their turn.
 const TURNS: usize = 16;
 
+/// Pieces received with one system call: what came together is one, and a second shows whether
+/// there is more.
+const PIECES: usize = 2;
+
 /// The last packet, a close, is sent again if the server asks for it within this time.
 const LINGER: Duration = Duration::from_millis(100);
 
@@ -67,7 +71,7 @@ impl UdpClientDriver {
             calls,
             room,
             timer: Timer::default(),
-            received: Datagrams::new(1),
+            received: Datagrams::new(PIECES),
             unsent: None,
             batch: Vec::new(),
             yielded: false,
