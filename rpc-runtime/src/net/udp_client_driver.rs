@@ -12,14 +12,14 @@ use tokio::{sync::Notify, task};
 
 use super::{
     timer::Timer,
-    udp_socket::{self, Datagrams, MAX_BATCH, UdpSocket},
+    udp_socket::{self, Datagrams, UdpSocket},
 };
 use crate::proto::{
     calls::LaneId,
     client::{SharedCalls, lock},
     udp::{
         client::{Standing, UdpClient},
-        link::Transmit,
+        link::{MAX_BATCH, Transmit},
     },
 };
 
