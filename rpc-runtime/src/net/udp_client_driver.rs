@@ -12,7 +12,7 @@ use tokio::{sync::Notify, task};
 
 use super::{
     timer::Timer,
-    udp_socket::{self, Datagrams, MAX_BATCH, UdpSocket},
+    udp_socket::{self, Datagrams, UdpSocket},
 };
 use crate::{
     clock,
@@ -21,7 +21,7 @@ use crate::{
         client::{SharedCalls, lock},
         udp::{
             client::{Standing, UdpClient},
-            link::Transmit,
+            link::{MAX_BATCH, Transmit},
         },
     },
 };

@@ -28,9 +28,6 @@ const MAX_PIECES: usize = 8;
 /// What the kernel is asked to hold for us; it may allow less.
 const KERNEL_BUFFER: usize = 4 << 20;
 
-/// As many bytes as may be sent with one system call.
-pub(crate) const MAX_BATCH: usize = 60_000;
-
 /// Peers whose way to us is remembered; then all are forgotten, and learned again.
 const MAX_WAYS: usize = 16_384;
 
