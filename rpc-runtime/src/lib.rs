@@ -27,6 +27,7 @@ pub mod service;
 
 mod dispatch;
 mod policy_file;
+mod repeat;
 mod reply;
 mod router;
 
@@ -43,6 +44,10 @@ mod client;
 mod server;
 #[cfg(feature = "net")]
 pub mod testing;
+
+#[cfg(all(feature = "net", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 pub use bailiwick_acl::{AuditId, PolicyErrors, monitor::Allows};
 pub use bailiwick_crypto::{Fingerprint, Identity, Psk, PublicKey, key_file};

@@ -293,7 +293,9 @@ impl<S: Socket> ServerDriver<S> {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
                 Received::Done => {}
-                Received::Pending(pending) => handlers.insert(pending.header.call, pending),
+                Received::Pending(pending) => {
+                    handlers.insert(pending.header.call, pending);
+                }
                 Received::Cancelled(call) => {
                     handlers.cancel(call);
                 }

@@ -2,8 +2,10 @@
 //! them on the way.
 
 use std::{
+    collections::HashMap,
     io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
 };
 
@@ -26,9 +28,15 @@ const KERNEL_BUFFER: usize = 4 << 20;
 /// As many bytes as may be sent with one system call.
 pub(crate) const MAX_BATCH: usize = 60_000;
 
+/// Peers whose way to us is remembered; then all are forgotten, and learned again.
+const MAX_WAYS: usize = 16_384;
+
 pub(crate) struct UdpSocket {
     io: TokioSocket,
     state: UdpSocketState,
+    /// Where a socket has all addresses of this machine: to which of them each peer sends, as it
+    /// expects answers from there.
+    ways: Option<Mutex<HashMap<SocketAddr, IpAddr>>>,
 }
 
 impl UdpSocket {
@@ -37,7 +45,8 @@ impl UdpSocket {
         // More than it allows, the kernel does not give; what it gives is enough to begin with.
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&io), KERNEL_BUFFER);
         let _ = state.set_send_buffer_size(UdpSockRef::from(&io), KERNEL_BUFFER);
-        Ok(Self { io, state })
+        let has_all = io.local_addr()?.ip().is_unspecified() && io.peer_addr().is_err();
+        Ok(Self { io, state, ways: has_all.then(Mutex::default) })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -64,6 +73,7 @@ impl UdpSocket {
             match received {
                 Ok(count) => {
                     into.count = count;
+                    self.learn_ways(&into.metas[..count]);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -85,7 +95,7 @@ impl UdpSocket {
             ecn: None,
             contents: bytes,
             segment_size: (segment < bytes.len()).then_some(segment),
-            src_ip: None,
+            src_ip: self.way(to),
         };
         loop {
             ready!(self.io.poll_send_ready(cx))?;
@@ -97,6 +107,26 @@ impl UdpSocket {
                 done => return Poll::Ready(done),
             }
         }
+    }
+}
+
+impl UdpSocket {
+    fn learn_ways(&self, metas: &[RecvMeta]) {
+        let Some(ways) = &self.ways else { return };
+        let mut ways = ways.lock().unwrap_or_else(PoisonError::into_inner);
+        for meta in metas {
+            if ways.len() >= MAX_WAYS {
+                ways.clear();
+            }
+            if let Some(local) = meta.dst_ip {
+                ways.insert(meta.addr, local);
+            }
+        }
+    }
+
+    fn way(&self, to: SocketAddr) -> Option<IpAddr> {
+        let ways = self.ways.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.get(&to).copied()
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Lane {
     pub(super) backlog: usize,
     /// Requests may go: the session stands, and the server has said which memory it has of us.
     pub(super) open: bool,
+    /// That memory's id.
+    pub(super) memory: Option<[u8; 8]>,
     /// The longest frame that can be sent; `None` where there is no such connection to be had.
     pub(super) max_frame: Option<u32>,
     /// Calls marshalled since the connection last took frames.
@@ -87,7 +89,7 @@ impl Lane {
         self.queue.clear();
         self.control = Vec::new();
         (self.queued, self.taken, self.backlog, self.batch) = (0, 0, 0, 0);
-        self.open = false;
+        (self.open, self.memory) = (false, None);
     }
 
     /// The connection has nothing to do until there are frames.

@@ -33,17 +33,33 @@ impl Calls {
         if self.lane(lane).open && self.memory == Some(memory) {
             return;
         }
+        self.lane_mut(lane).memory = Some(memory.id);
+        if lane == LaneId::Bulk {
+            return self.open_bulk();
+        }
         let knows = self.memory.is_none_or(|known| known.id == memory.id);
         self.memory = Some(memory);
-        if lane == LaneId::Main {
-            self.bulk.max_frame = bulk_frame.filter(|_| memory.tcp_port != 0);
-        }
+        self.bulk.max_frame = bulk_frame.filter(|_| memory.tcp_port != 0);
         if !knows {
+            self.bulk.open = false;
             self.forgotten();
         }
+        self.open(LaneId::Main);
+        self.open_bulk();
+        self.ask_again();
+    }
+
+    /// Calls move between the two connections, so both must lead to the same memory: what ran for
+    /// the one would run again for the other.
+    fn open_bulk(&mut self) {
+        if self.bulk.memory.is_some() && self.bulk.memory == self.memory.map(|memory| memory.id) {
+            self.open(LaneId::Bulk);
+        }
+    }
+
+    fn open(&mut self, lane: LaneId) {
         self.lane_mut(lane).open = true;
         self.queue_all(lane);
-        self.ask_again();
         let in_flight = self.waiting.len();
         self.lane_mut(lane).wake(in_flight);
     }
@@ -120,7 +136,7 @@ impl Calls {
         self.lane_mut(lane).reset();
         if self.reconnect == Reconnect::Never {
             self.give_up(why);
-            self.refusing.get_or_insert(NotSent::Disconnected(why.clone()));
+            self.refusing = Some(NotSent::Disconnected(why.clone()));
         } else {
             self.queue_all(lane);
         }

@@ -198,3 +198,22 @@ fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number(
     calls.complete(&reply(0), empty()).unwrap();
     assert_eq!(poll(&mut calls, &ticket), answered());
 }
+
+#[test]
+fn a_second_connection_that_leads_to_another_memory_gets_no_calls() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    calls.recall(LaneId::Main, MemoryId { id: [1; 8], tcp_port: 7400 }, Some(1 << 20));
+    begin(&mut calls, now, 100).unwrap();
+    take(&mut calls, now);
+    let mut too_large = reply(0);
+    too_large.status = status::TOO_LARGE_HERE;
+    calls.complete(&too_large, empty()).unwrap();
+    calls.recall(LaneId::Bulk, MemoryId { id: [2; 8], tcp_port: 7400 }, None);
+    let mut frames = Vec::new();
+    calls.take_frames(LaneId::Bulk, now, &mut frames);
+    assert!(frames.is_empty(), "it may have run for the first, and would run again for the second");
+    calls.recall(LaneId::Main, MemoryId { id: [2; 8], tcp_port: 7400 }, Some(1 << 20));
+    calls.take_frames(LaneId::Bulk, now, &mut frames);
+    assert!(frames.is_empty(), "it has ended: nobody knows whether it ran");
+}

@@ -450,7 +450,7 @@ impl Endpoint {
     }
 
     /// Connections, half open and established.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn connections(&self) -> usize {
         self.counts.all().connections
     }

@@ -135,18 +135,20 @@ impl Link {
         out: &mut Vec<u8>,
     ) -> Sealed<bool> {
         loop {
-            match self.outgoing.fit(limit.saturating_sub(OVERHEAD), window) {
+            let (room, most) = (limit.saturating_sub(OVERHEAD), self.mtu.current() - OVERHEAD);
+            match self.outgoing.fit(room, most, window) {
                 Fit::Nothing => return Ok(false),
-                Fit::TooLong { size } if size + OVERHEAD > self.mtu.current() => {
+                Fit::Fragments { size } => {
                     let (frame, mut tag) = (self.outgoing.front(size).to_vec(), None);
                     self.outgoing.leave(size, |left| tag = Some(left));
                     self.fragments.push(frame, tag);
                 }
-                Fit::TooLong { .. } => return Ok(false),
                 Fit::Frames { size, has_tag, is_full } => {
-                    // Packets of one length share a system call: worth a few bytes of padding.
-                    let pad_to =
-                        if is_full && (size + OVERHEAD) * 8 >= limit * 7 { limit } else { 0 };
+                    // Packets of one length share a system call: worth a few bytes of padding, if
+                    // another fits behind.
+                    let is_nearly_full = (size + OVERHEAD) * 8 >= limit * 7;
+                    let shares = is_full && is_nearly_full && 2 * limit <= MAX_DATAGRAM;
+                    let pad_to = if shares { limit } else { 0 };
                     let start = out.len();
                     let packet = self.packets.seal(
                         PacketType::Data,
