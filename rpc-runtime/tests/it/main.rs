@@ -4,6 +4,7 @@
 mod probe; // the services that are called
 mod raw; // a peer that builds its records by hand
 mod relay; // a stretch of network that breaks where a test likes
+mod udp_relay; // the same for datagrams
 mod world; // a server, its policy and its clients
 
 mod calls; // what a call is, its limits included
@@ -17,4 +18,5 @@ mod outcomes; // every failure, and whether the call ran
 mod reconnect; // what a channel does between two connections
 mod stalls; // a peer that stops in the middle of anything
 mod startup; // what keeps a server from starting
+mod udp; // calls over UDP
 mod wire; // a client that breaks the protocol

@@ -225,9 +225,8 @@ async fn of_a_call_given_up_the_server_says_whether_it_ran_and_then_it_never_run
     relay.from_server(Flow::Carried);
     assert_eq!(channel.outcome(&cx(), ran).await, Outcome::Ran);
 
-    // The request is under way, and arrives after the question.
     assert_eq!(alice.touch(&cx(), "k".into()).await, Ok(()));
-    relay.from_client(Flow::Held);
+    relay.from_client(Flow::Lost);
     let not_run = given_up(&alice, "not run").await;
     relay.cut();
     relay.from_client(Flow::Carried);
