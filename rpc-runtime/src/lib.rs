@@ -43,6 +43,10 @@ mod server;
 #[cfg(feature = "net")]
 pub mod testing;
 
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
+
 pub use bailiwick_acl::{AuditId, PolicyErrors, monitor::Allows};
 pub use bailiwick_crypto::{Fingerprint, Identity, Psk, PublicKey, key_file};
 pub use bailiwick_macros::rpc_service;
