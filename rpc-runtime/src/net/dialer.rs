@@ -161,7 +161,7 @@ impl Dialer {
         }
     }
 
-    fn cannot_dial(&self, error: &DialError, endpoint: String) -> ConnectError {
+    pub(crate) fn cannot_dial(&self, error: &DialError, endpoint: String) -> ConnectError {
         match error {
             DialError::GaveUp { last: Some(HandshakeError::WrongServer { .. }) } => {
                 ConnectError::NotThisServer { endpoint, server: self.server }
@@ -178,7 +178,7 @@ impl Dialer {
         }
     }
 
-    fn handshake(&self, transport: Transport) -> initiator::Config {
+    pub(crate) fn handshake(&self, transport: Transport) -> initiator::Config {
         initiator::Config {
             transport,
             identity: self.identity.clone(),
