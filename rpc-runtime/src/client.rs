@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bailiwick_crypto::{Identity, Psk, PublicKey};
@@ -16,6 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::Notify, task::JoinHandle, time};
 
 use crate::{
+    clock,
     config::Limits,
     context::Context,
     endpoint::Endpoint,
@@ -219,7 +220,7 @@ impl Link {
         cx: &Context,
         arguments: &A,
     ) -> Result<Ticket, CallError<E>> {
-        let mut now = Instant::now();
+        let mut now = clock::now();
         let own = method.timeout.and_then(|timeout| now.checked_add(timeout));
         let deadline = own.map_or(cx.deadline(), |own| own.min(cx.deadline()));
         let rerun = match method.delivery {
@@ -248,7 +249,7 @@ impl Link {
             if time::timeout_at(deadline.into(), self.room.notified()).await.is_err() {
                 break;
             }
-            now = Instant::now();
+            now = clock::now();
         }
         Err(CallError::DeadlineExceeded { executed: Executed::No, call: None })
     }

@@ -13,6 +13,7 @@
 #![cfg_attr(not(feature = "net"), allow(dead_code))]
 
 // A module uses those above it.
+mod clock;
 mod config;
 mod id;
 pub mod marshal;
@@ -47,6 +48,10 @@ pub mod testing;
 #[cfg(all(feature = "net", any(test, feature = "fuzzing")))]
 #[doc(hidden)]
 pub mod fuzzing;
+
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 
 pub use bailiwick_acl::{AuditId, PolicyErrors, monitor::Allows};
 pub use bailiwick_crypto::{Fingerprint, Identity, Psk, PublicKey, key_file};

@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use bailiwick_acl::{Monitor, PolicyErrors, monitor::Allows, policy::PolicyWarning};
@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time};
 
 use crate::{
     audit::{AuditError, AuditLog},
+    clock,
     config::{LimitError, Limits},
     endpoint::Endpoint,
     net::{
@@ -163,7 +164,7 @@ async fn tick(common: &Common) {
     loop {
         every_second.tick().await;
         common.router.monitor.tick();
-        common.memories.expire(Instant::now());
+        common.memories.expire(clock::now());
     }
 }
 
@@ -236,7 +237,7 @@ impl ServerBuilder {
             ports.push(port);
         }
         let identity = self.identity.public_key();
-        let (common, warnings) = self.into_common(tcp_port)?;
+        let (common, warnings) = self.into_common(tcp_port, SystemTime::now)?;
         Ok(Server { common: Arc::new(common), ports, addresses, warnings, identity })
     }
 
@@ -252,10 +253,11 @@ impl ServerBuilder {
         Ok(self.bind().await?.serve_until(shutdown).await)
     }
 
-    /// All but the ports. Clients are told the one for TCP.
+    /// All but the ports. Clients are told the one for TCP; `clock` gives the audit its times.
     pub(crate) fn into_common(
         self,
         tcp_port: u16,
+        clock: impl Fn() -> SystemTime + Send + Sync + 'static,
     ) -> Result<(Common, Vec<PolicyWarning>), ServeError> {
         self.limits.check()?;
         let descriptions: Vec<_> = self.services.iter().map(|it| it.description()).collect();
@@ -267,8 +269,8 @@ impl ServerBuilder {
         let facts = facts.map_err(ServeError::Template)?;
         let policy = self.policy.ok_or(ServeError::NoPolicy)?.load(&facts)?;
         let audit = self.audit.ok_or(ServeError::NoAudit)?;
-        let monitor = Monitor::new(policy.policy, audit.into_inner(), SystemTime::now)?
-            .recording(self.allowed);
+        let monitor =
+            Monitor::new(policy.policy, audit.into_inner(), clock)?.recording(self.allowed);
         let handshake = responder::Config {
             transport: Transport::Tcp,
             params: params(&self.limits, fresh_incarnation()),

@@ -5,7 +5,6 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex},
-    time::Instant,
 };
 
 use bailiwick_crypto::{
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     client::ChannelConfig,
+    clock,
     config::Limits,
     endpoint::Endpoint,
     error::{ConnectError, Disconnected},
@@ -145,7 +145,7 @@ impl Dialer {
         let (limits, calls) = (self.config.limits.clone(), Arc::clone(&self.calls));
         let handshake = self.handshake(Transport::Udp);
         let core = {
-            let (now, rng) = (Instant::now(), &mut rand::rng());
+            let (now, rng) = (clock::now(), &mut rand::rng());
             UdpClient::start(handshake, server, limits, Arc::clone(&calls), now, rng)
         };
         let mut driver = UdpClientDriver::new(socket, core, calls, Arc::clone(&self.room));
@@ -161,7 +161,7 @@ impl Dialer {
         }
     }
 
-    fn cannot_dial(&self, error: &DialError, endpoint: String) -> ConnectError {
+    pub(crate) fn cannot_dial(&self, error: &DialError, endpoint: String) -> ConnectError {
         match error {
             DialError::GaveUp { last: Some(HandshakeError::WrongServer { .. }) } => {
                 ConnectError::NotThisServer { endpoint, server: self.server }
@@ -178,7 +178,7 @@ impl Dialer {
         }
     }
 
-    fn handshake(&self, transport: Transport) -> initiator::Config {
+    pub(crate) fn handshake(&self, transport: Transport) -> initiator::Config {
         initiator::Config {
             transport,
             identity: self.identity.clone(),

@@ -1,15 +1,9 @@
 //! Keeping a channel connected: when there is something to send and no connection, one is made,
 //! after a pause drawn at random below a bound that doubles with each attempt (full jitter).
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use rand::RngExt;
+use rand::{Rng, RngExt};
 use tokio::{task::JoinHandle, time};
 
 use super::{
@@ -17,15 +11,20 @@ use super::{
     timer::Timer,
 };
 use crate::{
+    clock,
+    config::Limits,
     error::{ConnectError, Disconnected, ProtocolError},
-    proto::{calls::LaneId, client::lock},
+    proto::{
+        calls::{Calls, LaneId},
+        client::lock,
+    },
 };
 
 /// The bound of the first pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connection that lasted this long was a good one: the next pause is short again.
-const GOOD: Duration = Duration::from_secs(1);
+pub(crate) const GOOD: Duration = Duration::from_secs(1);
 
 /// Drives the channel's connections until the channel is dropped.
 pub(crate) fn spawn(dialer: Dialer, connection: Connection) -> Vec<JoinHandle<()>> {
@@ -50,16 +49,17 @@ impl Redial {
     async fn run(mut self, mut connection: Option<Connection>) {
         loop {
             if let Some(connection) = connection.take() {
-                let begun = Instant::now();
+                let begun = clock::now();
                 connection.await;
-                if begun.elapsed() >= GOOD {
+                if clock::now().saturating_duration_since(begun) >= GOOD {
                     self.attempts = 0;
                 }
             }
             if !self.is_wanted().await {
                 return;
             }
-            self.expiring(time::sleep(self.pause())).await;
+            let pause = pause(self.attempts, self.dialer.limits(), &mut rand::rng());
+            self.expiring(time::sleep(pause)).await;
             self.attempts = self.attempts.saturating_add(1);
             match self.expiring(self.dialer.dial(self.lane)).await {
                 Ok(connected) => connection = Some(connected),
@@ -72,10 +72,11 @@ impl Redial {
     async fn is_wanted(&self) -> bool {
         let wanted = poll_fn(|cx| {
             let mut calls = lock(&self.dialer.calls);
-            if calls.wants_connection(self.lane) {
-                return Poll::Ready(true);
-            } else if calls.is_abandoned() {
+            if calls.is_abandoned() {
+                // Though somebody may still ask what became of a call: there is nobody to tell.
                 return Poll::Ready(false);
+            } else if calls.wants_connection(self.lane) {
+                return Poll::Ready(true);
             }
             calls.sleep(self.lane, cx.waker().clone());
             Poll::Pending
@@ -91,7 +92,7 @@ impl Redial {
                 if let Poll::Ready(done) = doing.as_mut().poll(cx) {
                     return Poll::Ready(done);
                 }
-                let now = Instant::now();
+                let now = clock::now();
                 timer.is_due(now);
                 let next = {
                     let mut calls = lock(&self.dialer.calls);
@@ -107,24 +108,27 @@ impl Redial {
         .await
     }
 
-    fn pause(&self) -> Duration {
-        let bound = FIRST_PAUSE
-            .saturating_mul(1 << self.attempts.min(16))
-            .min(self.dialer.limits().max_reconnect_pause);
-        bound.mul_f64(rand::rng().random())
-    }
-
     fn failed(&self, error: &ConnectError) {
         tracing::debug!(%error, "cannot connect again");
-        let why = disconnected(error);
-        let mut calls = lock(&self.dialer.calls);
-        match error {
-            // Trying again would not help any call that waits.
-            ConnectError::AccessDenied { .. } | ConnectError::NotTrusted { .. } => {
-                calls.give_up(&why);
-            }
-            _ => calls.set_disconnected(&why),
+        failed(&mut lock(&self.dialer.calls), error);
+    }
+}
+
+/// How long to wait before the next attempt, after so many that failed.
+pub(crate) fn pause(attempts: u32, limits: &Limits, rng: &mut impl Rng) -> Duration {
+    let bound = FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(limits.max_reconnect_pause);
+    bound.mul_f64(rng.random())
+}
+
+/// Tells the calls that wait why there is no connection.
+pub(crate) fn failed(calls: &mut Calls, error: &ConnectError) {
+    let why = disconnected(error);
+    match error {
+        // Trying again would not help any call that waits.
+        ConnectError::AccessDenied { .. } | ConnectError::NotTrusted { .. } => {
+            calls.give_up(&why);
         }
+        _ => calls.set_disconnected(&why),
     }
 }
 

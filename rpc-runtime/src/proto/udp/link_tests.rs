@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::{
-    link::{Link, Report},
+    link::{Link, MAX_BATCH, Report},
     link_world::{Initiator, MS, Responder, Setup, World, framed},
 };
 use crate::{config::Limits, error::Disconnected};
@@ -65,6 +65,13 @@ fn no_batch_has_more_packets_than_the_socket_takes() {
         out.clear();
     }
     assert_eq!(packets, 101, "and a probe");
+    for number in 0..100 {
+        world.send(Responder, &frame(number, 1000), None);
+    }
+    while world.responder.link.poll_transmit(world.now, &mut out, 1000).is_some() {
+        assert!(out.len() <= MAX_BATCH);
+        out.clear();
+    }
 }
 
 /// Sends messages of `size` bytes both ways. The share of fragments that were sent in vain.
