@@ -4,6 +4,8 @@
 
 mod call_vectors;
 mod delivery_model;
+mod lossy_calls;
 mod lossy_link;
 mod macro_services;
 mod macro_ui;
+mod simulated_hosts;
