@@ -253,7 +253,7 @@ impl Calls {
             self.deadline = Some(deadline);
         }
         let in_flight = self.waiting.len();
-        self.lane_mut(lane).push(number, size, in_flight);
+        self.lane_mut(lane).push_new(number, size, in_flight);
         Ok(Ticket { slot, number })
     }
 

@@ -217,3 +217,30 @@ fn a_second_connection_that_leads_to_another_memory_gets_no_calls() {
     calls.take_frames(LaneId::Bulk, now, &mut frames);
     assert!(frames.is_empty(), "it has ended: nobody knows whether it ran");
 }
+
+#[test]
+fn while_a_server_drains_only_what_it_may_have_read_is_sent_to_it_again() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    connect(&mut calls, 1);
+    let late = begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [(0, 0, 0)]);
+    let queued = begin(&mut calls, now, 100).unwrap();
+    calls.drain(LaneId::Main);
+    let begun_since = begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [], "no new ones");
+    calls.send_again(LaneId::Main, 0);
+    assert_eq!(requests(&mut calls, now), [(0, 0, 1)], "its answer was lost");
+    connect(&mut calls, 1);
+    assert_eq!(requests(&mut calls, now), [], "though the server says again who it is");
+
+    calls.complete(&reply(0), empty()).unwrap();
+    assert_eq!(poll(&mut calls, &late), answered());
+    calls.lost(LaneId::Main, &Disconnected::Closed, Read::None);
+    assert!(calls.wants_connection(LaneId::Main));
+    connect(&mut calls, 2);
+    assert_eq!(requests(&mut calls, now), [(1, 1, 0), (2, 1, 0)]);
+    for ticket in [&queued, &begun_since] {
+        assert_eq!(poll(&mut calls, ticket), Poll::Pending);
+    }
+}
