@@ -49,6 +49,10 @@ pub mod testing;
 #[doc(hidden)]
 pub mod fuzzing;
 
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
+
 pub use bailiwick_acl::{AuditId, PolicyErrors, monitor::Allows};
 pub use bailiwick_crypto::{Fingerprint, Identity, Psk, PublicKey, key_file};
 pub use bailiwick_macros::rpc_service;

@@ -258,7 +258,7 @@ impl ServerBuilder {
             ports.push(port);
         }
         let identity = self.identity.public_key();
-        let (common, warnings) = self.into_common(tcp_port)?;
+        let (common, warnings) = self.into_common(tcp_port, SystemTime::now)?;
         Ok(Server { common: Arc::new(common), ports, addresses, warnings, identity })
     }
 
@@ -274,10 +274,11 @@ impl ServerBuilder {
         Ok(self.bind().await?.serve_until(shutdown).await)
     }
 
-    /// All but the ports. Clients are told the one for TCP.
+    /// All but the ports. Clients are told the one for TCP; `clock` gives the audit its times.
     pub(crate) fn into_common(
         self,
         tcp_port: u16,
+        clock: impl Fn() -> SystemTime + Send + Sync + 'static,
     ) -> Result<(Common, Vec<PolicyWarning>), ServeError> {
         self.limits.check()?;
         let descriptions: Vec<_> = self.services.iter().map(|it| it.description()).collect();
@@ -289,8 +290,8 @@ impl ServerBuilder {
         let facts = facts.map_err(ServeError::Template)?;
         let policy = self.policy.ok_or(ServeError::NoPolicy)?.load(&facts)?;
         let audit = self.audit.ok_or(ServeError::NoAudit)?;
-        let monitor = Monitor::new(policy.policy, audit.into_inner(), SystemTime::now)?
-            .recording(self.allowed);
+        let monitor =
+            Monitor::new(policy.policy, audit.into_inner(), clock)?.recording(self.allowed);
         let handshake = responder::Config {
             transport: Transport::Tcp,
             params: params(&self.limits, fresh_incarnation()),

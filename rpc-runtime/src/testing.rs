@@ -36,6 +36,7 @@ use std::{
     fmt,
     marker::PhantomData,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use bailiwick_crypto::Identity;
@@ -155,7 +156,7 @@ impl<C: Stub> InMemory<C> {
                 .policy(policy)
                 .audit(self.audit.clone())
                 .limits(self.limits.clone());
-            builder.boxed_service(service).into_common(0)
+            builder.boxed_service(service).into_common(0, SystemTime::now)
         });
         let common = match built {
             Ok((common, _warnings)) => Arc::new(common),

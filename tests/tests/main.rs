@@ -4,6 +4,7 @@
 
 mod call_vectors;
 mod delivery_model;
+mod exactness;
 mod lossy_calls;
 mod lossy_link;
 mod macro_services;

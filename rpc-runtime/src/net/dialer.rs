@@ -194,7 +194,7 @@ impl Dialer {
         }
     }
 
-    fn cannot_dial(&self, error: &DialError, endpoint: String) -> ConnectError {
+    pub(crate) fn cannot_dial(&self, error: &DialError, endpoint: String) -> ConnectError {
         match error {
             DialError::GaveUp { last: Some(HandshakeError::WrongServer { .. }) } => {
                 ConnectError::NotThisServer { endpoint, server: self.server }
@@ -211,7 +211,7 @@ impl Dialer {
         }
     }
 
-    fn handshake(&self, transport: Transport) -> initiator::Config {
+    pub(crate) fn handshake(&self, transport: Transport) -> initiator::Config {
         initiator::Config {
             transport,
             identity: self.identity.clone(),

@@ -3,7 +3,7 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use rand::RngExt;
+use rand::{Rng, RngExt};
 use tokio::{task::JoinHandle, time};
 
 use super::{
@@ -12,15 +12,19 @@ use super::{
 };
 use crate::{
     clock,
+    config::Limits,
     error::{ConnectError, Disconnected, ProtocolError},
-    proto::{calls::LaneId, client::lock},
+    proto::{
+        calls::{Calls, LaneId},
+        client::lock,
+    },
 };
 
 /// The bound of the first pause.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connection that lasted this long was a good one: the next pause is short again.
-const GOOD: Duration = Duration::from_secs(1);
+pub(crate) const GOOD: Duration = Duration::from_secs(1);
 
 /// Drives the channel's connections until the channel is dropped.
 pub(crate) fn spawn(dialer: Dialer, connection: Connection) -> Vec<JoinHandle<()>> {
@@ -54,7 +58,8 @@ impl Redial {
             if !self.is_wanted().await {
                 return;
             }
-            self.expiring(time::sleep(self.pause())).await;
+            let pause = pause(self.attempts, self.dialer.limits(), &mut rand::rng());
+            self.expiring(time::sleep(pause)).await;
             self.attempts = self.attempts.saturating_add(1);
             match self.expiring(self.dialer.dial(self.lane)).await {
                 Ok(connected) => connection = Some(connected),
@@ -103,24 +108,27 @@ impl Redial {
         .await
     }
 
-    fn pause(&self) -> Duration {
-        let bound = FIRST_PAUSE
-            .saturating_mul(1 << self.attempts.min(16))
-            .min(self.dialer.limits().max_reconnect_pause);
-        bound.mul_f64(rand::rng().random())
-    }
-
     fn failed(&self, error: &ConnectError) {
         tracing::debug!(%error, "cannot connect again");
-        let why = disconnected(error);
-        let mut calls = lock(&self.dialer.calls);
-        match error {
-            // Trying again would not help any call that waits.
-            ConnectError::AccessDenied { .. } | ConnectError::NotTrusted { .. } => {
-                calls.give_up(&why);
-            }
-            _ => calls.set_disconnected(&why),
+        failed(&mut lock(&self.dialer.calls), error);
+    }
+}
+
+/// How long to wait before the next attempt, after so many that failed.
+pub(crate) fn pause(attempts: u32, limits: &Limits, rng: &mut impl Rng) -> Duration {
+    let bound = FIRST_PAUSE.saturating_mul(1 << attempts.min(16)).min(limits.max_reconnect_pause);
+    bound.mul_f64(rng.random())
+}
+
+/// Tells the calls that wait why there is no connection.
+pub(crate) fn failed(calls: &mut Calls, error: &ConnectError) {
+    let why = disconnected(error);
+    match error {
+        // Trying again would not help any call that waits.
+        ConnectError::AccessDenied { .. } | ConnectError::NotTrusted { .. } => {
+            calls.give_up(&why);
         }
+        _ => calls.set_disconnected(&why),
     }
 }
 

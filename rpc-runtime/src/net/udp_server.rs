@@ -117,7 +117,7 @@ impl UdpServer {
         match arrived {
             Arrived::Nothing => {}
             Arrived::Session(id) => self.answer(id),
-            Arrived::Authenticated(applicant) => self.look_up(&applicant, time.now),
+            Arrived::Authenticated(applicant) => self.look_up(&applicant, time.now, rng),
             Arrived::Ended(id, failure) => self.ended(id, &failure),
         }
     }
@@ -148,7 +148,7 @@ impl UdpServer {
     }
 
     /// Over UDP, the one place where a key becomes a principal.
-    fn look_up(&mut self, applicant: &Applicant, now: Instant) {
+    fn look_up(&mut self, applicant: &Applicant, now: Instant, rng: &mut impl CryptoRng) {
         let Applicant { id, key, channel_id, from } = *applicant;
         let common = Arc::clone(&self.common);
         let [a, b, c, d, e, f, g, h, ..] = channel_id;
@@ -163,7 +163,9 @@ impl UdpServer {
             return;
         };
         let incarnation = Incarnation::from_bytes(params.incarnation);
-        let Ok(memory) = common.memories.attach(key, incarnation, rand::random()) else {
+        let mut fresh = [0; 8];
+        rng.fill_bytes(&mut fresh);
+        let Ok(memory) = common.memories.attach(key, incarnation, fresh) else {
             self.endpoint.abort(id, Alert::LimitExceeded, now);
             monitor.handshake_refused(&peer, "too_many_clients", None);
             return;
@@ -295,6 +297,12 @@ impl UdpServer {
             }
             !done
         });
+    }
+
+    /// Connections, bytes of messages that are being put together, and handlers at work.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn usage(&self) -> (usize, usize, usize) {
+        (self.endpoint.connections(), self.endpoint.reassembly(), self.handlers.len())
     }
 
     /// Whether a server that shuts down has nothing more to do.

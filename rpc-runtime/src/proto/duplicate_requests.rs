@@ -304,6 +304,12 @@ impl Memory {
         })
     }
 
+    /// Bytes that kept answers cost, and that calls at work have set aside.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn used(&self) -> usize {
+        self.answers.used()
+    }
+
     /// Whether nobody runs a call of this client.
     pub(crate) fn is_idle(&self) -> bool {
         self.running == 0

@@ -92,6 +92,15 @@ impl Memories {
         });
         table.places = table.clients.values().map(HashMap::len).sum();
     }
+
+    /// How many clients there are, what all of them have kept, in bytes, and the one with most.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn usage(&self) -> (usize, usize, usize) {
+        let table = lock(&self.table);
+        let places = table.clients.values().flat_map(HashMap::values);
+        let used: Vec<_> = places.map(|place| place.memory.lock().used()).collect();
+        (table.places, used.iter().sum(), used.iter().copied().max().unwrap_or_default())
+    }
 }
 
 impl Place {

@@ -166,7 +166,9 @@ pub(crate) fn packet(input: &[u8]) {
                 let inner = reader.bytes();
                 let bits = u8::try_from(epoch).expect("few") ^ if operation == 3 { 1 } else { 0 };
                 let packet = epochs[epoch].packet(bits, &server.local_id(), number, inner);
-                open(&mut server, &packet, inner, &mut opened, now);
+                if ends(&mut server, &packet, inner, &mut opened, now) {
+                    return;
+                }
                 sent.push((packet, inner));
             }
             4 => {
@@ -175,7 +177,9 @@ pub(crate) fn packet(input: &[u8]) {
             }
             5 if !sent.is_empty() => {
                 let (packet, inner) = &sent[usize::from(reader.byte()) % sent.len()];
-                open(&mut server, packet, inner, &mut opened, now);
+                if ends(&mut server, packet, inner, &mut opened, now) {
+                    return;
+                }
             }
             6 => now += Duration::from_millis(reader.short().into()),
             _ => {
@@ -189,20 +193,25 @@ pub(crate) fn packet(input: &[u8]) {
 }
 
 /// Hands a packet around `inner` to the server: it must not open twice, and opens as it was sealed.
-fn open(
+/// Whether the connection has ended by it.
+fn ends(
     server: &mut Packets,
     packet: &[u8],
     inner: &[u8],
     opened: &mut HashSet<u64>,
     now: Instant,
-) {
+) -> bool {
     let mut datagram = packet.to_vec();
-    let Ok(packet) = server.open(&mut datagram, now) else { return };
+    let packet = match server.open(&mut datagram, now) {
+        Ok(packet) => packet,
+        Err(error) => return error.ends_connection(),
+    };
     assert!(opened.insert(packet.number), "packet {} opens twice", packet.number);
     let is_highest = opened.iter().all(|number| *number <= packet.number);
     assert_eq!(packet.is_highest, is_highest);
     let split = split(inner).expect("padding only has no type");
     assert_eq!((&*packet.content, packet.kind as u8), split);
+    false
 }
 
 /// A packet number: one of few, or at an edge of what is accepted.

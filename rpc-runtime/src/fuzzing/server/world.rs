@@ -435,7 +435,9 @@ impl Open {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
                 Received::Done => {}
-                Received::Pending(pending) => _ = handlers.insert(pending.header.call, pending),
+                Received::Pending(pending) => {
+                    handlers.insert(pending.header.call, pending);
+                }
                 Received::Cancelled(call) => _ = handlers.cancel(call),
             }
             Ok(())

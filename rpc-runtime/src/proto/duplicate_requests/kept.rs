@@ -30,6 +30,12 @@ impl KeptAnswers {
         Self { used: 0, quota, spare: Vec::new(), lengths: Vec::new() }
     }
 
+    /// Bytes that answers cost, and that calls at work have set aside.
+    #[cfg(feature = "simulation")]
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     /// Sets aside what an answer of this method will take, judged by its answers lately; `None`
     /// if there is not so much.
     pub(super) fn set_aside(&mut self, method: usize) -> Option<usize> {

@@ -450,9 +450,15 @@ impl Endpoint {
     }
 
     /// Connections, half open and established.
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(any(test, feature = "fuzzing", feature = "simulation"))]
     pub(crate) fn connections(&self) -> usize {
         self.counts.all().connections
+    }
+
+    /// Bytes of messages that are being put together.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn reassembly(&self) -> usize {
+        self.pool.used()
     }
 
     fn expire(&mut self, now: Instant) {

@@ -34,8 +34,8 @@ impl ReassemblyPool {
         Arc::new(Self { used: AtomicUsize::new(0), limit })
     }
 
-    #[cfg(test)]
-    pub(super) fn used(&self) -> usize {
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
