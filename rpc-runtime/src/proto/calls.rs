@@ -356,9 +356,12 @@ impl Calls {
         Ok(())
     }
 
-    /// The server is at work on a call: asking again is of no use for a while.
+    /// The server is at work on a call: asking again is of no use for a while. Over a stream it is
+    /// of no use at all, and nobody would look at the time.
     pub(crate) fn working(&mut self, call: u64, again: Instant) {
-        if let Some(slot) = self.window.slot(call) {
+        if let Some(slot) = self.window.slot(call)
+            && self.waiting[slot].lane == LaneId::Main
+        {
             self.set_resend(slot, again);
         }
     }
@@ -478,7 +481,7 @@ impl Calls {
 
     fn finish(&mut self, slot: usize, answer: Answer) {
         let waiting = &mut self.waiting[slot];
-        waiting.answer = Some(answer);
+        (waiting.answer, waiting.resend) = (Some(answer), None);
         let request = mem::take(&mut waiting.request);
         let (lane, state) = (waiting.lane, waiting.state);
         if let Some(waker) = waiting.waker.take() {
