@@ -78,7 +78,7 @@ fn limits() -> Limits {
         // At this loss most calls are sent more than once.
         retries_per_second: 100_000,
         // Clients behind one address whose handshakes all take long.
-        max_half_open_per_source: 4 * CLIENTS as usize,
+        max_half_open_per_source: 256,
         ..Limits::default()
     }
 }

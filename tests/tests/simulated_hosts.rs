@@ -160,7 +160,7 @@ impl Story<'_> {
     /// ran, did not run, nobody knows.
     fn check(&self) -> [u32; 3] {
         let (told, seed) = (self.told.lock().unwrap(), self.seed);
-        assert_eq!(told.len() as u32, self.calls, "seed {seed}");
+        assert_eq!(told.len(), self.calls as usize, "seed {seed}");
         let mut counts = [0; 3];
         for (name, executed) in told.iter() {
             let ran = self.book.ran(name);

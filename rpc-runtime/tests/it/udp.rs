@@ -278,11 +278,11 @@ async fn a_session_idles_out_and_the_next_call_makes_another() {
     let alice = ProbeClient::new(connect(&relay.endpoint, world.server, limits).await);
     time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(alice.increment(&cx(), "k".into()).await, Ok(1), "its questions keep it up");
-    relay.from_client(Flow::Lost);
-    relay.from_server(Flow::Lost);
+    relay.upward(Flow::Lost);
+    relay.downward(Flow::Lost);
     time::sleep(Duration::from_millis(1500)).await;
-    relay.from_client(Flow::Carried);
-    relay.from_server(Flow::Carried);
+    relay.upward(Flow::Carried);
+    relay.downward(Flow::Carried);
     assert_eq!(alice.increment(&cx(), "k".into()).await, Ok(2));
     let brief = Limits { handshake_timeout_udp: Duration::from_millis(300), ..Limits::default() };
     let bob = world.channel("bob", brief).await;
@@ -301,15 +301,15 @@ async fn of_a_call_given_up_the_server_says_whether_it_ran_and_then_it_never_run
         assert_eq!(error.executed(), Executed::Unknown, "{error:?}");
         error.unknown_call().unwrap()
     };
-    relay.from_server(Flow::Lost);
+    relay.downward(Flow::Lost);
     let ran = given_up("ran").await;
-    relay.from_server(Flow::Carried);
+    relay.downward(Flow::Carried);
     assert_eq!(channel.outcome(&cx(), ran).await, Outcome::Ran);
     assert_eq!(world.state.increments("ran"), 1, "though it was asked for several times");
 
-    relay.from_client(Flow::Lost);
+    relay.upward(Flow::Lost);
     let not_run = given_up("not run").await;
-    relay.from_client(Flow::Carried);
+    relay.upward(Flow::Carried);
     assert_eq!(channel.outcome(&cx(), not_run).await, Outcome::DidNotRun);
     assert_eq!(channel.outcome(&cx(), not_run).await, Outcome::DidNotRun, "for good");
     assert_eq!(alice.increment(&cx(), "k".into()).await, Ok(2));
