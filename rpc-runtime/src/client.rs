@@ -106,6 +106,32 @@ impl Channel {
         Ok(Self::of(dialer, connection, reconnect))
     }
 
+    /// As [`connect_with`](Self::connect_with), over streams that `connector` makes. For simulated
+    /// networks.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_with`](Self::connect_with).
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub async fn connect_by<F, S>(
+        connector: impl Fn() -> F + Send + Sync + 'static,
+        server: PublicKey,
+        identity: Identity,
+        config: ChannelConfig,
+    ) -> Result<Self, ConnectError>
+    where
+        F: Future<Output = std::io::Result<S>> + Send + 'static,
+        S: crate::net::simulated::Stream,
+    {
+        config.limits.check()?;
+        let reconnect = config.reconnect;
+        let mut dialer = Dialer::new(Endpoint::tcp("simulated"), server, identity, config);
+        dialer.connector = Some(crate::net::simulated::connector(connector));
+        let connection = dialer.dial(LaneId::Main).await?;
+        Ok(Self::of(dialer, connection, reconnect))
+    }
+
     /// Runs the handshake over `socket` and leaves the session to a task. There is no other
     /// connection once this one ends.
     pub(crate) async fn over(

@@ -26,9 +26,13 @@ use caller::{Caller, Work};
 use progress::Progress;
 use summary::Summary;
 
-/// How long connecting may take, reading the value, or asking what became of a call; and how long
-/// calls go on while none is answered. Enough for a handshake where half of the datagrams are lost.
+/// How long reading the value may take, or asking what became of a call; and how long calls go on
+/// while none is answered.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long connecting may take: as long as the protocol tries. Where three datagrams in ten are
+/// lost, one handshake in sixty takes more than half a minute.
+const CONNECTING: Duration = Duration::from_secs(90);
 
 /// Handshakes under way together: a server bounds those of one address that are half open.
 const AT_ONCE: usize = 8;
@@ -37,7 +41,7 @@ const AT_ONCE: usize = 8;
 pub(crate) async fn run(args: HammerArgs) -> Result<(), Failure> {
     let HammerOperation::Increment { key } = args.operation;
     let dial = Dial::read(&args.dial)?;
-    let observer = dial.connect(&Context::within(PATIENCE)).await?;
+    let observer = dial.connect(&Context::within(CONNECTING)).await?;
     let initial = number(&observer, &key).await?;
 
     let tables = connect(&dial, args.clients.min(args.calls.unwrap_or(u64::MAX))).await?;
@@ -77,7 +81,7 @@ async fn connect(dial: &Dial, clients: u64) -> Result<Vec<TableClient>, Failure>
             tables.push(connected.map_err(|error| Failure::of(Exit::Service, error))??);
         }
         let dial = dial.clone();
-        connecting.spawn(async move { dial.connect(&Context::within(PATIENCE)).await });
+        connecting.spawn(async move { dial.connect(&Context::within(CONNECTING)).await });
     }
     while let Some(connected) = connecting.join_next().await {
         tables.push(connected.map_err(|error| Failure::of(Exit::Service, error))??);

@@ -112,7 +112,6 @@ impl UdpClientDriver {
                 return self.poll_finish(cx, now);
             }
             if !self.receive(cx) && !self.find_more_to_do(cx) {
-                self.core.rest();
                 return Poll::Pending;
             }
         }

@@ -115,11 +115,11 @@ async fn an_answer_that_is_lost_is_given_again_and_the_call_is_not_run_again() {
     let world = World::start().await;
     let relay = Relay::to(world.address).await;
     let alice = ProbeClient::new(channel(&relay.endpoint, world.server, eager()).await);
-    relay.from_server(Flow::Lost);
+    relay.downward(Flow::Lost);
     let call = tokio::spawn(async move { alice.increment(&cx(), "k".into()).await });
     eventually("it runs", || world.state.counter() == 1).await;
     relay.cut();
-    relay.from_server(Flow::Carried);
+    relay.downward(Flow::Carried);
     assert_eq!(call.await.unwrap(), Ok(1));
     assert_eq!(world.state.counter(), 1);
 }
@@ -218,18 +218,18 @@ async fn of_a_call_given_up_the_server_says_whether_it_ran_and_then_it_never_run
     let channel = channel(&relay.endpoint, world.server, eager()).await;
     let alice = ProbeClient::new(channel.clone());
 
-    relay.from_server(Flow::Lost);
+    relay.downward(Flow::Lost);
     let ran = given_up(&alice, "ran").await;
     assert_eq!(world.state.increments("ran"), 1);
     relay.cut();
-    relay.from_server(Flow::Carried);
+    relay.downward(Flow::Carried);
     assert_eq!(channel.outcome(&cx(), ran).await, Outcome::Ran);
 
     assert_eq!(alice.touch(&cx(), "k".into()).await, Ok(()));
-    relay.from_client(Flow::Lost);
+    relay.upward(Flow::Lost);
     let not_run = given_up(&alice, "not run").await;
     relay.cut();
-    relay.from_client(Flow::Carried);
+    relay.upward(Flow::Carried);
     assert_eq!(channel.outcome(&cx(), not_run).await, Outcome::DidNotRun);
     assert_eq!(channel.outcome(&cx(), not_run).await, Outcome::DidNotRun, "for good");
     time::sleep(Duration::from_millis(50)).await;
@@ -244,13 +244,13 @@ async fn a_call_at_work_is_asked_for_until_it_has_run() {
     let channel = channel(&relay.endpoint, world.server, eager()).await;
     let alice = ProbeClient::new(channel.clone());
     // The request is late, and so the handler may run on after the caller has given up.
-    relay.from_client(Flow::Held);
+    relay.upward(Flow::Held);
     let other = alice.clone();
     let call = tokio::spawn(async move {
         other.hang(&Context::within(Duration::from_millis(1000))).await.unwrap_err()
     });
     time::sleep(Duration::from_millis(700)).await;
-    relay.from_client(Flow::Carried);
+    relay.upward(Flow::Carried);
     let given_up = call.await.unwrap();
     let call = given_up.unknown_call().unwrap();
     assert_eq!(world.state.hanging(), 1);
@@ -268,11 +268,11 @@ async fn after_a_restart_nobody_knows_what_a_call_given_up_did() {
     let relay = Relay::to(world.address).await;
     let channel = channel(&relay.endpoint, world.server, eager()).await;
     let alice = ProbeClient::new(channel.clone());
-    relay.from_server(Flow::Lost);
+    relay.downward(Flow::Lost);
     let call = given_up(&alice, "k").await;
     let world = world.kill().await.restart().await;
     relay.cut();
-    relay.from_server(Flow::Carried);
+    relay.downward(Flow::Carried);
     assert_eq!(channel.outcome(&cx(), call).await, Outcome::Unknown);
     assert_eq!(world.state.begun(), 0);
 }

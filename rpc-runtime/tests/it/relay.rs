@@ -86,11 +86,11 @@ impl Relay {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    pub(crate) fn from_client(&self, flow: Flow) {
+    pub(crate) fn upward(&self, flow: Flow) {
         self.shared.flow.send_modify(|[up, _]| *up = flow);
     }
 
-    pub(crate) fn from_server(&self, flow: Flow) {
+    pub(crate) fn downward(&self, flow: Flow) {
         self.shared.flow.send_modify(|[_, down]| *down = flow);
     }
 

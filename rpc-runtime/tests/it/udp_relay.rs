@@ -51,11 +51,11 @@ impl UdpRelay {
         self.tasks.lock().unwrap().push(tokio::spawn(down(Arc::clone(&self.shared), far)));
     }
 
-    pub(crate) fn from_client(&self, flow: Flow) {
+    pub(crate) fn upward(&self, flow: Flow) {
         self.shared.flow.send_modify(|[up, _]| *up = flow);
     }
 
-    pub(crate) fn from_server(&self, flow: Flow) {
+    pub(crate) fn downward(&self, flow: Flow) {
         self.shared.flow.send_modify(|[_, down]| *down = flow);
     }
 }

@@ -89,27 +89,38 @@ impl Calls {
             .map(|slot| (self.waiting[slot].number, slot))
             .collect();
         waiting.sort_unstable();
-        let queue = self.lane_mut(lane);
-        queue.queue.clear();
-        queue.queued = 0;
+        self.lane_mut(lane).clear_queue();
         for (_, slot) in waiting {
             if let State::Queued = self.waiting[slot].state {
                 let (number, size) =
                     (self.waiting[slot].number, footprint(&self.waiting[slot].request));
                 let in_flight = self.waiting.len();
-                self.lane_mut(lane).push(number, size, in_flight);
+                let seen = self.waiting[slot].seen;
+                let lane = self.lane_mut(lane);
+                if seen {
+                    lane.push(number, size, in_flight);
+                } else {
+                    lane.push_new(number, size, in_flight);
+                }
             }
         }
     }
 
-    /// The server takes no new calls; those under way go on, and further ones wait for the next
-    /// connection.
+    /// The server takes no new calls; those under way go on, and are sent again if their answers
+    /// do not come. Further ones wait for the next connection.
     pub(crate) fn drain(&mut self, lane: LaneId) {
         match self.reconnect {
             Reconnect::Never => {
                 self.refusing.get_or_insert(NotSent::Draining);
             }
-            Reconnect::Always => self.lane_mut(lane).open = false,
+            Reconnect::Always => {
+                let (window, waiting) = (&self.window, &self.waiting);
+                let is_new = |number| window.slot(number).is_some_and(|slot| !waiting[slot].seen);
+                match lane {
+                    LaneId::Main => self.main.drain(is_new),
+                    LaneId::Bulk => self.bulk.drain(is_new),
+                }
+            }
         }
     }
 
@@ -130,6 +141,8 @@ impl Calls {
             }
             waiting.resend = None;
         }
+        // Until there is another connection nobody looks at times that have passed.
+        self.resend = self.waiting.iter().filter_map(|(_, waiting)| waiting.resend).min();
         if lane == LaneId::Main {
             self.disconnected = Some(why.clone());
         }

@@ -217,3 +217,62 @@ fn a_second_connection_that_leads_to_another_memory_gets_no_calls() {
     calls.take_frames(LaneId::Bulk, now, &mut frames);
     assert!(frames.is_empty(), "it has ended: nobody knows whether it ran");
 }
+
+#[test]
+fn while_a_server_drains_only_what_it_may_have_read_is_sent_to_it_again() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    connect(&mut calls, 1);
+    let late = begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [(0, 0, 0)]);
+    let queued = begin(&mut calls, now, 100).unwrap();
+    calls.drain(LaneId::Main);
+    let begun_since = begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [], "no new ones");
+    calls.send_again(LaneId::Main, 0);
+    assert_eq!(requests(&mut calls, now), [(0, 0, 1)], "its answer was lost");
+    connect(&mut calls, 1);
+    assert_eq!(requests(&mut calls, now), [], "though the server says again who it is");
+
+    calls.complete(&reply(0), empty()).unwrap();
+    assert_eq!(poll(&mut calls, &late), answered());
+    calls.lost(LaneId::Main, &Disconnected::Closed, Read::None);
+    assert!(calls.wants_connection(LaneId::Main));
+    connect(&mut calls, 2);
+    assert_eq!(requests(&mut calls, now), [(1, 1, 0), (2, 1, 0)]);
+    for ticket in [&queued, &begun_since] {
+        assert_eq!(poll(&mut calls, ticket), Poll::Pending);
+    }
+}
+
+#[test]
+fn nothing_is_due_to_be_sent_again_while_there_is_no_connection() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    begin(&mut calls, now, 1000).unwrap();
+    take(&mut calls, now);
+    begin(&mut calls, now, 10).unwrap();
+    take(&mut calls, now);
+    for call in [0, 1] {
+        calls.departed(call, 7, now, |_| Duration::from_millis(20));
+    }
+    assert_eq!(calls.next_resend(), Some(now + Duration::from_millis(20)));
+    // Nobody has taken the answer of this one yet.
+    calls.expire(now + Duration::from_millis(10));
+    calls.lost(LaneId::Main, &CUT, Read::All);
+    assert_eq!(calls.next_resend(), None);
+}
+
+#[test]
+fn nothing_is_sent_again_over_a_stream_however_long_the_server_works() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    calls.lost(LaneId::Main, &CUT, Read::None);
+    calls.connected(LaneId::Main, 1 << 16);
+    calls.recall(LaneId::Main, MemoryId { id: [1; 8], tcp_port: 7400 }, Some(1 << 20));
+    begin(&mut calls, now, 100).unwrap();
+    take(&mut calls, now);
+    calls.send_again(LaneId::Bulk, 0);
+    calls.working(0, now + Duration::from_millis(20));
+    assert_eq!(calls.next_resend(), None);
+}

@@ -31,7 +31,7 @@ impl KeptAnswers {
     }
 
     /// Bytes that answers cost, and that calls at work have set aside.
-    #[cfg(feature = "simulation")]
+    #[cfg(any(test, feature = "simulation"))]
     pub(super) fn used(&self) -> usize {
         self.used
     }

@@ -1,10 +1,6 @@
 use super::*;
 
 impl KeptAnswers {
-    pub(in super::super) fn used(&self) -> usize {
-        self.used
-    }
-
     /// Bytes of buffers that wait.
     pub(in super::super) fn footprint(&self) -> usize {
         let spare: usize = self.spare.iter().map(Vec::capacity).sum();

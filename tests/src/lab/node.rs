@@ -1,0 +1,81 @@
+//! Either end, as the world sees it.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Caller, Host};
+use crate::sim::Node;
+
+/// A node of a lab.
+pub enum LabNode {
+    /// A server's machine.
+    Host(Box<Host>),
+    /// A client, and who calls through it.
+    Caller(Box<Caller>),
+}
+
+impl LabNode {
+    pub(super) fn host(&self) -> &Host {
+        match self {
+            Self::Host(host) => host,
+            Self::Caller(_) => panic!("this node is a caller"),
+        }
+    }
+
+    pub(super) fn host_mut(&mut self) -> &mut Host {
+        match self {
+            Self::Host(host) => host,
+            Self::Caller(_) => panic!("this node is a caller"),
+        }
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        match self {
+            Self::Caller(caller) => caller,
+            Self::Host(_) => panic!("this node is the server"),
+        }
+    }
+
+    pub(super) fn caller_mut(&mut self) -> &mut Caller {
+        match self {
+            Self::Caller(caller) => caller,
+            Self::Host(_) => panic!("this node is the server"),
+        }
+    }
+
+    fn node(&self) -> &dyn Node {
+        match self {
+            Self::Host(host) => &**host,
+            Self::Caller(caller) => &**caller,
+        }
+    }
+
+    fn node_mut(&mut self) -> &mut dyn Node {
+        match self {
+            Self::Host(host) => &mut **host,
+            Self::Caller(caller) => &mut **caller,
+        }
+    }
+}
+
+impl Node for LabNode {
+    fn handle_datagram(&mut self, from: SocketAddr, datagram: &mut [u8], now: Instant) {
+        self.node_mut().handle_datagram(from, datagram, now);
+    }
+
+    fn poll_transmit(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
+        self.node_mut().poll_transmit(now)
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.node().next_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.node_mut().handle_timeout(now);
+    }
+
+    fn handle_too_big(&mut self, to: SocketAddr, length: usize, now: Instant) {
+        self.node_mut().handle_too_big(to, length, now);
+    }
+}
