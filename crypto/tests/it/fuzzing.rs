@@ -25,7 +25,8 @@ impl<'a> Reader<'a> {
 
     /// As many bytes as the next two say, or as are left.
     fn bytes(&mut self) -> &'a [u8] {
-        let (bytes, rest) = self.0.split_at(usize::from(self.short()).min(self.0.len()));
+        let count = usize::from(self.short()).min(self.0.len());
+        let (bytes, rest) = self.0.split_at(count);
         self.0 = rest;
         bytes
     }

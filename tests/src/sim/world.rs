@@ -36,6 +36,9 @@ pub struct World<N> {
     under_way: BinaryHeap<Reverse<UnderWay>>,
     datagrams: u64,
     unroutable: u64,
+    /// How many datagrams nodes have sent, and the number from which on they get lost.
+    sent: u64,
+    cut: Option<u64>,
     /// How many timeouts in a row neither moved the clock nor followed an arrival.
     stuck: u32,
     trace: Trace,
@@ -68,6 +71,8 @@ impl<N: Node> World<N> {
             under_way: BinaryHeap::new(),
             datagrams: 0,
             unroutable: 0,
+            sent: 0,
+            cut: None,
             stuck: 0,
             trace: Trace::default(),
             captured: None,
@@ -195,6 +200,23 @@ impl<N: Node> World<N> {
     #[must_use]
     pub fn unroutable(&self) -> u64 {
         self.unroutable
+    }
+
+    /// How many datagrams nodes have sent so far.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Loses every datagram that is sent after the first `number` of this world, until
+    /// [`mend`](World::mend).
+    pub fn cut_after(&mut self, number: u64) {
+        self.cut = Some(number);
+    }
+
+    /// Ends what [`cut_after`](World::cut_after) began.
+    pub fn mend(&mut self) {
+        self.cut = None;
     }
 
     /// What the clock shows.

@@ -230,6 +230,18 @@ fn a_nat_that_rebinds_changes_the_source_and_loses_what_is_under_way() {
 }
 
 #[test]
+fn a_world_that_is_cut_loses_everything_from_one_datagram_on() {
+    let (mut world, from, to) = ticking(1, 10);
+    world.cut_after(4);
+    world.run_for(MS * 70);
+    assert_eq!((world.sent(), world.node(to).heard.len()), (7, 4));
+    world.mend();
+    world.run_until_idle(SECOND).unwrap();
+    assert_eq!((world.sent(), world.node(to).heard.len()), (10, 7));
+    assert_eq!(world.counts(from, to).sent, 7, "the links never saw the others");
+}
+
+#[test]
 fn what_was_captured_can_be_injected_again_from_anywhere() {
     let (mut world, _, to) = ticking(1, 2);
     world.set_all_links(&LinkConfig { loss: 1.0, ..LinkConfig::default() });

@@ -116,6 +116,7 @@ pub(crate) fn resp(input: &[u8]) {
     let mut server = peer(SERVER, SIDE_R, transport);
     let mut waiting = initiator(transport);
     let honest = server.resp(waiting.init()).resp;
+    let mut says = Says::WhatHolds;
     let message = match mode % 3 {
         0 => reader.0.to_vec(),
         1 => {
@@ -124,7 +125,7 @@ pub(crate) fn resp(input: &[u8]) {
             message
         }
         _ => {
-            misbehave(&mut server, &mut reader, 56);
+            says = misbehave(&mut server, &mut reader, 56);
             server.resp(waiting.init()).resp
         }
     };
@@ -146,6 +147,7 @@ pub(crate) fn resp(input: &[u8]) {
         }
     };
     assert!(params.is_err() || is_honest_or_insider, "a stranger is believed");
+    assert!(params.is_err() || says == Says::WhatHolds, "a proof that does not hold is believed");
     assert!(params.is_ok() || message != honest);
     if let Ok(params) = params {
         assert_eq!(params.check(), Ok(()));
@@ -163,6 +165,7 @@ pub(crate) fn fin(input: &[u8]) {
     let mut waiting = accepted.expect("INIT is honest");
     let keys = alice.read_resp(&init, waiting.resp());
     let honest = alice.fin(keys.clone()).fin;
+    let mut says = Says::WhatHolds;
     let message = match mode % 3 {
         0 => reader.0.to_vec(),
         1 => {
@@ -171,7 +174,7 @@ pub(crate) fn fin(input: &[u8]) {
             message
         }
         _ => {
-            misbehave(&mut alice, &mut reader, 16);
+            says = misbehave(&mut alice, &mut reader, 16);
             alice.fin(keys).fin
         }
     };
@@ -196,14 +199,23 @@ pub(crate) fn fin(input: &[u8]) {
         }
     };
     assert!(admitted.is_err() || is_honest_or_insider, "a stranger is believed");
+    assert!(admitted.is_err() || says == Says::WhatHolds, "a proof that does not hold is believed");
     assert!(admitted.is_ok() || message != honest);
     if let Ok(Ok(params)) = admitted {
         assert_eq!(params.check(), Ok(()));
     }
 }
 
+/// Whether somebody who holds keys proves what it says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Says {
+    WhatHolds,
+    WhatDoesNot,
+}
+
 /// What somebody who holds keys may say all the same, in the clear bytes too.
-fn misbehave(peer: &mut Peer, reader: &mut Reader<'_>, clear: u8) {
+fn misbehave(peer: &mut Peer, reader: &mut Reader<'_>, clear: u8) -> Says {
+    let before = peer.clone();
     // As long as a message may be, and a little longer.
     let params = reader.bytes();
     peer.params = params[..params.len().min(MAX_MESSAGE)].to_vec();
@@ -226,4 +238,9 @@ fn misbehave(peer: &mut Peer, reader: &mut Reader<'_>, clear: u8) {
     while !reader.is_empty() && peer.clear.len() < 8 {
         peer.clear.push((usize::from(reader.byte() % clear), reader.byte()));
     }
+    let holds = peer.id == before.id
+        && peer.label.is_none()
+        && (peer.signature_error, peer.finished_error) == (0, 0)
+        && peer.plen.is_none_or(|plen| usize::from(plen) == peer.params.len());
+    if holds { Says::WhatHolds } else { Says::WhatDoesNot }
 }

@@ -141,6 +141,8 @@ impl Calls {
             }
             waiting.resend = None;
         }
+        // Until there is another connection nobody looks at times that have passed.
+        self.resend = self.waiting.iter().filter_map(|(_, waiting)| waiting.resend).min();
         if lane == LaneId::Main {
             self.disconnected = Some(why.clone());
         }

@@ -244,3 +244,35 @@ fn while_a_server_drains_only_what_it_may_have_read_is_sent_to_it_again() {
         assert_eq!(poll(&mut calls, ticket), Poll::Pending);
     }
 }
+
+#[test]
+fn nothing_is_due_to_be_sent_again_while_there_is_no_connection() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    begin(&mut calls, now, 1000).unwrap();
+    take(&mut calls, now);
+    begin(&mut calls, now, 10).unwrap();
+    take(&mut calls, now);
+    for call in [0, 1] {
+        calls.departed(call, 7, now, |_| Duration::from_millis(20));
+    }
+    assert_eq!(calls.next_resend(), Some(now + Duration::from_millis(20)));
+    // Nobody has taken the answer of this one yet.
+    calls.expire(now + Duration::from_millis(10));
+    calls.lost(LaneId::Main, &CUT, Read::All);
+    assert_eq!(calls.next_resend(), None);
+}
+
+#[test]
+fn nothing_is_sent_again_over_a_stream_however_long_the_server_works() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    calls.lost(LaneId::Main, &CUT, Read::None);
+    calls.connected(LaneId::Main, 1 << 16);
+    calls.recall(LaneId::Main, MemoryId { id: [1; 8], tcp_port: 7400 }, Some(1 << 20));
+    begin(&mut calls, now, 100).unwrap();
+    take(&mut calls, now);
+    calls.send_again(LaneId::Bulk, 0);
+    calls.working(0, now + Duration::from_millis(20));
+    assert_eq!(calls.next_resend(), None);
+}

@@ -377,13 +377,17 @@ impl UdpClient {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(crate) fn next_timeout(&mut self, now: Instant) -> Option<Instant> {
+        let connected = self.is_connected();
         let of_calls = {
             let mut calls = lock(&self.calls);
-            let asked = calls.is_asking().then(|| *self.ask_outcomes.get_or_insert(now));
+            // Without a session nobody can be asked, and the time would be due for ever.
+            let asking = connected && calls.is_asking();
+            let asked = asking.then(|| *self.ask_outcomes.get_or_insert(now));
             let told = calls.next_acknowledgement(now);
             [calls.next_deadline(), calls.next_resend(), told, asked].into_iter().flatten().min()
         };
-        let link = self.link.as_ref().and_then(Link::next_timeout);
+        // A session that has ended only answers what comes.
+        let link = self.link.as_ref().filter(|_| connected).and_then(Link::next_timeout);
         let dial = self.dial.as_ref().and_then(Dial::next_timeout);
         [of_calls, link, dial, self.ask_memory, self.dial_at()].into_iter().flatten().min()
     }

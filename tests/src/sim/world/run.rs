@@ -163,6 +163,10 @@ impl<N: Node> World<N> {
         if let Some(captured) = &mut self.captured {
             captured.push(Captured { at: self.elapsed, from, to, datagram: datagram.clone() });
         }
+        self.sent += 1;
+        if self.cut.is_some_and(|cut| self.sent > cut) {
+            return;
+        }
         let Some(&destination) = self.addresses.get(&to) else {
             self.unroutable += 1;
             return;
@@ -202,7 +206,7 @@ impl<N: Node> World<N> {
 }
 
 /// Timeouts in a row at one time; far beyond what nodes with equal timers have.
-const STUCK: u32 = 100_000;
+const STUCK: u32 = 10_000;
 
 /// Datagrams of one node at one time; far beyond any window.
 const BURST: u32 = 1_000_000;
