@@ -44,18 +44,21 @@ impl HeldCalls {
         self.calls.push_back(Held { number, until, outcome: None, asking: Vec::new() });
     }
 
-    /// What is known of the call. `None` if it is not held.
-    pub(super) fn look_up(&self, number: u64) -> Option<Option<Outcome>> {
-        self.find(number).map(|index| self.calls[index].outcome)
+    /// What is known of the call. `None` if it is not held. That it is at work is told once: who
+    /// wants to know later asks the server again.
+    pub(super) fn look_up(&mut self, number: u64) -> Option<Option<Outcome>> {
+        let index = self.find(number)?;
+        let outcome = &mut self.calls[index].outcome;
+        match *outcome {
+            Some(Outcome::Running) => Some(outcome.take()),
+            known => Some(known),
+        }
     }
 
     /// Somebody wants to be woken when it is known; `true` if nobody has asked before.
     pub(super) fn ask(&mut self, number: u64, waker: &Waker) -> bool {
         let Some(index) = self.find(number) else { return false };
         let held = &mut self.calls[index];
-        if held.outcome == Some(Outcome::Running) {
-            held.outcome = None;
-        }
         let asking = &mut held.asking;
         if !asking.iter().any(|other| other.will_wake(waker)) {
             asking.push(waker.clone());

@@ -129,6 +129,8 @@ fn a_call_past_its_deadline_can_be_asked_about_and_keeps_the_floor_until_it_is_k
     assert_eq!(outcome(&mut calls, 0), Poll::Pending);
     calls.tell_outcome(0, WireOutcome::AtWork);
     assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Running));
+    assert_eq!(outcome(&mut calls, 0), Poll::Pending, "it is asked for anew");
+    assert!(calls.is_asking());
     calls.tell_outcome(0, WireOutcome::Fenced);
     assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::DidNotRun));
     begin(&mut calls, now, 100).unwrap();
