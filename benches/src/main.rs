@@ -200,6 +200,7 @@ fn on(system: System, role: impl Role) -> Result<(), AnyError> {
         System::UdpFloor => role.play(UdpFloor),
         System::UdpPingPong => role.play(PingPong),
         System::Quinn => role.play(Quinn),
+        System::BailiwickUdp => role.play(Bailiwick::UDP),
     }
 }
 

@@ -75,6 +75,9 @@ pub(crate) struct Bailiwick {
 impl Bailiwick {
     /// Bailiwick over TCP.
     pub(crate) const TCP: Self = Self { endpoint: Endpoint::tcp };
+
+    /// Bailiwick over UDP.
+    pub(crate) const UDP: Self = Self { endpoint: Endpoint::udp };
 }
 
 impl Bailiwick {

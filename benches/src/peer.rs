@@ -31,6 +31,8 @@ pub(crate) enum System {
     UdpPingPong,
     /// quinn with a stream a call.
     Quinn,
+    /// Bailiwick over UDP, else as over TCP.
+    BailiwickUdp,
 }
 
 /// What a system's bytes travel by.
@@ -53,7 +55,7 @@ pub(crate) struct Subjects {
 
 impl System {
     /// Every system.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::FloorAfterYield,
         Self::FloorAtOnce,
         Self::Tarpc,
@@ -61,13 +63,15 @@ impl System {
         Self::UdpFloor,
         Self::UdpPingPong,
         Self::Quinn,
+        Self::BailiwickUdp,
     ];
 
     /// The two floors over TCP, of which the faster one counts.
     pub(crate) const FLOORS: [Self; 2] = [Self::FloorAfterYield, Self::FloorAtOnce];
 
     /// Ours.
-    pub(crate) const SUBJECTS: Subjects = Subjects { tcp: Self::Bailiwick, udp: None };
+    pub(crate) const SUBJECTS: Subjects =
+        Subjects { tcp: Self::Bailiwick, udp: Some(Self::BailiwickUdp) };
 
     /// The name on the command line, in tables and in JSON.
     pub(crate) fn name(self) -> &'static str {
@@ -79,6 +83,7 @@ impl System {
             Self::UdpFloor => "udp-floor",
             Self::UdpPingPong => "udp-ping-pong",
             Self::Quinn => "quinn",
+            Self::BailiwickUdp => "bailiwick-udp",
         }
     }
 
@@ -88,7 +93,7 @@ impl System {
             Self::FloorAfterYield | Self::FloorAtOnce | Self::Tarpc | Self::Bailiwick => {
                 Transport::Tcp
             }
-            Self::UdpFloor | Self::UdpPingPong | Self::Quinn => Transport::Udp,
+            Self::UdpFloor | Self::UdpPingPong | Self::Quinn | Self::BailiwickUdp => Transport::Udp,
         }
     }
 
@@ -96,7 +101,7 @@ impl System {
     pub(crate) fn workloads(self) -> &'static [Workload] {
         match self {
             Self::UdpPingPong => &[Workload::Lone],
-            Self::Quinn => &Workload::ALL,
+            Self::Quinn | Self::BailiwickUdp => &Workload::ALL,
             Self::FloorAfterYield
             | Self::FloorAtOnce
             | Self::Tarpc

@@ -51,7 +51,7 @@ fn measured_of(system: &str) -> &'static [&'static str] {
     match system {
         "udp-ping-pong" => &FIGURES[..1],
         "udp-floor" => &FIGURES[..3],
-        "quinn" => &FIGURES,
+        "quinn" | "bailiwick-udp" => &FIGURES,
         _ => &FIGURES[..4],
     }
 }

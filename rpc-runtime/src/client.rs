@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bailiwick_crypto::{Identity, Psk, PublicKey};
@@ -16,6 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::Notify, task::JoinHandle, time};
 
 use crate::{
+    clock,
     config::Limits,
     context::Context,
     endpoint::Endpoint,
@@ -101,6 +102,32 @@ impl Channel {
         config.limits.check()?;
         let reconnect = config.reconnect;
         let dialer = Dialer::new(endpoint, server, identity, config);
+        let connection = dialer.dial(LaneId::Main).await?;
+        Ok(Self::of(dialer, connection, reconnect))
+    }
+
+    /// As [`connect_with`](Self::connect_with), over streams that `connector` makes. For simulated
+    /// networks.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_with`](Self::connect_with).
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub async fn connect_by<F, S>(
+        connector: impl Fn() -> F + Send + Sync + 'static,
+        server: PublicKey,
+        identity: Identity,
+        config: ChannelConfig,
+    ) -> Result<Self, ConnectError>
+    where
+        F: Future<Output = std::io::Result<S>> + Send + 'static,
+        S: crate::net::simulated::Stream,
+    {
+        config.limits.check()?;
+        let reconnect = config.reconnect;
+        let mut dialer = Dialer::new(Endpoint::tcp("simulated"), server, identity, config);
+        dialer.connector = Some(crate::net::simulated::connector(connector));
         let connection = dialer.dial(LaneId::Main).await?;
         Ok(Self::of(dialer, connection, reconnect))
     }
@@ -219,7 +246,7 @@ impl Link {
         cx: &Context,
         arguments: &A,
     ) -> Result<Ticket, CallError<E>> {
-        let mut now = Instant::now();
+        let mut now = clock::now();
         let own = method.timeout.and_then(|timeout| now.checked_add(timeout));
         let deadline = own.map_or(cx.deadline(), |own| own.min(cx.deadline()));
         let rerun = match method.delivery {
@@ -248,7 +275,7 @@ impl Link {
             if time::timeout_at(deadline.into(), self.room.notified()).await.is_err() {
                 break;
             }
-            now = Instant::now();
+            now = clock::now();
         }
         Err(CallError::DeadlineExceeded { executed: Executed::No, call: None })
     }

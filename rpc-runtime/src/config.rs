@@ -28,7 +28,8 @@ pub struct Limits {
     /// fragments. Default: 64 MiB.
     pub max_reassembly_total: usize,
     /// Clients that a server remembers, each life of a process counting as one. Default: 16,384.
-    /// Beyond it new ones are turned away; nobody is forgotten before the lease ends.
+    /// Beyond it, and beyond half of it for one key, new ones are turned away; nobody is forgotten
+    /// before the lease ends.
     pub max_clients: usize,
     /// How long a server remembers what a client's calls did after its last connection ended.
     /// 1 s to 1 h. Default: 60 s. The peer learns it in the handshake.
@@ -143,6 +144,8 @@ impl Limits {
             ("max_calls_in_flight", self.max_calls_in_flight > 0, "at least 1"),
             ("max_calls_in_flight_udp", self.max_calls_in_flight_udp > 0, "at least 1"),
             ("max_unsent", self.max_unsent >= self.max_frame as usize, "at least max_frame"),
+            ("max_clients", self.max_clients > 0, "at least 1"),
+            ("max_kept_answers", self.max_kept_answers >= 1 << 16, "at least 64 KiB"),
             ("max_metadata", self.max_metadata <= 1 << 16, "at most 64 KiB"),
         ];
         match fits.into_iter().find(|(_, fits, _)| !fits) {

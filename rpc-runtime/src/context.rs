@@ -9,7 +9,10 @@ use std::{
 use bailiwick_acl::Principal;
 use bailiwick_crypto::PublicKey;
 
-use crate::id::{CallKey, CallNumber, Incarnation};
+use crate::{
+    clock,
+    id::{CallKey, CallNumber, Incarnation},
+};
 
 /// The circumstances of one call: it cannot be made without a deadline.
 ///
@@ -50,7 +53,7 @@ impl Context {
     /// hold counts as thirty years.
     #[must_use]
     pub fn within(timeout: Duration) -> Self {
-        let now = Instant::now();
+        let now = clock::now();
         Self::until(now.checked_add(timeout).unwrap_or_else(|| far_from(now)))
     }
 
@@ -90,7 +93,7 @@ impl Context {
     /// The time that is left, zero once the deadline has passed.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline.saturating_duration_since(clock::now())
     }
 
     /// Keys and values that came with the call, or go with it.

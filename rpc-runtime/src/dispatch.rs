@@ -23,10 +23,11 @@ use crate::{
     object::{Names, Objects},
     proto::{
         claim::{Claim, Refused},
-        duplicate_requests::{Answered, Standing, Via, Watch},
+        duplicate_requests::Answered,
         frame,
         memories::{Attached, ClientMemory},
     },
+    repeat,
     reply::{self, Refusal, ReplyHeader},
     service::{Delivery, MethodDescription},
 };
@@ -263,12 +264,13 @@ impl Request<'_> {
     /// Answers a call that was seen before, now that the policy has been asked again.
     fn repeat(self) -> Work {
         let (header, via) = (self.header, self.memory.via());
-        let answered = write_standing(header, self.memory.memory(), via, self.now, self.out);
+        let answered =
+            repeat::write_standing(header, self.memory.memory(), via, self.now, self.out);
         if answered == Answered::Here {
             return Work::Answered;
         }
         let (deadline, memory) = (self.deadline(), Arc::clone(self.memory.memory()));
-        let watching = watch(header, Arc::clone(&memory), via, self.now);
+        let watching = repeat::watch(header, Arc::clone(&memory), via, self.now);
         let awaits = Awaits::Another;
         Work::Pending(Pending { header, deadline, awaits, memory, frame: Box::pin(watching) })
     }
@@ -315,42 +317,6 @@ where
     let mut frame = Vec::new();
     reply::write_result(header, &result, &mut frame, |answer| claim.finish(answer));
     frame
-}
-
-/// The reply's frame, once the handler that another connection brought is done; nothing if the
-/// client has asked over a third one since.
-async fn watch(header: ReplyHeader, memory: Arc<ClientMemory>, via: Via, now: Instant) -> Vec<u8> {
-    let watched =
-        std::future::poll_fn(|cx| match memory.lock().watch(header.call, via, cx.waker()) {
-            Watch::Waiting => Poll::Pending,
-            over => Poll::Ready(over),
-        });
-    let mut frame = Vec::new();
-    if watched.await == Watch::Over {
-        write_standing(header, &memory, via, now, &mut frame);
-    }
-    frame
-}
-
-/// Writes what has become of a call, and says where its answer comes if that is not there yet.
-fn write_standing(
-    header: ReplyHeader,
-    memory: &ClientMemory,
-    via: Via,
-    now: Instant,
-    out: &mut Vec<u8>,
-) -> Answered {
-    match memory.lock().look_at(header.call, via, now) {
-        Standing::Kept(answer) => reply::write_kept(header, answer, out),
-        Standing::Short(answer) => reply::write_short(header, answer, out),
-        Standing::Lost => reply::write_short(header, reply::LOST, out),
-        Standing::Stale => reply::write_short(header, reply::IS_STALE, out),
-        Standing::AtWork { estimate, answered } => {
-            frame::put_working(header.call, header.attempt, estimate, out);
-            return answered;
-        }
-    }
-    Answered::Here
 }
 
 impl Handled {

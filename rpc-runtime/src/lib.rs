@@ -13,6 +13,7 @@
 #![cfg_attr(not(feature = "net"), allow(dead_code))]
 
 // A module uses those above it.
+mod clock;
 mod config;
 mod id;
 pub mod marshal;
@@ -26,6 +27,7 @@ pub mod service;
 
 mod dispatch;
 mod policy_file;
+mod repeat;
 mod reply;
 mod router;
 
@@ -42,6 +44,10 @@ mod client;
 mod server;
 #[cfg(feature = "net")]
 pub mod testing;
+
+#[cfg(all(feature = "net", any(test, feature = "fuzzing")))]
+#[doc(hidden)]
+pub mod fuzzing;
 
 #[cfg(feature = "simulation")]
 #[doc(hidden)]

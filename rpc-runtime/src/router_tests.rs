@@ -97,11 +97,14 @@ impl Service for Arc<Bank> {
             }),
             _ => authorized.dispatch(|_, _| async move {
                 begun();
-                let bug: Result<u64, CallError> = panic!("a handler's bug");
-                bug
+                bug()
             }),
         }
     }
+}
+
+fn bug() -> Result<u64, CallError> {
+    panic!("a handler's bug")
 }
 
 /// A server without sockets.

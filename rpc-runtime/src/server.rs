@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use bailiwick_acl::{Monitor, PolicyErrors, monitor::Allows, policy::PolicyWarning};
@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time};
 
 use crate::{
     audit::{AuditError, AuditLog},
+    clock,
     config::{LimitError, Limits},
     endpoint::Endpoint,
     net::{
@@ -44,6 +45,8 @@ pub struct Server {
 enum Port {
     Tcp(TcpListener),
     Udp(UdpSocket),
+    #[cfg(feature = "simulation")]
+    Accepting(crate::net::simulated_port::Accepting),
 }
 
 impl Port {
@@ -73,6 +76,8 @@ pub struct ServerBuilder {
     allowed: Allows,
     services: Vec<Box<dyn Service>>,
     endpoints: Vec<Endpoint>,
+    /// Those that are not bound here.
+    ports: Vec<Port>,
     limits: Limits,
 }
 
@@ -88,6 +93,7 @@ impl Server {
             allowed: Allows::None,
             services: Vec::new(),
             endpoints: Vec::new(),
+            ports: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -126,6 +132,8 @@ impl Server {
                     ports.spawn(listener::serve(listener, common, admission.clone(), drain))
                 }
                 Port::Udp(socket) => ports.spawn(UdpServerDriver::new(socket, common, drain)),
+                #[cfg(feature = "simulation")]
+                Port::Accepting(serve) => ports.spawn(serve(common, admission.clone(), drain)),
             };
         }
         tokio::select! {
@@ -163,7 +171,7 @@ async fn tick(common: &Common) {
     loop {
         every_second.tick().await;
         common.router.monitor.tick();
-        common.memories.expire(Instant::now());
+        common.memories.expire(clock::now());
     }
 }
 
@@ -203,6 +211,19 @@ impl ServerBuilder {
         self
     }
 
+    /// Adds a port whose connections `accept` brings. For simulated networks. Nothing may be lost
+    /// if what it returns is dropped before it is done.
+    #[cfg(feature = "simulation")]
+    #[doc(hidden)]
+    pub fn listen_by<F, S>(mut self, accept: impl FnMut() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = io::Result<(S, SocketAddr)>> + Send + 'static,
+        S: crate::net::simulated::Stream,
+    {
+        self.ports.push(Port::Accepting(crate::net::simulated_port::accepting(accept)));
+        self
+    }
+
     /// Replaces all limits.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -222,10 +243,11 @@ impl ServerBuilder {
     /// [`ServeError`]: nothing is bound and nothing runs.
     pub async fn bind(mut self) -> Result<Server, ServeError> {
         let endpoints = std::mem::take(&mut self.endpoints);
-        if endpoints.is_empty() {
+        let mut ports = std::mem::take(&mut self.ports);
+        if endpoints.is_empty() && ports.is_empty() {
             return Err(ServeError::NothingToListenAt);
         }
-        let (mut ports, mut addresses, mut tcp_port) = (Vec::new(), Vec::new(), 0);
+        let (mut addresses, mut tcp_port) = (Vec::new(), 0);
         for endpoint in endpoints {
             let bound = Port::bind(&endpoint).await;
             let (port, address) = bound.map_err(|source| ServeError::bind(&endpoint, source))?;

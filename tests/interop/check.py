@@ -2,8 +2,8 @@
 
     python3 tests/interop/check.py
 
-It builds nothing but `hashtable` and `bailiwick`, with cargo, and leaves nothing behind. It needs the
-Python package of requirements.txt and says so if that is missing.
+It builds nothing but `hashtable` and `bailiwick`, with cargo, and leaves nothing behind. It needs
+the Python package of requirements.txt and says so if that is missing.
 """
 
 import json
@@ -58,7 +58,8 @@ class Server:
                   for text in ["--listen", f"{transport}://{host}:{port}"]]
         serve = cargo(
             "hashtable", "hashtable", "serve", *listen, "--identity", str(self.key),
-            "--policy", str(self.folder / "policy.acl"), "--audit", str(self.folder / "audit.jsonl"),
+            "--policy", str(self.folder / "policy.acl"),
+            "--audit", str(self.folder / "audit.jsonl"),
         )
         # A group of its own: the signal must reach the server behind cargo.
         self.process = subprocess.Popen(

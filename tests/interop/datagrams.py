@@ -1,4 +1,4 @@
-"""A client of Bailiwick over UDP, written from docs/protocol.md alone; client.py has what TCP shares.
+"""A client of Bailiwick over UDP, written from docs/protocol.md alone.
 
     python3 tests/interop/datagrams.py HOST:PORT ed25519:SERVER_KEY SEED_HEX get KEY
 """
@@ -11,23 +11,12 @@ import struct
 import sys
 import time
 
-import client
-from client import (
-    ALERTS,
-    LP,
-    XL,
-    Alert,
-    BadParameters,
-    Caller,
-    Handshake,
-    InvalidTag,
-    Life,
-    ProtocolError,
-    Truncated,
-    write_params,
-)
+from calls import Caller, Life
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from handshake import Handshake, write_params
+from wire import ALERTS, XL, Alert, BadParameters, ProtocolError, Truncated, text
 
 DATA, CLOSE, ALERT, PING, FRAGMENT = 1, 3, 4, 5, 6
 PATH_CHALLENGE, PATH_RESPONSE, FRAGMENT_ACK = 7, 8, 9
@@ -150,7 +139,7 @@ def bitmap(count, here):
 
 
 class Datagrams(Caller):
-    """A session over UDP. `lose(direction, packet)` may drop what is sent or has come, for tests."""
+    """A session over UDP. `lose(direction, datagram)` may drop some, for tests."""
 
     def __init__(self, address, server, identity, life=None, seconds=90.0, lose=None):
         self.life, self.lose = life or Life(), lose or (lambda _direction, _datagram: False)
@@ -360,7 +349,7 @@ def main():
     server = bytes.fromhex(sys.argv[2].removeprefix("ed25519:"))
     identity = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(sys.argv[3]))
     session = Datagrams((host, int(port)), server, identity)
-    print(session.call("Table", "get", client.text(sys.argv[5])))
+    print(session.call("Table", "get", text(sys.argv[5])))
     session.close()
 
 

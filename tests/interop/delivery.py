@@ -2,23 +2,24 @@
 
 import signal
 
-import client
-from client import Life, NoAnswer
+import wire
+from calls import Call, Life
+from wire import NoAnswer
 
 
 def number_under(connection, key):
-    status, body = connection.call("Table", "increment", client.text(key) + client.zigzag(0))
+    status, body = connection.call("Table", "increment", wire.text(key) + wire.zigzag(0))
     assert status == "ok", status
-    return client.unzigzag(body)
+    return wire.unzigzag(body)
 
 
 def deliver(name, connect, connect_again):
     """At most once, and the same answer however often it is asked for."""
-    life, text, key = Life(), client.text, f"deliver {name}"
+    life, text, key = Life(), wire.text, f"deliver {name}"
     first = connect(life=life)
-    increment = life.begin("Table", "increment", text(key) + client.zigzag(1))
+    increment = life.begin("Table", "increment", text(key) + wire.zigzag(1))
     denied = life.begin("Table", "get", text("payroll"))
-    one = ("ok", client.zigzag(1))
+    one = ("ok", wire.zigzag(1))
     assert first.ask(increment) == one
     assert first.ask(increment) == one, "asked again on the same connection"
     refused = first.ask(denied)
@@ -31,18 +32,18 @@ def deliver(name, connect, connect_again):
     assert again.ask(increment) == one, "the first one is gone"
     assert again.ask(denied) == refused
 
-    reused = client.Call(increment.number, increment.method, text(key) + client.zigzag(5), [])
+    reused = Call(increment.number, increment.method, text(key) + wire.zigzag(5), [])
     assert again.ask(reused)[0] == "denied", "the number of another call"
     assert again.inquire(increment.number) == "ran"
     assert again.inquire(denied.number) == "never runs"
-    fenced = life.begin("Table", "increment", text(key) + client.zigzag(100))
+    fenced = life.begin("Table", "increment", text(key) + wire.zigzag(100))
     assert again.inquire(fenced.number) == "never runs"
     assert again.ask(fenced) == ("stale", b""), "a call that was asked about before it came"
 
-    held = life.begin("Table", "increment", text(key) + client.zigzag(10))
+    held = life.begin("Table", "increment", text(key) + wire.zigzag(10))
     life.unanswered.discard(denied.number)
     life.unanswered.discard(fenced.number)
-    assert again.ask(held) == ("ok", client.zigzag(11))
+    assert again.ask(held) == ("ok", wire.zigzag(11))
     again.acknowledge()
     assert again.ask(increment) == one, "the floor and the ranges leave it out"
     assert again.inquire(denied.number) == "not known"
@@ -61,10 +62,10 @@ def deliver(name, connect, connect_again):
 
 def too_large(udp, tcp):
     """An answer that is too long for UDP comes over TCP, under the same call key."""
-    life, text = Life(), client.text
-    # Its frame has 65,534 bytes: no more than our max_frame, and with the length field more than our
-    # max_reassembly.
-    value = client.put_varint(65_526) + bytes(65_526)
+    life, text = Life(), wire.text
+    # Its frame has 65,534 bytes: no more than our max_frame, and with the length field more than
+    # our max_reassembly.
+    value = wire.put_varint(65_526) + bytes(65_526)
     session = udp(life=life)
     connection = tcp(life=life)
     assert connection.call("Table", "put", text("huge") + value) == ("ok", b"")
@@ -79,12 +80,12 @@ def too_large(udp, tcp):
 
 
 def restart(server):
-    """The server is killed and started again: it says so, and does not open what was for the other."""
-    life, increment = Life(), client.text("restart") + client.zigzag(1)
+    """The server is killed and started again: that shows, and old packets do not open."""
+    life, increment = Life(), wire.text("restart") + wire.zigzag(1)
     session, connection = server.udp(life=life), server.tcp(life=life)
     before = session.memory
     call = life.begin("Table", "increment", increment)
-    assert session.ask(call) == ("ok", client.zigzag(1))
+    assert session.ask(call) == ("ok", wire.zigzag(1))
     server.stop(signal.SIGKILL)
     server.start()
     try:

@@ -3,11 +3,13 @@
 import json
 import pathlib
 
-import client
 import datagrams
-from client import CLOSE, DATA, KEY_UPDATE, PING, Direction, Handshake, Life
+import wire
+from calls import Life
+from client import CLOSE, DATA, KEY_UPDATE, PING, Direction
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from datagrams import Dropped, Packets
+from handshake import Handshake
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -86,7 +88,8 @@ def check_packets():
         sent("packet_i_5_close", 3, b"")
         comes("packet_r_2_data", 1, b"answered under the new key")
         comes("packet_r_3_alert", 4, b"\x04")
-    print(f"known answers: {len(cases)} handshake on UDP with a RETRY and its packets, byte for byte")
+    print(f"known answers: {len(cases)} handshake on UDP with a RETRY and its packets, "
+          "byte for byte")
 
 
 def check_calls():
@@ -125,7 +128,7 @@ def check_calls():
 
 def our_conversation():
     """The frames that the client sends in docs/vectors/calls.json, in its own words."""
-    life, text = Life(), client.text
+    life, text = Life(), wire.text
 
     def request(call):
         return call.request(life.floor, 10_000_000)
@@ -137,7 +140,7 @@ def our_conversation():
         call = life.begin("Table", method, arguments)
         yield request(call)
         answered(call)
-    twice = life.begin("Table", "increment", text("hits") + client.zigzag(-2), [("trace", "00-1")])
+    twice = life.begin("Table", "increment", text("hits") + wire.zigzag(-2), [("trace", "00-1")])
     yield request(twice)
     denied = life.begin("Table", "get", text("payroll"))
     yield request(denied)
@@ -146,12 +149,12 @@ def our_conversation():
     yield request(twice)
     answered(twice)
     for number in [2, 4]:
-        yield client.LP(b"\x0c" + client.put_varint(number))
+        yield wire.LP(b"\x0c" + wire.put_varint(number))
     late = life.begin("Table", "get", text("hits"))
     yield request(late)
     answered(late)
     yield request(life.begin("Table", "put", text("large") + text("a" * 1300)))
-    yield client.LP(b"\x09\x00\x07")
+    yield wire.LP(b"\x09\x00\x07")
 
 
 def repeat_the_vectors(connect):
@@ -164,6 +167,6 @@ def repeat_the_vectors(connect):
             connection.send_frame(frame)
         elif step["record"]:
             kind, fields = connection.read_frame(None)
-            assert client.LP(bytes([kind]) + fields) == frame, (step["name"], kind, fields.hex())
+            assert wire.LP(bytes([kind]) + fields) == frame, (step["name"], kind, fields.hex())
     connection.close()
     print(f"the {len(steps)} frames of the known calls, as our server answers them")

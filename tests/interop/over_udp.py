@@ -4,26 +4,26 @@ import os
 import random
 import socket
 
-import client
+import wire
 from datagrams import Datagrams
 from delivery import number_under
 
 
 def talk_datagrams(connect):
     connection = connect()
-    text = client.text
+    text = wire.text
 
     def call(method, arguments, **more):
         return connection.call("Table", method, arguments, **more)
 
     assert call("put", text("udp") + text("42")) == ("ok", b"")
     assert call("get", text("udp")) == ("ok", b"\x01" + text("42"))
-    status, body = call("increment", text("udp") + client.zigzag(-2), metadata=[("trace", "00-1")])
-    assert (status, client.unzigzag(body)) == ("ok", 40)
+    status, body = call("increment", text("udp") + wire.zigzag(-2), metadata=[("trace", "00-1")])
+    assert (status, wire.unzigzag(body)) == ("ok", 40)
     assert call("get", text("payroll"))[0] == "denied"
     assert call("drop", b"") == ("unimplemented", b"")
     assert call("get", text("udp"), seconds=0) == ("deadline exceeded", b"\0")
-    large = text("large") + client.put_varint(60_000) + os.urandom(60_000)
+    large = text("large") + wire.put_varint(60_000) + os.urandom(60_000)
     assert call("put", large) == ("ok", b"")
     status, body = call("get", text("large"))
     assert status == "ok" and body == b"\x01" + large[len(text("large")):]
@@ -59,7 +59,7 @@ def talk_datagrams(connect):
         try:
             broken.ping(1)
             raise AssertionError(wrong)
-        except client.Alert as ended:
+        except wire.Alert as ended:
             assert str(ended) == "protocol_error", (wrong, ended)
     assert followed > 0, "so many INITs in a row must prove their address"
     print("UDP: what is no frame, packet or fragment ends its own session by protocol_error; "
@@ -87,11 +87,11 @@ def lose_datagrams(connect):
             super()._connect(*arguments)
 
     session = connect(lose=lose, of=Lossy)
-    key = client.text(f"lossy {seed}")
-    answers = [session.call("Table", "increment", key + client.zigzag(1), seconds=60)
+    key = wire.text(f"lossy {seed}")
+    answers = [session.call("Table", "increment", key + wire.zigzag(1), seconds=60)
                for _ in range(60)]
-    assert answers == [("ok", client.zigzag(n + 1)) for n in range(60)], f"seed {seed}"
-    large = key + client.put_varint(40_000) + os.urandom(40_000)
+    assert answers == [("ok", wire.zigzag(n + 1)) for n in range(60)], f"seed {seed}"
+    large = key + wire.put_varint(40_000) + os.urandom(40_000)
     assert session.call("Table", "put", large, seconds=60) == ("ok", b""), f"seed {seed}"
     answer = session.call("Table", "get", key, seconds=60)
     assert answer == ("ok", b"\x01" + large[len(key):]), f"seed {seed}"
@@ -111,7 +111,7 @@ def replay(connect):
 
     session = connect(lose=keep)
     for _ in range(20):
-        increment = client.text("replayed") + client.zigzag(1)
+        increment = wire.text("replayed") + wire.zigzag(1)
         assert session.call("Table", "increment", increment)[0] == "ok"
     elsewhere = socket.socket(session.socket.family, socket.SOCK_DGRAM)
     elsewhere.connect(session.socket.getpeername())

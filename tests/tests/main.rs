@@ -5,6 +5,8 @@
 mod call_vectors;
 mod delivery_model;
 mod exactness;
+mod lossy_calls;
 mod lossy_link;
 mod macro_services;
 mod macro_ui;
+mod simulated_hosts;

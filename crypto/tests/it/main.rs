@@ -5,6 +5,7 @@
 mod adversary;
 mod aead;
 mod datagrams;
+mod fuzzing;
 mod handshake;
 mod identity;
 mod key_file;

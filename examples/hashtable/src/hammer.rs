@@ -26,22 +26,25 @@ use caller::{Caller, Work};
 use progress::Progress;
 use summary::Summary;
 
-/// How long connecting may take, reading the value, or asking what became of a call; and how long
-/// calls go on while none is answered. Enough for a handshake where half of the datagrams are lost.
+/// How long reading the value may take, or asking what became of a call; and how long calls go on
+/// while none is answered.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long connecting may take: as long as the protocol tries. Where three datagrams in ten are
+/// lost, one handshake in sixty takes more than half a minute.
+const CONNECTING: Duration = Duration::from_secs(90);
+
+/// Handshakes under way together: a server bounds those of one address that are half open.
+const AT_ONCE: usize = 8;
 
 /// Runs all calls and prints the summary.
 pub(crate) async fn run(args: HammerArgs) -> Result<(), Failure> {
     let HammerOperation::Increment { key } = args.operation;
     let dial = Dial::read(&args.dial)?;
-    let observer = dial.connect(&Context::within(PATIENCE)).await?;
+    let observer = dial.connect(&Context::within(CONNECTING)).await?;
     let initial = number(&observer, &key).await?;
 
-    // One after the other, since a server bounds the half-open handshakes of an address.
-    let mut tables = Vec::new();
-    for _ in 0..args.clients.min(args.calls.unwrap_or(u64::MAX)) {
-        tables.push(dial.connect(&Context::within(PATIENCE)).await?);
-    }
+    let tables = connect(&dial, args.clients.min(args.calls.unwrap_or(u64::MAX))).await?;
     let work = Arc::new(Work::new(args.calls, initial));
     let begun = Instant::now();
     let mut callers = JoinSet::new();
@@ -66,6 +69,24 @@ pub(crate) async fn run(args: HammerArgs) -> Result<(), Failure> {
     }
     read?;
     summary.check()
+}
+
+/// Makes so many connections, a few at a time.
+async fn connect(dial: &Dial, clients: u64) -> Result<Vec<TableClient>, Failure> {
+    let (mut tables, mut connecting) = (Vec::new(), JoinSet::new());
+    for _ in 0..clients {
+        if connecting.len() >= AT_ONCE
+            && let Some(connected) = connecting.join_next().await
+        {
+            tables.push(connected.map_err(|error| Failure::of(Exit::Service, error))??);
+        }
+        let dial = dial.clone();
+        connecting.spawn(async move { dial.connect(&Context::within(CONNECTING)).await });
+    }
+    while let Some(connected) = connecting.join_next().await {
+        tables.push(connected.map_err(|error| Failure::of(Exit::Service, error))??);
+    }
+    Ok(tables)
 }
 
 /// Waits for the callers and tells how they are getting on. They begin no more calls once the time

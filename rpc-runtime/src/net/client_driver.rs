@@ -14,9 +14,12 @@ use super::{
     socket::{self, Socket},
     timer::Timer,
 };
-use crate::proto::{
-    calls::LaneId,
-    client::{Client, Progress, SharedCalls, lock},
+use crate::{
+    clock,
+    proto::{
+        calls::LaneId,
+        client::{Client, Progress, SharedCalls, lock},
+    },
 };
 
 /// Reads in a row before other tasks get their turn.
@@ -76,7 +79,7 @@ impl<S: Socket> ClientDriver<S> {
 
     fn pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            let now = Instant::now();
+            let now = clock::now();
             if self.timer.is_due(now) {
                 self.core.handle_timeout(now);
             }
@@ -138,7 +141,7 @@ impl<S: Socket> ClientDriver<S> {
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         match socket::poll_read(&mut self.socket, &mut self.core.input, cx) {
             Poll::Ready(Ok(0)) => self.core.handle_end_of_stream(),
-            Poll::Ready(Ok(_)) => self.core.handle_input(Instant::now()),
+            Poll::Ready(Ok(_)) => self.core.handle_input(clock::now()),
             Poll::Ready(Err(error)) => self.core.handle_io_error(error.kind()),
             Poll::Pending => match self.write_error {
                 Some(kind) => self.core.handle_io_error(kind),
@@ -158,12 +161,12 @@ impl<S: Socket> ClientDriver<S> {
             }
             calls.sleep(self.lane, cx.waker().clone());
         }
-        self.timer.arm(self.core.next_timeout(Instant::now()), cx)
+        self.timer.arm(self.core.next_timeout(clock::now()), cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.room.notify_waiters();
-        let now = Instant::now();
+        let now = clock::now();
         let until = *self.finish_by.get_or_insert(now + LINGER);
         self.timer.disarm();
         if now >= until || self.timer.arm(Some(until), cx) {

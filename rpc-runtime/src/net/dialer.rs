@@ -5,7 +5,6 @@ use std::{
     io,
     pin::Pin,
     sync::{Arc, Mutex},
-    time::Instant,
 };
 
 use bailiwick_crypto::{
@@ -19,6 +18,7 @@ use super::{
 };
 use crate::{
     client::ChannelConfig,
+    clock,
     config::Limits,
     endpoint::Endpoint,
     error::{ConnectError, Disconnected},
@@ -46,6 +46,9 @@ pub(crate) struct Dialer {
     pub(crate) calls: SharedCalls,
     /// Wakes callers that wait for one of the others to finish.
     pub(crate) room: Arc<Notify>,
+    /// Makes streams in place of TCP's.
+    #[cfg(feature = "simulation")]
+    pub(crate) connector: Option<super::simulated::Connector>,
 }
 
 impl Dialer {
@@ -69,6 +72,8 @@ impl Dialer {
             incarnation: fresh_incarnation(),
             calls: Arc::new(Mutex::new(calls)),
             room: Arc::default(),
+            #[cfg(feature = "simulation")]
+            connector: None,
         }
     }
 
@@ -83,6 +88,10 @@ impl Dialer {
 
     /// Connects and runs the handshake.
     pub(crate) async fn dial(&self, lane: LaneId) -> Result<Connection, ConnectError> {
+        #[cfg(feature = "simulation")]
+        if let Some(connector) = &self.connector {
+            return self.dial_by(connector, lane).await;
+        }
         match (&self.endpoint, lane) {
             (Endpoint::Tcp(address), _) => self.dial_tcp(address.clone(), lane).await,
             (Endpoint::Udp(address), LaneId::Main) => self.dial_udp(address).await,
@@ -95,7 +104,6 @@ impl Dialer {
     }
 
     async fn dial_tcp(&self, address: String, lane: LaneId) -> Result<Connection, ConnectError> {
-        let timeout = self.config.limits.handshake_timeout;
         let endpoint = Endpoint::Tcp(address);
         let connecting = async {
             let unreachable =
@@ -105,6 +113,31 @@ impl Dialer {
             socket.set_nodelay(true).map_err(unreachable)?;
             self.over(socket, lane).await
         };
+        self.in_time(&endpoint, connecting).await
+    }
+
+    #[cfg(feature = "simulation")]
+    async fn dial_by(
+        &self,
+        connector: &super::simulated::Connector,
+        lane: LaneId,
+    ) -> Result<Connection, ConnectError> {
+        let connecting = async {
+            let endpoint = self.endpoint.to_string();
+            let socket = connector()
+                .await
+                .map_err(|source| ConnectError::Unreachable { endpoint, source })?;
+            self.over(socket, lane).await
+        };
+        self.in_time(&self.endpoint, connecting).await
+    }
+
+    async fn in_time(
+        &self,
+        endpoint: &Endpoint,
+        connecting: impl Future<Output = Result<Connection, ConnectError>>,
+    ) -> Result<Connection, ConnectError> {
+        let timeout = self.config.limits.handshake_timeout;
         match time::timeout(timeout, connecting).await {
             Ok(connected) => connected,
             Err(_) => Err(ConnectError::TimedOut { endpoint: endpoint.to_string(), timeout }),
@@ -145,7 +178,7 @@ impl Dialer {
         let (limits, calls) = (self.config.limits.clone(), Arc::clone(&self.calls));
         let handshake = self.handshake(Transport::Udp);
         let core = {
-            let (now, rng) = (Instant::now(), &mut rand::rng());
+            let (now, rng) = (clock::now(), &mut rand::rng());
             UdpClient::start(handshake, server, limits, Arc::clone(&calls), now, rng)
         };
         let mut driver = UdpClientDriver::new(socket, core, calls, Arc::clone(&self.room));

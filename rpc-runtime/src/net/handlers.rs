@@ -62,14 +62,17 @@ impl<K> Default for Handlers<K> {
 }
 
 impl<K: Copy + Eq + Hash + Unpin> Handlers<K> {
-    pub(crate) fn insert(&mut self, call: K, pending: Pending) {
+    /// Drives a handler on; `true` if that is one more. A readonly call that runs again takes the
+    /// place of what its first handler would answer.
+    pub(crate) fn insert(&mut self, call: K, pending: Pending) -> bool {
         let Pending { header, deadline, awaits, memory, frame: future } = pending;
         let (abort, registration) = AbortHandle::new_pair();
         self.running.push(Abortable::new(Named { call, future }, registration));
-        self.calls.insert(call, Call { abort, deadline, header, awaits, memory });
+        let before = self.calls.insert(call, Call { abort, deadline, header, awaits, memory });
         if self.deadline.is_none_or(|earliest| deadline < earliest) {
             self.deadline = Some(deadline);
         }
+        before.map(|before| before.abort.abort()).is_none()
     }
 
     /// Runs what can go on, and hands out the replies of those that are done until `take` has no
@@ -133,3 +136,7 @@ impl<K: Copy + Eq + Hash + Unpin> Handlers<K> {
         self.calls.is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "handlers_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! A port: counts who comes in, and runs each connection as a task.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -11,15 +11,36 @@ use tokio::{
 use super::{
     admission::{Admission, Entered},
     server_driver::{Common, Drain, ServerDriver},
+    socket::Socket,
 };
 
 /// After an error of `accept`, such as no free file descriptors, before the next attempt.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Where connections come from.
+pub(crate) trait Accept: Send + 'static {
+    type Socket: Socket;
+
+    /// The next one. Nothing is lost if this is dropped before it is done.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Socket, SocketAddr)>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Socket = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (socket, peer) = Self::accept(self).await?;
+        // Batches are formed here; waiting for more would only delay a lone answer. Where that
+        // cannot be had the connection is over already, as its task will see.
+        let _ = socket.set_nodelay(true);
+        Ok((socket, peer))
+    }
+}
+
 /// Accepts connections until the server drains, then waits for the last of them to end. When this
 /// is dropped, they are too.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    mut listener: impl Accept,
     common: Arc<Common>,
     admission: Admission,
     drain: Drain,
@@ -33,7 +54,7 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((socket, peer)) => {
-                if let Some(entered) = admit(&socket, peer, &common, &admission) {
+                if let Some(entered) = admit(peer, &common, &admission) {
                     let peer = peer.to_string();
                     let common = Arc::clone(&common);
                     let driver =
@@ -53,20 +74,13 @@ pub(crate) async fn serve(
 }
 
 /// Refuses a connection that is one too many; dropping the socket closes it.
-fn admit(
-    socket: &TcpStream,
-    peer: SocketAddr,
-    common: &Common,
-    admission: &Admission,
-) -> Option<Entered> {
-    let entered = match admission.enter(peer.ip()) {
-        Ok(entered) => entered,
+fn admit(peer: SocketAddr, common: &Common, admission: &Admission) -> Option<Entered> {
+    match admission.enter(peer.ip()) {
+        Ok(entered) => Some(entered),
         Err(too_many) => {
             let monitor = &common.router.monitor;
             monitor.handshake_refused(&peer.to_string(), too_many.reason(), None);
-            return None;
+            None
         }
-    };
-    // Batches are formed here; waiting for more would only delay a lone answer.
-    socket.set_nodelay(true).is_ok().then_some(entered)
+    }
 }

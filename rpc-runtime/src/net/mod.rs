@@ -1,14 +1,18 @@
-//! The shell around the protocol: the only place with tokio, sockets, tasks and a clock.
+//! The shell around the protocol: the only place with sockets and tasks, by the clock of tokio.
 //!
 //! `socket`, `udp_socket` and `timer` are what tokio gives; `handlers` and `orphans` are calls at
 //! work, with and without a connection; `admission` counts connections. A client's connection is a
 //! task, `client_driver` or `udp_client_driver`, made by `dialer` and made again by `redial`. A
 //! server's is `server_driver` behind a `listener`, or one of many in `udp_server`,
-//! which `udp_server_driver` gives a socket.
+//! which `udp_server_driver` gives a socket. `simulated` and `simulated_port` take the place of sockets
+//! on a simulated network.
 
 pub(crate) mod socket;
 pub(crate) mod timer;
 pub(crate) mod udp_socket;
+
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated;
 
 pub(crate) mod handlers;
 pub(crate) mod orphans;
@@ -26,3 +30,5 @@ pub(crate) mod udp_server;
 pub(crate) mod udp_server_driver;
 
 pub(crate) mod listener;
+#[cfg(feature = "simulation")]
+pub(crate) mod simulated_port;

@@ -6,13 +6,12 @@ use std::{
     pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
-    time::Instant,
 };
 
 use tokio::task::JoinSet;
 
 use super::{handlers::Handlers, timer::Timer};
-use crate::proto::session::Flow;
+use crate::{clock, proto::session::Flow};
 
 /// All orphans of a server. Their number is bounded for each client, by its memory.
 #[derive(Default)]
@@ -55,7 +54,7 @@ impl Future for Orphan {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { handlers, timer } = &mut *self;
         loop {
-            let now = Instant::now();
+            let now = clock::now();
             if timer.is_due(now) {
                 handlers.expire(now, |_, _| {});
             }

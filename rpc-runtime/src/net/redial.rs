@@ -1,13 +1,7 @@
 //! Keeping a channel connected: when there is something to send and no connection, one is made,
 //! after a pause drawn at random below a bound that doubles with each attempt (full jitter).
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use rand::{Rng, RngExt};
 use tokio::{task::JoinHandle, time};
@@ -17,6 +11,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
+    clock,
     config::Limits,
     error::{ConnectError, Disconnected, ProtocolError},
     proto::{
@@ -54,9 +49,9 @@ impl Redial {
     async fn run(mut self, mut connection: Option<Connection>) {
         loop {
             if let Some(connection) = connection.take() {
-                let begun = Instant::now();
+                let begun = clock::now();
                 connection.await;
-                if begun.elapsed() >= GOOD {
+                if clock::now().saturating_duration_since(begun) >= GOOD {
                     self.attempts = 0;
                 }
             }
@@ -77,10 +72,11 @@ impl Redial {
     async fn is_wanted(&self) -> bool {
         let wanted = poll_fn(|cx| {
             let mut calls = lock(&self.dialer.calls);
-            if calls.wants_connection(self.lane) {
-                return Poll::Ready(true);
-            } else if calls.is_abandoned() {
+            if calls.is_abandoned() {
+                // Though somebody may still ask what became of a call: there is nobody to tell.
                 return Poll::Ready(false);
+            } else if calls.wants_connection(self.lane) {
+                return Poll::Ready(true);
             }
             calls.sleep(self.lane, cx.waker().clone());
             Poll::Pending
@@ -96,7 +92,7 @@ impl Redial {
                 if let Poll::Ready(done) = doing.as_mut().poll(cx) {
                     return Poll::Ready(done);
                 }
-                let now = Instant::now();
+                let now = clock::now();
                 timer.is_due(now);
                 let next = {
                     let mut calls = lock(&self.dialer.calls);

@@ -21,6 +21,7 @@ use super::{
     timer::Timer,
 };
 use crate::{
+    clock,
     context::SessionInfo,
     dispatch::News,
     error::ProtocolError,
@@ -97,7 +98,7 @@ impl<S: Socket> ServerDriver<S> {
     ) -> Self {
         let limits = common.router.limits.clone();
         Self {
-            handshake_until: Instant::now() + limits.handshake_timeout,
+            handshake_until: clock::now() + limits.handshake_timeout,
             core: Server::new(limits),
             socket,
             common,
@@ -118,7 +119,7 @@ impl<S: Socket> ServerDriver<S> {
 
     fn pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            let now = Instant::now();
+            let now = clock::now();
             self.handle_time(cx, now);
             self.run_handlers(cx);
             self.close_if_done(now);
@@ -202,14 +203,14 @@ impl<S: Socket> ServerDriver<S> {
             return false;
         }
         if self.paused {
-            self.handle_requests(Instant::now());
+            self.handle_requests(clock::now());
             return true;
         }
         match socket::poll_read(&mut self.socket, &mut self.core.input, cx) {
             // The client has closed in good order; what it asked for before is still answered.
             Poll::Ready(Ok(0)) if self.core.is_closing() => self.input_ended = true,
             Poll::Ready(Ok(0)) => self.end_of_stream("closed_in_handshake"),
-            Poll::Ready(Ok(_)) => self.handle_input(Instant::now()),
+            Poll::Ready(Ok(_)) => self.handle_input(clock::now()),
             Poll::Ready(Err(_)) => self.end_of_stream("broken_in_handshake"),
             Poll::Pending => return false,
         }
@@ -292,7 +293,9 @@ impl<S: Socket> ServerDriver<S> {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
                 Received::Done => {}
-                Received::Pending(pending) => handlers.insert(pending.header.call, pending),
+                Received::Pending(pending) => {
+                    handlers.insert(pending.header.call, pending);
+                }
                 Received::Cancelled(call) => {
                     handlers.cancel(call);
                 }

@@ -12,19 +12,26 @@ use tokio::{sync::Notify, task};
 
 use super::{
     timer::Timer,
-    udp_socket::{self, Datagrams, MAX_BATCH, UdpSocket},
+    udp_socket::{self, Datagrams, UdpSocket},
 };
-use crate::proto::{
-    calls::LaneId,
-    client::{SharedCalls, lock},
-    udp::{
-        client::{Standing, UdpClient},
-        link::Transmit,
+use crate::{
+    clock,
+    proto::{
+        calls::LaneId,
+        client::{SharedCalls, lock},
+        udp::{
+            client::{Standing, UdpClient},
+            link::{MAX_BATCH, Transmit},
+        },
     },
 };
 
 /// Reads in a row before other tasks get their turn.
 const TURNS: usize = 16;
+
+/// Pieces received with one system call: what came together is one, and a second shows whether
+/// there is more.
+const PIECES: usize = 2;
 
 /// The last packet, a close, is sent again if the server asks for it within this time.
 const LINGER: Duration = Duration::from_millis(100);
@@ -64,7 +71,7 @@ impl UdpClientDriver {
             calls,
             room,
             timer: Timer::default(),
-            received: Datagrams::new(1),
+            received: Datagrams::new(PIECES),
             unsent: None,
             batch: Vec::new(),
             yielded: false,
@@ -90,7 +97,7 @@ impl UdpClientDriver {
 
     fn pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            let now = Instant::now();
+            let now = clock::now();
             if self.timer.is_due(now) {
                 self.core.handle_timeout(now, &mut rand::rng());
             }
@@ -105,7 +112,6 @@ impl UdpClientDriver {
                 return self.poll_finish(cx, now);
             }
             if !self.receive(cx) && !self.find_more_to_do(cx) {
-                self.core.rest();
                 return Poll::Pending;
             }
         }
@@ -172,12 +178,12 @@ impl UdpClientDriver {
         match self.socket.poll_receive(&mut self.received, cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
-                let now = Instant::now();
+                let now = clock::now();
                 for (from, datagram) in self.received.iter_mut() {
                     self.core.handle_datagram(datagram, from, now, &mut rand::rng());
                 }
             }
-            Poll::Ready(Err(error)) => self.refused(&error, Instant::now()),
+            Poll::Ready(Err(error)) => self.refused(&error, clock::now()),
         }
         true
     }
@@ -192,7 +198,7 @@ impl UdpClientDriver {
             }
             calls.sleep(LaneId::Main, cx.waker().clone());
         }
-        self.timer.arm(self.core.next_timeout(Instant::now()), cx)
+        self.timer.arm(self.core.next_timeout(clock::now()), cx)
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {

@@ -102,8 +102,8 @@ impl UdpServer {
             match router.receive(&frame, &mut connection, answers)? {
                 Received::Done => {}
                 Received::Pending(pending) => {
-                    session.in_flight += 1;
-                    handlers.insert((id, pending.header.call), pending);
+                    let call = (id, pending.header.call);
+                    session.in_flight += usize::from(handlers.insert(call, pending));
                 }
                 Received::Cancelled(call) => {
                     session.in_flight -= usize::from(handlers.cancel((id, call)));

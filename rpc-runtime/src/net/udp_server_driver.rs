@@ -15,7 +15,10 @@ use super::{
     udp_server::UdpServer,
     udp_socket::{self, Datagrams, UdpSocket},
 };
-use crate::proto::udp::{endpoint::Time, link::Transmit};
+use crate::{
+    clock,
+    proto::udp::{endpoint::Time, link::Transmit},
+};
 
 /// Receives in a row before other tasks get their turn.
 const TURNS: usize = 16;
@@ -48,7 +51,7 @@ impl UdpServerDriver {
             received: Datagrams::new(PIECES),
             unsent: None,
             batch: Vec::new(),
-            record_at: Instant::now(),
+            record_at: clock::now(),
             drain,
             draining: false,
         }
@@ -56,7 +59,7 @@ impl UdpServerDriver {
 
     fn pump(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..TURNS {
-            let now = Instant::now();
+            let now = clock::now();
             if !self.draining && self.drain.poll_unpin(cx).is_ready() {
                 self.draining = true;
                 self.core.drain(now);
@@ -108,7 +111,7 @@ impl UdpServerDriver {
         match self.socket.poll_receive(&mut self.received, cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
-                let time = Time { now: Instant::now(), unix_seconds: unix_seconds() };
+                let time = Time { now: clock::now(), unix_seconds: unix_seconds() };
                 for (from, datagram) in self.received.iter_mut() {
                     self.core.handle_datagram(datagram, from, time, &mut rand::rng());
                 }

@@ -2,16 +2,21 @@
 //! them on the way.
 
 use std::{
+    collections::HashMap,
     io::{self, IoSliceMut},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{self, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use smallvec::SmallVec;
 use tokio::{
-    io::Interest,
-    net::{self, UdpSocket as TokioSocket},
+    io::{Interest, unix::AsyncFd},
+    net::lookup_host,
+    time::{self, Sleep},
 };
 
 /// The longest datagram, and so as much as the kernel hands out in one piece.
@@ -23,25 +28,41 @@ const MAX_PIECES: usize = 8;
 /// What the kernel is asked to hold for us; it may allow less.
 const KERNEL_BUFFER: usize = 4 << 20;
 
-/// As many bytes as may be sent with one system call.
-pub(crate) const MAX_BATCH: usize = 60_000;
+/// Peers whose way to us is remembered; then all are forgotten, and learned again.
+const MAX_WAYS: usize = 16_384;
+
+/// Before a datagram is offered again that the kernel had no room for.
+const RETRY: Duration = Duration::from_millis(1);
 
 pub(crate) struct UdpSocket {
-    io: TokioSocket,
+    /// Asked for readability only. A UDP socket becomes writable with each datagram that leaves the
+    /// kernel, and waking for that would cost as much again as sending.
+    io: AsyncFd<net::UdpSocket>,
     state: UdpSocketState,
+    /// Runs while the kernel has no room.
+    full: Option<Pin<Box<Sleep>>>,
+    /// Where a socket has all addresses of this machine: to which of them each peer sends, as it
+    /// expects answers from there.
+    ways: Option<Mutex<HashMap<SocketAddr, IpAddr>>>,
 }
 
 impl UdpSocket {
-    pub(crate) fn new(io: TokioSocket) -> io::Result<Self> {
+    /// To be called within a tokio runtime.
+    pub(crate) fn new(io: net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&io))?;
         // More than it allows, the kernel does not give; what it gives is enough to begin with.
         let _ = state.set_recv_buffer_size(UdpSockRef::from(&io), KERNEL_BUFFER);
         let _ = state.set_send_buffer_size(UdpSockRef::from(&io), KERNEL_BUFFER);
-        Ok(Self { io, state })
+        let has_all = io.local_addr()?.ip().is_unspecified() && io.peer_addr().is_err();
+        // Deprecated for types that may close their descriptor or name another; a socket of std's
+        // keeps its own, and what replaces this needs `unsafe`, which is forbidden here.
+        #[expect(deprecated, reason = "the socket owns its descriptor for as long as it lives")]
+        let io = AsyncFd::with_interest(io, Interest::READABLE)?;
+        Ok(Self { io, state, full: None, ways: has_all.then(Mutex::default) })
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
+        self.io.get_ref().local_addr()
     }
 
     /// How many datagrams can go to one address with one call.
@@ -56,25 +77,25 @@ impl UdpSocket {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.io.poll_recv_ready(cx))?;
-            let received = self.io.try_io(Interest::READABLE, || {
+            let mut readable = ready!(self.io.poll_read_ready(cx))?;
+            let received = readable.try_io(|io| {
                 let (metas, mut slices) = into.room();
-                self.state.recv(UdpSockRef::from(&self.io), &mut slices, metas)
+                self.state.recv(UdpSockRef::from(io.get_ref()), &mut slices, metas)
             });
-            match received {
-                Ok(count) => {
-                    into.count = count;
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let Ok(received) = received else { continue };
+            into.count = received?;
+            // There was room for more: the socket is empty, and says so when it is not any more.
+            if into.count < into.metas.len() {
+                readable.clear_ready();
             }
+            self.learn_ways(&into.metas[..into.count]);
+            return Poll::Ready(Ok(()));
         }
     }
 
     /// Sends datagrams of `segment` bytes, the last perhaps shorter, to one address.
     pub(crate) fn poll_send(
-        &self,
+        &mut self,
         to: SocketAddr,
         segment: usize,
         bytes: &[u8],
@@ -85,18 +106,40 @@ impl UdpSocket {
             ecn: None,
             contents: bytes,
             segment_size: (segment < bytes.len()).then_some(segment),
-            src_ip: None,
+            src_ip: self.way(to),
         };
         loop {
-            ready!(self.io.poll_send_ready(cx))?;
-            let sent = self.io.try_io(Interest::WRITABLE, || {
-                self.state.try_send(UdpSockRef::from(&self.io), &transmit)
-            });
-            match sent {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            if let Some(full) = &mut self.full {
+                ready!(full.as_mut().poll(cx));
+                self.full = None;
+            }
+            match self.state.try_send(UdpSockRef::from(self.io.get_ref()), &transmit) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.full = Some(Box::pin(time::sleep(RETRY)));
+                }
                 done => return Poll::Ready(done),
             }
         }
+    }
+}
+
+impl UdpSocket {
+    fn learn_ways(&self, metas: &[RecvMeta]) {
+        let Some(ways) = &self.ways else { return };
+        let mut ways = ways.lock().unwrap_or_else(PoisonError::into_inner);
+        for meta in metas {
+            if ways.len() >= MAX_WAYS {
+                ways.clear();
+            }
+            if let Some(local) = meta.dst_ip {
+                ways.insert(meta.addr, local);
+            }
+        }
+    }
+
+    fn way(&self, to: SocketAddr) -> Option<IpAddr> {
+        let ways = self.ways.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        ways.get(&to).copied()
     }
 }
 
@@ -139,8 +182,8 @@ impl Datagrams {
 /// A socket for one server, and the address that `address` stands for: the first that can be had.
 pub(crate) async fn connect(address: &str) -> io::Result<(UdpSocket, SocketAddr)> {
     let mut failed = io::ErrorKind::NotFound.into();
-    for server in net::lookup_host(address).await? {
-        match connect_to(server).await {
+    for server in lookup_host(address).await? {
+        match connect_to(server) {
             Ok(socket) => return Ok((socket, server)),
             Err(error) => failed = error,
         }
@@ -150,17 +193,24 @@ pub(crate) async fn connect(address: &str) -> io::Result<(UdpSocket, SocketAddr)
 
 /// A socket at this address.
 pub(crate) async fn bind(address: &str) -> io::Result<UdpSocket> {
-    UdpSocket::new(TokioSocket::bind(address).await?)
+    let mut failed = io::ErrorKind::NotFound.into();
+    for address in lookup_host(address).await? {
+        match net::UdpSocket::bind(address) {
+            Ok(socket) => return UdpSocket::new(socket),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
-async fn connect_to(server: SocketAddr) -> io::Result<UdpSocket> {
+fn connect_to(server: SocketAddr) -> io::Result<UdpSocket> {
     let any: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = TokioSocket::bind((any, 0)).await?;
+    let socket = net::UdpSocket::bind((any, 0))?;
     // So that the kernel hands us nobody else's datagrams, and says so if nobody listens there.
-    socket.connect(server).await?;
+    socket.connect(server)?;
     UdpSocket::new(socket)
 }
 

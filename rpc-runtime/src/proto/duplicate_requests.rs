@@ -16,123 +16,22 @@ use std::{
 use slab::Slab;
 
 use super::frame::{SPAN, WireOutcome};
-use crate::{config::Limits, error::ProtocolError, id::MethodId};
+use crate::{config::Limits, error::ProtocolError};
 
-/// What a call that is at work sets aside for its answer at the least, in bytes: a connection's
-/// 1,024 calls take half of the default quota.
-const MIN_RESERVE: usize = 2048;
+mod arrival; // what is asked, and what is said
+mod kept; // answers, and their quota
 
-/// What an answer that is kept costs beside its bytes.
-const RECORD: usize = 128;
-
-/// A method's long answers set aside no more than this part of the quota each, so that some of
-/// its calls can always run.
-const RESERVE_PARTS: usize = 4;
+pub(crate) use arrival::{
+    Answered, Arrival, Begun, Digest, Keep, ShortAnswer, Standing, Via, Watch,
+};
+use kept::KeptAnswers;
 
 /// Handlers that one client may have at once, also those that it does not wait for any more.
 const MAX_RUNNING: usize = 4096;
 
-/// Buffers that are used again without being allocated anew: how many, and their longest.
-const SPARE: (usize, usize) = (256, 1024);
-
 /// How long until it is worth asking again for a call at work: as long as it has taken so far,
 /// within these bounds.
 const ESTIMATE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-
-/// 128 bits of BLAKE3 over a request's method and arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Digest([u8; 16]);
-
-impl Digest {
-    pub(crate) fn of(method: MethodId, arguments: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&method.get().to_be_bytes());
-        hasher.update(arguments);
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *hasher.finalize().as_bytes();
-        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
-    }
-}
-
-/// What is to be known of a call's answer once it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Keep {
-    /// Nothing: the call is readonly and may run again.
-    Nothing,
-    /// The answer, for whoever asks again with the same digest. `method` counts the server's
-    /// methods.
-    Answer { digest: Digest, method: usize },
-}
-
-impl Keep {
-    fn digest(self) -> Option<Digest> {
-        match self {
-            Self::Nothing => None,
-            Self::Answer { digest, .. } => Some(digest),
-        }
-    }
-}
-
-/// An answer without a result: its status, and the number that some have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ShortAnswer {
-    pub(crate) status: u8,
-    pub(crate) detail: Option<u64>,
-}
-
-/// One of the connections that a client has at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Via(pub(crate) u64);
-
-/// What a request turns out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    /// New: it is at work from now on, and room for its answer is set aside.
-    Begun,
-    /// New, and its answer could not be kept: to be refused. It is at work until that is done.
-    Full,
-    /// Readonly, and has run or runs for another connection: it is at work again.
-    Again,
-    /// At work, or done: [`Memory::look_at`] says more once the policy has been asked again.
-    Repeated,
-    /// It has been refused, or was dropped at its deadline, and is told so again.
-    Short(ShortAnswer),
-    /// It never runs again, and what it did is not told.
-    Stale,
-    /// The number belongs to a call of another method or with other arguments.
-    FalseRetry,
-}
-
-/// Where the answer to a call at work will be sent without being asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answered {
-    Here,
-    /// Over another connection, which may be gone: [`Memory::watch`] tells when it is done.
-    Elsewhere,
-}
-
-/// How a call that was seen before stands.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Standing<'a> {
-    /// A handler is at it. It is worth asking again after `estimate`.
-    AtWork {
-        estimate: Duration,
-        answered: Answered,
-    },
-    /// It ran: `status ‖ body`.
-    Kept(&'a [u8]),
-    Short(ShortAnswer),
-    /// It ran, and the answer could not be kept.
-    Lost,
-    Stale,
-}
-
-/// A call that has begun, as whoever runs it holds it. There is one for each call that is not
-/// readonly, ever.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Begun {
-    pub(crate) call: u64,
-    pub(crate) keep: Keep,
-}
 
 pub(crate) struct Memory {
     /// All calls below are acknowledged.
@@ -140,12 +39,7 @@ pub(crate) struct Memory {
     /// For each number from the floor on what is known of it.
     window: VecDeque<Entry>,
     records: Slab<Record>,
-    spare: Vec<Vec<u8>>,
-    /// For each method of the server the length of its answers lately, at the most.
-    lengths: Vec<usize>,
-    /// Bytes that kept answers cost, and that calls at work have set aside.
-    used: usize,
-    quota: usize,
+    answers: KeptAnswers,
     /// Calls that somebody runs, also those that nobody asks for any more.
     running: usize,
     /// Something has come since [`rest`](Self::rest) was last called.
@@ -194,10 +88,7 @@ impl Memory {
             floor: 0,
             window: VecDeque::new(),
             records: Slab::new(),
-            spare: Vec::new(),
-            lengths: Vec::new(),
-            used: 0,
-            quota: limits.max_kept_answers,
+            answers: KeptAnswers::new(limits.max_kept_answers),
             running: 0,
             touched: false,
         }
@@ -264,11 +155,13 @@ impl Memory {
     }
 
     fn begin(&mut self, call: u64, keep: Keep, via: Via, now: Instant) -> Arrival {
-        let reserve = self.reserve(keep);
-        let full = self.used + reserve > self.quota || self.running >= MAX_RUNNING;
-        let reserve = if full { 0 } else { reserve };
-        self.put_to_work(call, keep.digest(), reserve, via, now);
-        if full { Arrival::Full } else { Arrival::Begun }
+        let reserve = match keep {
+            _ if self.running >= MAX_RUNNING => None,
+            Keep::Nothing => Some(0),
+            Keep::Answer { method, .. } => self.answers.set_aside(method),
+        };
+        self.put_to_work(call, keep.digest(), reserve.unwrap_or(0), via, now);
+        if reserve.is_some() { Arrival::Begun } else { Arrival::Full }
     }
 
     fn put_to_work(
@@ -282,15 +175,7 @@ impl Memory {
         let state = State::AtWork { since: now, via, reserve, watcher: None };
         let at = self.records.insert(Record { digest, state });
         self.running += 1;
-        self.used += reserve;
         self.replace(call, u16::try_from(at).map_or(Entry::Stale, Entry::Record));
-    }
-
-    /// What the answer will take, judged by the method's answers lately.
-    fn reserve(&self, keep: Keep) -> usize {
-        let Keep::Answer { method, .. } = keep else { return 0 };
-        let length = self.lengths.get(method).copied().unwrap_or_default();
-        (RECORD + length).min(self.quota / RESERVE_PARTS).max(MIN_RESERVE)
     }
 
     /// The handler is done: its answer, `status ‖ body`, is kept if it must be and can be.
@@ -299,9 +184,9 @@ impl Memory {
         let Keep::Answer { method, .. } = begun.keep else {
             return self.leave(begun.call, Entry::RunAgain);
         };
-        self.learn(method, answer.len());
+        self.answers.learn(method, answer.len());
         if let Some(at) = self.conclude(begun.call, State::Lost) {
-            self.records[at].state = self.keep(answer);
+            self.records[at].state = self.answers.keep(answer).map_or(State::Lost, State::Kept);
         }
     }
 
@@ -320,28 +205,6 @@ impl Memory {
     /// The handler's deadline has passed; it is about to be dropped.
     pub(crate) fn expire(&mut self, call: u64, answer: ShortAnswer) {
         self.conclude(call, State::Late(answer));
-    }
-
-    /// A method that gives long answers sets more aside; one that gave one once soon less again.
-    fn learn(&mut self, method: usize, length: usize) {
-        if self.lengths.len() <= method {
-            self.lengths.resize(method + 1, 0);
-        }
-        let lately = &mut self.lengths[method];
-        *lately = length.max(*lately - *lately / 8);
-    }
-
-    fn keep(&mut self, answer: &[u8]) -> State {
-        let room = self.quota.saturating_sub(self.used);
-        let spare = self.spare.pop().filter(|spare| RECORD + spare.capacity() <= room);
-        let mut buffer = spare.unwrap_or_default();
-        if RECORD + answer.len() > room {
-            return State::Lost;
-        }
-        buffer.reserve_exact(answer.len());
-        buffer.extend_from_slice(answer);
-        self.used += cost(&buffer);
-        State::Kept(buffer)
     }
 
     /// Has the record of a call at work say how it ended, unless the client has dropped it
@@ -444,7 +307,7 @@ impl Memory {
     /// Bytes that kept answers cost, and that calls at work have set aside.
     #[cfg(feature = "simulation")]
     pub(crate) fn used(&self) -> usize {
-        self.used
+        self.answers.used()
     }
 
     /// Whether nobody runs a call of this client.
@@ -454,10 +317,10 @@ impl Memory {
 
     /// Gives memory back, if nothing has come since the last time.
     pub(crate) fn rest(&mut self) {
-        if std::mem::take(&mut self.touched) || self.records.capacity() == 0 {
+        if std::mem::take(&mut self.touched) {
             return;
         }
-        self.spare = Vec::new();
+        self.answers.rest();
         let mut packed = Slab::with_capacity(self.records.len());
         for entry in &mut self.window {
             if let Entry::Record(at) = entry
@@ -500,15 +363,9 @@ impl Memory {
 
     fn drop_state(&mut self, state: State) {
         match state {
-            State::Kept(mut buffer) => {
-                self.used -= cost(&buffer);
-                buffer.clear();
-                if buffer.capacity() <= SPARE.1 && self.spare.len() < SPARE.0 {
-                    self.spare.push(buffer);
-                }
-            }
+            State::Kept(answer) => self.answers.free(answer),
             State::AtWork { reserve, watcher, .. } => {
-                self.used -= reserve;
+                self.answers.give_back(reserve);
                 // Whoever watches shall look.
                 if let Some((_, waker)) = watcher {
                     waker.wake();
@@ -517,20 +374,6 @@ impl Memory {
             State::Lost | State::Refused(_) | State::Late(_) => {}
         }
     }
-}
-
-/// What a watcher of a call finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Watch {
-    Waiting,
-    /// It is not at work any more: [`Memory::look_at`].
-    Over,
-    /// The client has asked over yet another connection.
-    Superseded,
-}
-
-fn cost(kept: &Vec<u8>) -> usize {
-    RECORD + kept.capacity()
 }
 
 #[cfg(test)]

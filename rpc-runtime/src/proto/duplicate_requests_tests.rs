@@ -4,6 +4,7 @@ use std::sync::{
 };
 
 use super::*;
+use crate::id::MethodId;
 
 const HERE: Via = Via(0);
 const THERE: Via = Via(1);
@@ -102,7 +103,7 @@ fn the_floor_frees_what_is_below_it_and_never_falls() {
     assert_eq!(scene.look(0), Standing::Stale);
     assert_eq!(scene.look(1), Standing::Kept(b"\0b"));
     scene.memory.acknowledge(2);
-    assert_eq!((scene.memory.used, scene.memory.records.len()), (0, 0));
+    assert_eq!((scene.memory.answers.used(), scene.memory.records.len()), (0, 0));
     assert!(scene.memory.window.is_empty());
 }
 
@@ -135,9 +136,9 @@ fn acknowledged_ranges_free_their_answers_and_never_run() {
     for call in 0..10 {
         scene.run(call, b"\0");
     }
-    let one = scene.memory.used / 10;
+    let one = scene.memory.answers.used() / 10;
     scene.memory.acknowledge_ranges([(2, 5), (8, 12)].into_iter());
-    assert_eq!(scene.memory.used, 5 * one);
+    assert_eq!(scene.memory.answers.used(), 5 * one);
     for call in [2, 4, 8, 9, 10, 11] {
         assert_eq!(scene.arrive(call, once(b"a")), Arrival::Stale, "call {call}");
     }
@@ -169,7 +170,7 @@ fn a_refusal_is_final_whatever_comes() {
         scene.assert_never_runs(call);
         assert_eq!(scene.memory.inquire(call), Ok(WireOutcome::Fenced));
     }
-    assert_eq!(scene.memory.used, 0, "a refusal takes nothing of the quota");
+    assert_eq!(scene.memory.answers.used(), 0, "a refusal takes nothing of the quota");
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn a_readonly_call_runs_again_and_keeps_nothing() {
     assert_eq!(scene.arrive(0, Keep::Nothing), Arrival::Repeated, "at work for the same peer");
     assert!(matches!(scene.look(0), Standing::AtWork { answered: Answered::Here, .. }));
     scene.memory.finish(readonly(0), &[0; 5000]);
-    assert_eq!((scene.memory.used, scene.memory.records.len()), (0, 0));
+    assert_eq!((scene.memory.answers.used(), scene.memory.records.len()), (0, 0));
     assert_eq!(scene.arrive(0, Keep::Nothing), Arrival::Again);
     scene.memory.finish(readonly(0), b"\0");
     assert_eq!(scene.memory.inquire(0), Ok(WireOutcome::Ran));
@@ -245,7 +246,7 @@ fn a_cancelled_call_never_runs_again_whatever_it_was_at() {
         assert_eq!(scene.look(call), Standing::Stale);
         assert_eq!(scene.memory.inquire(call), Ok(WireOutcome::NotKnown));
     }
-    assert_eq!((scene.memory.used, scene.memory.running), (0, 0));
+    assert_eq!((scene.memory.answers.used(), scene.memory.running), (0, 0));
 }
 
 #[test]
@@ -255,7 +256,7 @@ fn a_call_that_is_given_up_is_stale() {
     scene.memory.give_up(begun(0));
     assert_eq!(scene.arrive(0, once(b"a")), Arrival::Stale);
     assert_eq!(scene.memory.inquire(0), Ok(WireOutcome::NotKnown));
-    assert_eq!((scene.memory.used, scene.memory.running), (0, 0));
+    assert_eq!((scene.memory.answers.used(), scene.memory.running), (0, 0));
 }
 
 #[test]
@@ -266,7 +267,7 @@ fn a_call_dropped_at_its_deadline_is_told_so_again_and_its_outcome_is_not_known(
     scene.memory.give_up(begun(0));
     assert_eq!(scene.arrive(0, once(b"a")), Arrival::Short(LATE));
     assert_eq!(scene.memory.inquire(0), Ok(WireOutcome::NotKnown));
-    assert_eq!((scene.memory.used, scene.memory.running), (0, 0));
+    assert_eq!((scene.memory.answers.used(), scene.memory.running), (0, 0));
 }
 
 #[test]
@@ -295,10 +296,10 @@ fn answers_of_64_kib_fill_the_quota_and_no_more() {
     while scene.arrive(call, once(b"a")) == Arrival::Begun {
         scene.memory.finish(begun(call), &answer);
         assert_eq!(scene.look(call), Standing::Kept(&answer));
-        assert!(scene.memory.used <= quota);
+        assert!(scene.memory.answers.used() <= quota);
         (call, number) = (call + 1, number + 1);
     }
-    assert_eq!(number, quota / (65_536 + RECORD));
+    assert_eq!(number, quota / (65_536 + 128));
     // What is told that it does not run is refused before it does, for good.
     scene.memory.refuse(begun(call), DENIED);
     let real: usize = scene.memory.records.iter().map(|(_, record)| kept(record)).sum();
@@ -331,32 +332,12 @@ fn an_answer_that_does_not_fit_is_lost_and_the_call_still_ran() {
 }
 
 #[test]
-fn calls_at_work_set_aside_what_their_method_took_lately() {
-    let mut scene = Scene::set();
-    let reserve = |scene: &Scene| scene.memory.reserve(once(b""));
-    assert_eq!(reserve(&scene), MIN_RESERVE);
-    scene.run(0, &vec![0; 100_000]);
-    assert_eq!(reserve(&scene), RECORD + 100_000);
-    assert_eq!(
-        scene.memory.reserve(Keep::Answer { digest: Digest::of(MethodId::new(1), b""), method: 1 }),
-        MIN_RESERVE
-    );
-    for call in 1..60 {
-        scene.run(call, b"\0");
-    }
-    assert_eq!(reserve(&scene), MIN_RESERVE, "one long answer is forgotten");
-    let (long, quota) = (vec![0; 3 << 20], scene.memory.quota);
-    scene.run(60, &long);
-    assert_eq!(reserve(&scene), quota / RESERVE_PARTS, "however long, some can always run");
-}
-
-#[test]
 fn a_connections_calls_at_work_leave_half_of_the_quota() {
     let (mut scene, limits) = (Scene::set(), Limits::default());
     for call in 0..limits.max_calls_in_flight as u64 {
         assert_eq!(scene.arrive(call, once(b"a")), Arrival::Begun);
     }
-    assert_eq!(scene.memory.used, limits.max_kept_answers / 2);
+    assert_eq!(scene.memory.answers.used(), limits.max_kept_answers / 2);
 }
 
 #[test]
@@ -374,28 +355,6 @@ fn one_client_runs_so_many_handlers_and_no_more_even_if_it_cancels_them() {
 }
 
 #[test]
-fn small_answers_take_no_new_buffers() {
-    let mut scene = Scene::set();
-    for call in 0..1000 {
-        scene.memory.acknowledge(call);
-        scene.run(call, b"\0 about so much");
-    }
-    assert_eq!(scene.memory.spare.len() + scene.memory.records.len(), 1);
-    assert!(scene.memory.records.capacity() < 10);
-}
-
-#[test]
-fn buffers_that_wait_are_bounded() {
-    let mut scene = Scene::set();
-    for call in 0..2000 {
-        scene.run(call, if call % 2 == 0 { &[0; 1024] } else { &[0; 1025] });
-    }
-    scene.memory.acknowledge(2000);
-    assert_eq!(scene.memory.spare.len(), SPARE.0);
-    assert!(scene.memory.spare.iter().all(|buffer| buffer.capacity() <= SPARE.1));
-}
-
-#[test]
 fn a_client_at_rest_keeps_little_and_nothing_is_lost_over_it() {
     let mut scene = Scene::set();
     for call in 0..1000 {
@@ -407,11 +366,21 @@ fn a_client_at_rest_keeps_little_and_nothing_is_lost_over_it() {
     scene.memory.rest();
     assert!(scene.memory.records.capacity() >= 1000, "not while something comes");
     scene.memory.rest();
-    assert!(scene.memory.records.capacity() <= 4 && scene.memory.spare.is_empty());
+    assert!(scene.memory.footprint() < 3000, "four bytes for each of 501 numbers, and two answers");
     for call in [500, 999] {
         assert_eq!(scene.look(call), Standing::Kept(b"\0answer"));
     }
     assert_eq!(scene.arrive(998, once(b"a")), Arrival::Stale);
+}
+
+impl Memory {
+    /// Bytes that it holds beside what it is itself.
+    pub(crate) fn footprint(&self) -> usize {
+        let kept: usize = self.records.iter().map(|(_, record)| kept(record)).sum();
+        let lists = self.records.capacity() * size_of::<Record>()
+            + self.window.capacity() * size_of::<Entry>();
+        kept + lists + self.answers.footprint()
+    }
 }
 
 struct Woken(AtomicUsize);
@@ -472,5 +441,5 @@ fn a_watcher_of_a_call_that_is_cancelled_or_acknowledged_is_woken() {
 #[test]
 fn a_number_costs_four_bytes_and_a_record_no_more_than_it_is_charged() {
     assert_eq!(size_of::<Entry>(), 4);
-    assert!(size_of::<Record>() <= RECORD);
+    assert!(size_of::<Record>() + 24 <= 128, "beside the allocator's own");
 }

@@ -79,6 +79,30 @@ fn a_memory_outlives_its_last_connection_by_the_lease() {
 }
 
 #[test]
+fn a_lease_begins_anew_with_each_connection_however_short() {
+    let (memories, begun) = (memories(10), Instant::now());
+    drop(memories.attach(client(1), life(1), [1; 8]).unwrap());
+    memories.expire(begun);
+    drop(memories.attach(client(1), life(1), [2; 8]).unwrap());
+    memories.expire(begun + LEASE);
+    assert_eq!(memories.attach(client(1), life(1), [3; 8]).unwrap().id(), [1; 8]);
+}
+
+#[test]
+fn clients_at_rest_give_memory_back() {
+    let memories = memories(10);
+    let attached = memories.attach(client(1), life(1), [1; 8]).unwrap();
+    for call in 0..1000 {
+        begin(&attached, call).finish(&[0; 100]);
+    }
+    attached.lock().acknowledge(1000);
+    assert!(attached.lock().footprint() > 50_000);
+    memories.expire(Instant::now());
+    memories.expire(Instant::now());
+    assert!(attached.lock().footprint() < 1024, "{} bytes", attached.lock().footprint());
+}
+
+#[test]
 fn a_client_with_a_call_at_work_is_not_forgotten() {
     let (memories, begun) = (memories(10), Instant::now());
     let attached = memories.attach(client(1), life(1), [1; 8]).unwrap();

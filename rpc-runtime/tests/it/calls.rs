@@ -1,6 +1,6 @@
 //! What a call is: its way there and back, its deadline, its end, its limits.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bailiwick::{Bytes, CallError, Context, Executed, Limits, NotSent, testing::test_identity};
 use futures_util::future::join_all;
@@ -313,4 +313,21 @@ async fn keepalive_holds_a_quiet_connection_and_silence_ends_one() {
 fn is_late<E>(error: &CallError<E>, expected: Executed) -> bool {
     matches!(error, CallError::DeadlineExceeded { executed, .. } if *executed == expected)
         && error.unknown_call().is_some() == (expected == Executed::Unknown)
+}
+
+#[tokio::test]
+async fn a_deadline_follows_a_clock_that_is_paused_and_moved_on() {
+    let world = World::start().await;
+    let alice = world.client("alice").await;
+    let (other, began) = (alice.clone(), Instant::now());
+    let cx = Context::within(Duration::from_secs(25));
+    let hanging = tokio::spawn(async move { other.hang(&cx).await });
+    eventually("it hangs", || world.state.hanging() == 1).await;
+    time::pause();
+    time::advance(Duration::from_secs(25)).await;
+    time::resume();
+    let ended = time::timeout(Duration::from_secs(10), hanging).await;
+    let error = ended.expect("its time is over").unwrap().unwrap_err();
+    assert!(matches!(error, CallError::DeadlineExceeded { .. }), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

@@ -3,6 +3,8 @@
 
 mod probe; // the services that are called
 mod raw; // a peer that builds its records by hand
+mod relay; // a stretch of network that breaks where a test likes
+mod udp_relay; // the same for datagrams
 mod world; // a server, its policy and its clients
 
 mod calls; // what a call is, its limits included
@@ -13,6 +15,8 @@ mod drain; // how a server ends
 mod fake_server; // a server that breaks the protocol
 mod floods; // many connections
 mod outcomes; // every failure, and whether the call ran
+mod reconnect; // what a channel does between two connections
 mod stalls; // a peer that stops in the middle of anything
 mod startup; // what keeps a server from starting
+mod udp; // calls over UDP
 mod wire; // a client that breaks the protocol

@@ -1,8 +1,11 @@
 //! Services that do what a test asks of them, and count it.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use bailiwick::{Bytes, CallError, Context, MethodId, Unavailable, rpc_service, service::Service};
@@ -26,6 +29,10 @@ pub(crate) trait Probe {
     /// The same, and changes nothing.
     #[rpc(readonly)]
     async fn stare(&self, cx: &Context) -> Result<(), CallError>;
+
+    /// The same, and may run twice.
+    #[rpc(idempotent)]
+    async fn linger(&self, cx: &Context) -> Result<(), CallError>;
 
     /// Would run for ever.
     #[rpc(timeout = "100ms")]
@@ -68,6 +75,8 @@ pub(crate) struct State {
     /// Handlers of `hang` and `brief` that have neither ended nor been dropped.
     pub(crate) hanging: AtomicUsize,
     pub(crate) counter: AtomicU64,
+    /// How often `increment` has run for each key.
+    pub(crate) increments: Mutex<HashMap<String, u64>>,
     /// Results that `produce` and `produce_later` have given.
     pub(crate) produced: AtomicUsize,
     /// A permit lets one `hang` go.
@@ -82,6 +91,7 @@ impl State {
             begun: AtomicUsize::new(0),
             hanging: AtomicUsize::new(0),
             counter: AtomicU64::new(0),
+            increments: Mutex::default(),
             produced: AtomicUsize::new(0),
             go: Semaphore::new(0),
             behind: OnceLock::new(),
@@ -102,6 +112,10 @@ impl State {
 
     pub(crate) fn produced(&self) -> usize {
         self.produced.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn increments(&self, key: &str) -> u64 {
+        self.increments.lock().unwrap().get(key).copied().unwrap_or(0)
     }
 
     fn begin(&self) {
@@ -143,6 +157,7 @@ impl Probe for Counting {
         if key == "full" {
             return Err("no room".to_owned())?;
         }
+        *self.0.increments.lock().unwrap().entry(key).or_default() += 1;
         Ok(self.0.counter.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
@@ -159,6 +174,10 @@ impl Probe for Counting {
     }
 
     async fn stare(&self, cx: &Context) -> Result<(), CallError> {
+        self.hang(cx).await
+    }
+
+    async fn linger(&self, cx: &Context) -> Result<(), CallError> {
         self.hang(cx).await
     }
 

@@ -24,6 +24,7 @@ bob | table/bob | write | allow
 
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
+    endpoints: Vec<Endpoint>,
     pub(crate) server: PublicKey,
     pub(crate) audit: AuditLog,
     pub(crate) state: Arc<State>,
@@ -49,26 +50,63 @@ impl World {
     }
 
     async fn of(builder: ServerBuilder) -> Self {
+        Self::at(&[Endpoint::tcp("127.0.0.1:0")], builder, &["alice", "bob", "mallory"]).await
+    }
+
+    /// A server of calls over UDP.
+    pub(crate) async fn over_udp(limits: Limits, beside: Beside) -> Self {
+        let udp = Endpoint::udp("127.0.0.1:0");
+        let endpoints = match beside {
+            Beside::Nothing => vec![udp],
+            Beside::Tcp => vec![udp, Endpoint::tcp("127.0.0.1:0")],
+        };
+        let builder = Server::builder(test_identity("server")).limits(limits);
+        Self::at(&endpoints, builder, &["alice", "bob", "mallory"]).await
+    }
+
+    /// The policy knows the keys of `known` alone.
+    async fn at(endpoints: &[Endpoint], builder: ServerBuilder, known: &[&str]) -> Self {
         let (audit, state) = (AuditLog::memory(), State::new());
-        let bound = builder
-            .policy(PolicyFile::from_text("policy.acl", policy()))
+        let mut builder = builder
+            .policy(PolicyFile::from_text("policy.acl", policy(known)))
             .audit(audit.clone())
             .service(ProbeServer::new(Counting(Arc::clone(&state))))
-            .service(GreeterServer::new(Counting(Arc::clone(&state))))
-            .listen(Endpoint::tcp("127.0.0.1:0"))
-            .bind()
-            .await
-            .unwrap();
-        let (address, server) = (bound.addresses()[0], bound.identity());
+            .service(GreeterServer::new(Counting(Arc::clone(&state))));
+        for endpoint in endpoints {
+            builder = builder.listen(endpoint.clone());
+        }
+        let bound = builder.bind().await.unwrap();
+        let (addresses, server) = (bound.addresses().to_vec(), bound.identity());
+        let bound_at = endpoints.iter().zip(&addresses).map(|(endpoint, address)| match endpoint {
+            Endpoint::Udp(_) => Endpoint::udp(address.to_string()),
+            _ => Endpoint::tcp(address.to_string()),
+        });
+        let endpoints = bound_at.collect();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(bound.serve_until(async {
             let _ = stopped.await;
         }));
-        Self { address, server, audit, state, stop: Some(stop), serving }
+        let address = addresses[0];
+        Self { address, endpoints, server, audit, state, stop: Some(stop), serving }
+    }
+
+    /// Ends the server as a crash does: nobody is told anything.
+    pub(crate) async fn kill(self) -> Dead {
+        self.serving.abort();
+        let _ = self.serving.await;
+        Dead { endpoints: self.endpoints }
+    }
+
+    /// The server has ended in good order.
+    pub(crate) async fn end(mut self) -> Dead {
+        self.stop();
+        let endpoints = self.endpoints.clone();
+        assert_eq!(self.drained().await, Drained::Completely);
+        Dead { endpoints }
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint::tcp(self.address.to_string())
+        self.endpoints[0].clone()
     }
 
     /// A client that calls as `name`.
@@ -115,10 +153,36 @@ impl World {
     }
 }
 
-fn policy() -> String {
-    let bound = ["alice", "bob", "mallory"]
-        .map(|name| format!("principal {name} = {}\n", test_identity(name).public_key()));
-    bound.concat() + ROWS
+/// A server that was, and the ports it had.
+pub(crate) struct Dead {
+    endpoints: Vec<Endpoint>,
+}
+
+impl Dead {
+    /// Another life at the same ports.
+    pub(crate) async fn restart(self) -> World {
+        self.restart_knowing(&["alice", "bob", "mallory"]).await
+    }
+
+    pub(crate) async fn restart_knowing(self, known: &[&str]) -> World {
+        World::at(&self.endpoints, Server::builder(test_identity("server")), known).await
+    }
+}
+
+/// What a server of UDP offers beside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Beside {
+    Nothing,
+    Tcp,
+}
+
+fn policy(known: &[&str]) -> String {
+    let all = ["alice", "bob", "mallory"].map(|name| {
+        // A name in the rows must have a key, though it be nobody's.
+        let key = if known.contains(&name) { name.to_owned() } else { format!("not {name}") };
+        format!("principal {name} = {}\n", test_identity(&key).public_key())
+    });
+    all.concat() + ROWS
 }
 
 /// More time than any call here needs.

@@ -107,7 +107,9 @@ fn over_datagrams_that_are_lost_and_doubled_the_value_is_exact() {
     let summary = summary(&ran);
     assert_eq!(summary["verdict"], "exact", "{summary}");
     assert_eq!(count(&summary, "calls"), 600);
-    assert_eq!(count(&summary, "acknowledged"), 600, "{summary}");
+    // A call that lost more attempts than fit before its deadline is found out about.
+    let ran = count(&summary, "acknowledged") + count(&summary, "found_executed");
+    assert_eq!((ran, count(&summary, "still_unknown")), (600, 0), "{summary}");
 }
 
 #[test]

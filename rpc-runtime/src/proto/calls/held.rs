@@ -45,21 +45,20 @@ impl HeldCalls {
     }
 
     /// What is known of the call. `None` if it is not held. That it is at work is told once: who
-    /// wants to know later asks the server again.
+    /// asks later wants to know anew.
     pub(super) fn look_up(&mut self, number: u64) -> Option<Option<Outcome>> {
         let index = self.find(number)?;
-        let outcome = &mut self.calls[index].outcome;
-        match *outcome {
-            Some(Outcome::Running) => Some(outcome.take()),
-            known => Some(known),
-        }
+        let known = &mut self.calls[index].outcome;
+        Some(match *known {
+            Some(Outcome::Running) => known.take(),
+            settled => settled,
+        })
     }
 
     /// Somebody wants to be woken when it is known; `true` if nobody has asked before.
     pub(super) fn ask(&mut self, number: u64, waker: &Waker) -> bool {
         let Some(index) = self.find(number) else { return false };
-        let held = &mut self.calls[index];
-        let asking = &mut held.asking;
+        let asking = &mut self.calls[index].asking;
         if !asking.iter().any(|other| other.will_wake(waker)) {
             asking.push(waker.clone());
         }

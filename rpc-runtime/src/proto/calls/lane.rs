@@ -22,6 +22,9 @@ pub(crate) enum LaneId {
 pub(super) struct Lane {
     /// Numbers of calls to send, oldest first. One that nobody waits for any more is skipped.
     pub(super) queue: VecDeque<u64>,
+    /// Those that wait for the next connection: this one's server takes no new calls.
+    later: VecDeque<u64>,
+    draining: bool,
     /// Frames that belong to no call, or say something about one.
     pub(super) control: Vec<u8>,
     /// Bytes of requests in the queue.
@@ -32,6 +35,8 @@ pub(super) struct Lane {
     pub(super) backlog: usize,
     /// Requests may go: the session stands, and the server has said which memory it has of us.
     pub(super) open: bool,
+    /// That memory's id.
+    pub(super) memory: Option<[u8; 8]>,
     /// The longest frame that can be sent; `None` where there is no such connection to be had.
     pub(super) max_frame: Option<u32>,
     /// Calls marshalled since the connection last took frames.
@@ -63,6 +68,31 @@ impl Lane {
         self.wake(in_flight);
     }
 
+    /// As [`push`](Self::push), for a call that was never sent.
+    pub(super) fn push_new(&mut self, number: u64, size: usize, in_flight: usize) {
+        if self.draining {
+            self.later.push_back(number);
+            self.queued += size;
+        } else {
+            self.push(number, size, in_flight);
+        }
+    }
+
+    /// The server takes no new calls; `is_new` tells them from those that it may have read, whose
+    /// answers are still asked for.
+    pub(super) fn drain(&mut self, is_new: impl Fn(u64) -> bool) {
+        self.draining = true;
+        let (later, queue) = self.queue.drain(..).partition::<VecDeque<_>, _>(|it| is_new(*it));
+        self.queue = queue;
+        self.later.extend(later);
+    }
+
+    pub(super) fn clear_queue(&mut self) {
+        self.queue.clear();
+        self.later.clear();
+        self.queued = 0;
+    }
+
     /// Whether there is something that the connection can take now.
     pub(super) fn has_frames(&self) -> bool {
         !self.control.is_empty() || (self.open && !self.queue.is_empty())
@@ -70,7 +100,7 @@ impl Lane {
 
     /// Whether anything waits, for this connection or the next.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.control.is_empty() || !self.queue.is_empty()
+        !(self.control.is_empty() && self.queue.is_empty() && self.later.is_empty())
     }
 
     /// Takes the oldest call that waits.
@@ -84,10 +114,10 @@ impl Lane {
 
     /// The connection is gone; the next one begins to count anew.
     pub(super) fn reset(&mut self) {
-        self.queue.clear();
+        self.clear_queue();
         self.control = Vec::new();
-        (self.queued, self.taken, self.backlog, self.batch) = (0, 0, 0, 0);
-        self.open = false;
+        (self.taken, self.backlog, self.batch) = (0, 0, 0);
+        (self.open, self.draining, self.memory) = (false, false, None);
     }
 
     /// The connection has nothing to do until there are frames.

@@ -33,17 +33,33 @@ impl Calls {
         if self.lane(lane).open && self.memory == Some(memory) {
             return;
         }
+        self.lane_mut(lane).memory = Some(memory.id);
+        if lane == LaneId::Bulk {
+            return self.open_bulk();
+        }
         let knows = self.memory.is_none_or(|known| known.id == memory.id);
         self.memory = Some(memory);
-        if lane == LaneId::Main {
-            self.bulk.max_frame = bulk_frame.filter(|_| memory.tcp_port != 0);
-        }
+        self.bulk.max_frame = bulk_frame.filter(|_| memory.tcp_port != 0);
         if !knows {
+            self.bulk.open = false;
             self.forgotten();
         }
+        self.open(LaneId::Main);
+        self.open_bulk();
+        self.ask_again();
+    }
+
+    /// Calls move between the two connections, so both must lead to the same memory: what ran for
+    /// the one would run again for the other.
+    fn open_bulk(&mut self) {
+        if self.bulk.memory.is_some() && self.bulk.memory == self.memory.map(|memory| memory.id) {
+            self.open(LaneId::Bulk);
+        }
+    }
+
+    fn open(&mut self, lane: LaneId) {
         self.lane_mut(lane).open = true;
         self.queue_all(lane);
-        self.ask_again();
         let in_flight = self.waiting.len();
         self.lane_mut(lane).wake(in_flight);
     }
@@ -73,27 +89,38 @@ impl Calls {
             .map(|slot| (self.waiting[slot].number, slot))
             .collect();
         waiting.sort_unstable();
-        let queue = self.lane_mut(lane);
-        queue.queue.clear();
-        queue.queued = 0;
+        self.lane_mut(lane).clear_queue();
         for (_, slot) in waiting {
             if let State::Queued = self.waiting[slot].state {
                 let (number, size) =
                     (self.waiting[slot].number, footprint(&self.waiting[slot].request));
                 let in_flight = self.waiting.len();
-                self.lane_mut(lane).push(number, size, in_flight);
+                let seen = self.waiting[slot].seen;
+                let lane = self.lane_mut(lane);
+                if seen {
+                    lane.push(number, size, in_flight);
+                } else {
+                    lane.push_new(number, size, in_flight);
+                }
             }
         }
     }
 
-    /// The server takes no new calls; those under way go on, and further ones wait for the next
-    /// connection.
+    /// The server takes no new calls; those under way go on, and are sent again if their answers
+    /// do not come. Further ones wait for the next connection.
     pub(crate) fn drain(&mut self, lane: LaneId) {
         match self.reconnect {
             Reconnect::Never => {
                 self.refusing.get_or_insert(NotSent::Draining);
             }
-            Reconnect::Always => self.lane_mut(lane).open = false,
+            Reconnect::Always => {
+                let (window, waiting) = (&self.window, &self.waiting);
+                let is_new = |number| window.slot(number).is_some_and(|slot| !waiting[slot].seen);
+                match lane {
+                    LaneId::Main => self.main.drain(is_new),
+                    LaneId::Bulk => self.bulk.drain(is_new),
+                }
+            }
         }
     }
 
@@ -122,7 +149,7 @@ impl Calls {
         self.lane_mut(lane).reset();
         if self.reconnect == Reconnect::Never {
             self.give_up(why);
-            self.refusing.get_or_insert(NotSent::Disconnected(why.clone()));
+            self.refusing = Some(NotSent::Disconnected(why.clone()));
         } else {
             self.queue_all(lane);
         }

@@ -129,8 +129,7 @@ fn a_call_past_its_deadline_can_be_asked_about_and_keeps_the_floor_until_it_is_k
     assert_eq!(outcome(&mut calls, 0), Poll::Pending);
     calls.tell_outcome(0, WireOutcome::AtWork);
     assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Running));
-    assert_eq!(outcome(&mut calls, 0), Poll::Pending, "it is asked for anew");
-    assert!(calls.is_asking());
+    assert_eq!(outcome(&mut calls, 0), Poll::Pending, "the server is asked again");
     calls.tell_outcome(0, WireOutcome::Fenced);
     assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::DidNotRun));
     begin(&mut calls, now, 100).unwrap();
@@ -198,6 +197,52 @@ fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number(
     assert_eq!(frames[4..8], [1, 0, 0, 1], "request, call 0, floor 0, attempt 1");
     calls.complete(&reply(0), empty()).unwrap();
     assert_eq!(poll(&mut calls, &ticket), answered());
+}
+
+#[test]
+fn a_second_connection_that_leads_to_another_memory_gets_no_calls() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    calls.recall(LaneId::Main, MemoryId { id: [1; 8], tcp_port: 7400 }, Some(1 << 20));
+    begin(&mut calls, now, 100).unwrap();
+    take(&mut calls, now);
+    let mut too_large = reply(0);
+    too_large.status = status::TOO_LARGE_HERE;
+    calls.complete(&too_large, empty()).unwrap();
+    calls.recall(LaneId::Bulk, MemoryId { id: [2; 8], tcp_port: 7400 }, None);
+    let mut frames = Vec::new();
+    calls.take_frames(LaneId::Bulk, now, &mut frames);
+    assert!(frames.is_empty(), "it may have run for the first, and would run again for the second");
+    calls.recall(LaneId::Main, MemoryId { id: [2; 8], tcp_port: 7400 }, Some(1 << 20));
+    calls.take_frames(LaneId::Bulk, now, &mut frames);
+    assert!(frames.is_empty(), "it has ended: nobody knows whether it ran");
+}
+
+#[test]
+fn while_a_server_drains_only_what_it_may_have_read_is_sent_to_it_again() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    connect(&mut calls, 1);
+    let late = begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [(0, 0, 0)]);
+    let queued = begin(&mut calls, now, 100).unwrap();
+    calls.drain(LaneId::Main);
+    let begun_since = begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [], "no new ones");
+    calls.send_again(LaneId::Main, 0);
+    assert_eq!(requests(&mut calls, now), [(0, 0, 1)], "its answer was lost");
+    connect(&mut calls, 1);
+    assert_eq!(requests(&mut calls, now), [], "though the server says again who it is");
+
+    calls.complete(&reply(0), empty()).unwrap();
+    assert_eq!(poll(&mut calls, &late), answered());
+    calls.lost(LaneId::Main, &Disconnected::Closed, Read::None);
+    assert!(calls.wants_connection(LaneId::Main));
+    connect(&mut calls, 2);
+    assert_eq!(requests(&mut calls, now), [(1, 1, 0), (2, 1, 0)]);
+    for ticket in [&queued, &begun_since] {
+        assert_eq!(poll(&mut calls, ticket), Poll::Pending);
+    }
 }
 
 #[test]

@@ -38,6 +38,10 @@ const SILENCE: u32 = 1 + 2 + 4;
 /// ...and at the least this: a server that is only busy must not get handshakes on top.
 const MIN_SILENCE: Duration = Duration::from_millis(250);
 
+/// A session that was quiet for so long may keep so, and does not need its buffers. One that makes a
+/// call now and then does not allocate them each time.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// How a client over UDP stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -302,6 +306,7 @@ impl UdpClient {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant, rng: &mut impl CryptoRng) {
+        self.rest(now);
         self.resend(now);
         self.ask(now);
         if let Some(link) = &mut self.link
@@ -413,11 +418,12 @@ impl UdpClient {
         self.fail(&Failure::silent(Disconnected::Closed));
     }
 
-    /// Gives memory back while nothing is under way.
-    pub(crate) fn rest(&mut self) {
-        if let Some(link) = &mut self.link {
+    /// Gives memory back after a while in which nothing came.
+    fn rest(&mut self, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        if now.saturating_duration_since(link.last_received()) >= REST_AFTER {
             link.rest();
+            self.scratch = Vec::new();
         }
-        self.scratch = Vec::new();
     }
 }

@@ -161,7 +161,10 @@ impl Dial {
         rng: &mut impl CryptoRng,
     ) {
         let params = session.peer_params;
-        let link = Link::new(session, &self.limits, &self.pool, self.server, None, now);
+        let mut link = Link::new(session, &self.limits, &self.pool, self.server, None, now);
+        if let Some(rtt) = self.timer.round_trip(now) {
+            link.sample_rtt(rtt);
+        }
         let connected = Box::new(Connected { link, params, frames: Vec::new() });
         self.state = State::AwaitingPacket { fin, connected };
         self.timer = Resend::begin(rng);
@@ -262,6 +265,7 @@ impl Dial {
 struct Resend {
     /// How often it was sent.
     sent: usize,
+    first_sent: Option<Instant>,
     /// The pause after it is sent next.
     pause: Duration,
     next: Next,
@@ -274,7 +278,7 @@ enum Next {
 
 impl Resend {
     fn begin(rng: &mut impl CryptoRng) -> Self {
-        Self { sent: 0, pause: jittered(PAUSES[0], rng), next: Next::Now }
+        Self { sent: 0, first_sent: None, pause: jittered(PAUSES[0], rng), next: Next::Now }
     }
 
     /// Whether the message is due; then it counts as sent.
@@ -282,6 +286,7 @@ impl Resend {
         let due = matches!(self.next, Next::Now);
         if due {
             self.sent += 1;
+            self.first_sent.get_or_insert(now);
             self.next = Next::At(now + self.pause);
         }
         due
@@ -293,6 +298,12 @@ impl Resend {
             self.pause = jittered(pause.copied().unwrap_or_default(), rng);
             self.next = Next::Now;
         }
+    }
+
+    /// How long the answer took that has come now, if it is clear to which message (Karn).
+    fn round_trip(&self, now: Instant) -> Option<Duration> {
+        let sent = self.first_sent.filter(|_| self.sent == 1)?;
+        Some(now.saturating_duration_since(sent))
     }
 
     fn at(&self) -> Option<Instant> {

@@ -450,7 +450,7 @@ impl Endpoint {
     }
 
     /// Connections, half open and established.
-    #[cfg(any(test, feature = "simulation"))]
+    #[cfg(any(test, feature = "fuzzing", feature = "simulation"))]
     pub(crate) fn connections(&self) -> usize {
         self.counts.all().connections
     }

@@ -15,10 +15,13 @@ const INITIAL_WINDOW: usize = 32 * PACKET;
 /// As many bytes as a packet has on a path of which nothing is known.
 const PACKET: usize = 1200;
 
-/// The window never closes below this many packets, however large. RFC 9002, 7.2 has two; but where
-/// half of all is lost, two packets stay without any answer more often than not, and a timer that
-/// doubles each time never recovers. Four have one in two out of three.
-const MIN_PACKETS: usize = 4;
+/// The window never closes below this. RFC 9002, 7.2 has two packets; but where half of all is
+/// lost, two stay without any answer more often than not, and a timer that doubles each time never
+/// recovers. Of four, one is answered in two cases out of three.
+const MIN_WINDOW: usize = 4 * PACKET;
+
+/// So many packets may leave however large they are.
+const MIN_PACKETS: usize = 2;
 
 /// It never opens beyond this, so that the memory for one connection is bounded.
 const MAX_WINDOW: usize = 4 << 20;
@@ -124,7 +127,7 @@ impl Flight {
         let packet = self.remove(number)?;
         if self.recovery.is_none_or(|since| packet.sent > since) {
             self.recovery = Some(now);
-            self.window = (self.window / 2).max(MIN_PACKETS * PACKET);
+            self.window = (self.window / 2).max(MIN_WINDOW);
             self.slow_start_ends = self.window;
         }
         Some(packet)

@@ -90,19 +90,21 @@ fn losses_of_one_round_trip_halve_it_once() {
 }
 
 #[test]
-fn four_packets_may_always_leave() {
+fn two_packets_may_always_leave_and_four_small_ones() {
     let mut world = World::new();
     for _ in 0..100 {
         world.now += MS;
         let number = world.send(65_507);
         world.flight.lost(number, world.now).unwrap();
     }
-    assert_eq!(world.flight.window, MIN_PACKETS * PACKET);
-    for _ in 0..MIN_PACKETS {
-        assert!(world.flight.has_room());
-        world.send(65_507);
+    for (size, packets) in [(65_507, 2), (PACKET, 4)] {
+        let mut sent = Vec::new();
+        while world.flight.has_room() {
+            sent.push(world.send(size));
+        }
+        assert_eq!(sent.len(), packets, "of {size} bytes");
+        sent.iter().for_each(|number| world.flight.forget(*number));
     }
-    assert!(!world.flight.has_room());
 }
 
 #[test]

@@ -35,6 +35,8 @@ mod receive;
 mod transmit;
 
 use ending::{LastWord, State};
+#[cfg_attr(not(feature = "net"), allow(unused_imports))]
+pub(crate) use transmit::MAX_BATCH;
 
 /// Bytes of a frame's length field.
 const LENGTH: usize = 4;

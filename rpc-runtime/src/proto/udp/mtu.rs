@@ -18,7 +18,7 @@ const LADDER_V4: &[usize] = &[1232, 1400, 1472, 4096, 8972, 16_384, 32_768, MAX_
 const LADDER_V6: &[usize] = &[1232, 1400, 1452, 4096, 8952, 16_384, 32_768, 65_487];
 
 /// No datagram has more content: 65,535 less the headers of IPv4 and UDP.
-pub(super) const MAX_DATAGRAM: usize = 65_507;
+const MAX_DATAGRAM: usize = 65_507;
 
 /// So many probes of one size go unanswered before the search ends (MAX_PROBES).
 const MAX_PROBES: u8 = 3;

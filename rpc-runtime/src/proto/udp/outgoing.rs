@@ -29,6 +29,11 @@ pub(super) enum Window {
     Closed,
 }
 
+/// A longer frame without a tag is not sent in a data packet although it may fit: such packets are
+/// not counted as under way, and the answers to all calls that wait must not be more than the
+/// peer's socket holds. As fragments they are counted and acknowledged.
+const MAX_UNCOUNTED: usize = 2048;
+
 /// What the next packet can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
@@ -40,8 +45,8 @@ pub(super) enum Fit {
         /// More frames wait, and the next did not fit.
         is_full: bool,
     },
-    /// The frame at the front fits no packet: it has this many bytes.
-    TooLong {
+    /// The frame at the front has to leave in fragments: it has this many bytes.
+    Fragments {
         size: usize,
     },
 }
@@ -64,8 +69,9 @@ impl Outgoing {
         self.tagged.iter().any(|tagged| tagged.tag == tag)
     }
 
-    /// How much of what waits fits into a packet with `room` bytes for content.
-    pub(super) fn fit(&self, room: usize, window: Window) -> Fit {
+    /// How much of what waits fits into a packet with `room` bytes for content, of which none has
+    /// more than `most`.
+    pub(super) fn fit(&self, room: usize, most: usize, window: Window) -> Fit {
         let waiting = self.frames.unsent();
         let (mut size, mut has_tag, mut is_full) = (0, false, false);
         let mut tagged = self.tagged.iter().peekable();
@@ -76,18 +82,18 @@ impl Outgoing {
                 break;
             }
             let frame = frame_size(&waiting[size..]);
-            if size + frame > room {
+            let is_long = frame > most || !is_tagged && frame > MAX_UNCOUNTED;
+            if is_long && size == 0 {
+                return Fit::Fragments { size: frame };
+            }
+            if is_long || size + frame > room {
                 is_full = true;
                 break;
             }
             size += frame;
             has_tag |= is_tagged;
         }
-        match size {
-            0 if is_full => Fit::TooLong { size: frame_size(waiting) },
-            0 => Fit::Nothing,
-            _ => Fit::Frames { size, has_tag, is_full },
-        }
+        if size == 0 { Fit::Nothing } else { Fit::Frames { size, has_tag, is_full } }
     }
 
     pub(super) fn front(&self, size: usize) -> &[u8] {
@@ -149,13 +155,13 @@ mod tests {
         let frames: Vec<_> = (0..5).map(|fill| frame(fill, 100)).collect();
         outgoing.push(&frames[..4].concat(), None);
         outgoing.push(&frames[4], Some(9));
-        let fit = outgoing.fit(399, Window::Open);
+        let fit = outgoing.fit(399, 399, Window::Open);
         assert_eq!(fit, Fit::Frames { size: 300, has_tag: false, is_full: true });
         assert_eq!(leave(&mut outgoing, 300), (frames[..3].concat(), vec![]));
-        let fit = outgoing.fit(399, Window::Open);
+        let fit = outgoing.fit(399, 399, Window::Open);
         assert_eq!(fit, Fit::Frames { size: 200, has_tag: true, is_full: false });
         assert_eq!(leave(&mut outgoing, 200), (frames[3..].concat(), vec![9]));
-        assert_eq!(outgoing.fit(399, Window::Open), Fit::Nothing);
+        assert_eq!(outgoing.fit(399, 399, Window::Open), Fit::Nothing);
         assert_eq!(outgoing.len(), 0);
     }
 
@@ -164,11 +170,11 @@ mod tests {
         let mut outgoing = Outgoing::default();
         outgoing.push(&frame(0, 50), None);
         outgoing.push(&frame(1, 50), Some(1));
-        let fit = outgoing.fit(1000, Window::Closed);
+        let fit = outgoing.fit(1000, 1000, Window::Closed);
         assert_eq!(fit, Fit::Frames { size: 50, has_tag: false, is_full: false });
         leave(&mut outgoing, 50);
-        assert_eq!(outgoing.fit(1000, Window::Closed), Fit::Nothing);
-        let fit = outgoing.fit(1000, Window::Open);
+        assert_eq!(outgoing.fit(1000, 1000, Window::Closed), Fit::Nothing);
+        let fit = outgoing.fit(1000, 1000, Window::Open);
         assert_eq!(fit, Fit::Frames { size: 50, has_tag: true, is_full: false });
     }
 
@@ -177,10 +183,33 @@ mod tests {
         let mut outgoing = Outgoing::default();
         outgoing.push(&frame(0, 50), None);
         outgoing.push(&frame(1, 500), Some(1));
-        let fit = outgoing.fit(400, Window::Open);
+        let fit = outgoing.fit(400, 400, Window::Open);
         assert_eq!(fit, Fit::Frames { size: 50, has_tag: false, is_full: true });
         leave(&mut outgoing, 50);
-        assert_eq!(outgoing.fit(400, Window::Open), Fit::TooLong { size: 500 });
+        assert_eq!(outgoing.fit(400, 400, Window::Open), Fit::Fragments { size: 500 });
+    }
+
+    #[test]
+    fn a_frame_that_fits_the_next_packet_waits_for_it() {
+        let mut outgoing = Outgoing::default();
+        outgoing.push(&frame(0, 500), None);
+        assert_eq!(outgoing.fit(400, 600, Window::Open), Fit::Nothing);
+    }
+
+    #[test]
+    fn a_long_answer_leaves_in_fragments_though_it_fits_and_a_request_does_not() {
+        let mut outgoing = Outgoing::default();
+        outgoing.push(&frame(0, MAX_UNCOUNTED), None);
+        outgoing.push(&frame(0, MAX_UNCOUNTED + 1), None);
+        outgoing.push(&frame(0, MAX_UNCOUNTED + 1), Some(1));
+        let fit = outgoing.fit(60_000, 60_000, Window::Open);
+        assert_eq!(fit, Fit::Frames { size: MAX_UNCOUNTED, has_tag: false, is_full: true });
+        leave(&mut outgoing, MAX_UNCOUNTED);
+        let size = MAX_UNCOUNTED + 1;
+        assert_eq!(outgoing.fit(60_000, 60_000, Window::Open), Fit::Fragments { size });
+        leave(&mut outgoing, size);
+        let fit = outgoing.fit(60_000, 60_000, Window::Open);
+        assert_eq!(fit, Fit::Frames { size, has_tag: true, is_full: false });
     }
 
     #[test]

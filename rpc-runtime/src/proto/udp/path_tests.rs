@@ -29,6 +29,12 @@ fn settled() -> World {
     world
 }
 
+/// Nothing is measured yet, and three timeouts are 3 s.
+fn far_apart() -> World {
+    let limits = Limits { initial_rto: SECOND, ..Limits::default() };
+    World::with(&Setup { limits, ..Setup::default() })
+}
+
 #[test]
 fn the_peer_is_followed_once_it_answers_at_its_new_address() {
     for address in [elsewhere(), SocketAddr::new(initiator_address().ip(), 4000)] {
@@ -180,10 +186,20 @@ fn a_close_ends_both_sides_and_is_not_answered() {
 }
 
 #[test]
+fn two_closes_that_cross_are_not_answered() {
+    let mut world = far_apart();
+    world.delay = 300 * MS;
+    world.initiator.link.close(world.now);
+    world.responder.link.close(world.now);
+    world.run_for(2 * SECOND);
+    assert_eq!(world.sent.len(), 2);
+    assert!(world.initiator.link.is_drained(world.now));
+    assert_eq!((world.initiator.failure, world.responder.failure), (None, None));
+}
+
+#[test]
 fn who_has_not_heard_the_close_hears_it_again_four_times_a_second() {
-    // Before anything is measured, three timeouts are 3 s.
-    let limits = Limits { initial_rto: SECOND, ..Limits::default() };
-    let mut world = World::with(&Setup { limits, ..Setup::default() });
+    let mut world = far_apart();
     world.responder.link.close(world.now);
     world.transmit();
     for _ in 0..40 {

@@ -12,6 +12,11 @@ const GRANULARITY: Duration = Duration::from_millis(1);
 /// losses must not cost a minute.
 pub(crate) const MAX_RTO: Duration = Duration::from_secs(4);
 
+/// Doubling ends here, or at twice the timeout if that is more. Where half of the datagrams are
+/// lost, one call in a thousand needs ten attempts, and has a deadline; it is the retry budget
+/// that keeps many such calls from being too much.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
 /// The smoothed round trip time and its variation.
 #[derive(Clone, Debug)]
 pub(crate) struct Rtt {
@@ -56,12 +61,12 @@ impl Rtt {
         }
     }
 
-    /// The wait before attempt `attempt` + 1: doubled once an attempt (5.5) up to [`MAX_RTO`], then
+    /// The wait before attempt `attempt` + 1: doubled once an attempt (5.5) up to [`MAX_WAIT`], then
     /// spread by up to a fifth in both directions, so that those whom one loss hit do not come
     /// back together. `jitter` is random.
     pub(crate) fn backoff(&self, attempt: u32, jitter: u32) -> Duration {
         let rto = self.rto();
-        let doubled = rto.saturating_mul(1 << attempt.min(16)).min(MAX_RTO.max(rto));
+        let doubled = rto.saturating_mul(1 << attempt.min(16)).min(MAX_WAIT.max(2 * rto));
         let fifth = doubled / 5;
         // `jitter / 2^32` of the span from minus to plus a fifth.
         let share = (u64::from(jitter) * 1024) >> 32;
@@ -125,13 +130,22 @@ mod tests {
     #[test]
     fn each_attempt_waits_twice_as_long_within_a_fifth() {
         let rtt = rtt();
-        for (attempt, middle) in [(0, 100), (1, 200), (2, 400), (5, 3200), (6, 4000), (99, 4000)] {
+        for (attempt, middle) in [(0, 100), (1, 200), (2, 400), (3, 800), (4, 1000), (99, 1000)] {
             let middle = middle * MS;
             assert_eq!(rtt.backoff(attempt, 0), middle - middle / 5);
             assert_eq!(rtt.backoff(attempt, 1 << 31), middle);
             let most = rtt.backoff(attempt, u32::MAX);
             assert!(most > middle + middle * 19 / 100 && most <= middle + middle / 5, "{most:?}");
         }
+    }
+
+    #[test]
+    fn on_a_slow_path_the_second_attempt_still_waits_twice_as_long() {
+        let mut slow = rtt();
+        slow.sample(Duration::from_secs(1));
+        assert_eq!(slow.backoff(0, 1 << 31), Duration::from_secs(3));
+        assert_eq!(slow.backoff(1, 1 << 31), Duration::from_secs(6));
+        assert_eq!(slow.backoff(9, 1 << 31), Duration::from_secs(6));
     }
 
     #[test]

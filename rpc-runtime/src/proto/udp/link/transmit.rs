@@ -8,10 +8,11 @@ use super::{
     First, LastWord, Link, Report, State, Transmit, failure,
     flight::{Carried, Packet},
 };
-use crate::proto::udp::{
-    mtu::MAX_DATAGRAM,
-    outgoing::{Fit, Window},
-};
+use crate::proto::udp::outgoing::{Fit, Window};
+
+/// As many bytes leave with one system call, unless a single packet has more: an address family's
+/// headers leave room for these in what the kernel takes at once.
+pub(crate) const MAX_BATCH: usize = 60_000;
 
 type Sealed<T> = Result<T, PacketError>;
 
@@ -91,7 +92,7 @@ impl Link {
         let (mut segment, mut segments) = (self.mtu.current(), 0);
         loop {
             let before = out.len();
-            let is_full = before - start + segment > MAX_DATAGRAM || segments >= max_segments;
+            let is_full = before - start + segment > MAX_BATCH || segments >= max_segments;
             if segments > 0 && is_full || !self.seal_next(segment, now, out)? {
                 break;
             }
@@ -135,18 +136,20 @@ impl Link {
         out: &mut Vec<u8>,
     ) -> Sealed<bool> {
         loop {
-            match self.outgoing.fit(limit.saturating_sub(OVERHEAD), window) {
+            let (room, most) = (limit.saturating_sub(OVERHEAD), self.mtu.current() - OVERHEAD);
+            match self.outgoing.fit(room, most, window) {
                 Fit::Nothing => return Ok(false),
-                Fit::TooLong { size } if size + OVERHEAD > self.mtu.current() => {
+                Fit::Fragments { size } => {
                     let (frame, mut tag) = (self.outgoing.front(size).to_vec(), None);
                     self.outgoing.leave(size, |left| tag = Some(left));
                     self.fragments.push(frame, tag);
                 }
-                Fit::TooLong { .. } => return Ok(false),
                 Fit::Frames { size, has_tag, is_full } => {
-                    // Packets of one length share a system call: worth a few bytes of padding.
-                    let pad_to =
-                        if is_full && (size + OVERHEAD) * 8 >= limit * 7 { limit } else { 0 };
+                    // Packets of one length share a system call: worth a few bytes of padding, if
+                    // another fits behind.
+                    let is_nearly_full = (size + OVERHEAD) * 8 >= limit * 7;
+                    let shares = is_full && is_nearly_full && 2 * limit <= MAX_BATCH;
+                    let pad_to = if shares { limit } else { 0 };
                     let start = out.len();
                     let packet = self.packets.seal(
                         PacketType::Data,
