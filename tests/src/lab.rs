@@ -6,6 +6,7 @@
 mod caller;
 mod host;
 mod ledger;
+pub mod matrix;
 mod node;
 pub mod probe;
 mod verify;
@@ -51,19 +52,24 @@ pub fn server_address() -> SocketAddr {
 }
 
 impl Lab {
-    /// A server with these limits that admits `callers` principals, `c0`, `c1` and so on, and one
-    /// caller for each plan. `seed` decides everything.
+    /// A server that admits a principal for each plan, `c0`, `c1` and so on, and their callers, all
+    /// with these limits. `seed` decides everything.
     #[must_use]
     pub fn new(seed: u64, limits: &Limits, plans: Vec<Plan>) -> Self {
+        Self::with_limits(seed, limits, limits, plans)
+    }
+
+    /// The same, with limits for each side.
+    #[must_use]
+    pub fn with_limits(seed: u64, server: &Limits, clients: &Limits, plans: Vec<Plan>) -> Self {
         let mut world = World::seeded(seed);
         let (ledger, audit) = (Ledger::new(world.now()), AuditLog::memory());
-        let policy = policy(plans.len());
-        let seed = world.draw_seed();
-        let now = world.now();
-        let host = Host::new(ledger.clone(), audit.clone(), policy, limits.clone(), seed, now);
+        let policy = policy(plans.len(), &["use"]);
+        let (seed, now) = (world.draw_seed(), world.now());
+        let host = Host::new(ledger.clone(), audit.clone(), policy, server.clone(), seed, now);
         let server = world.add(server_address(), LabNode::Host(Box::new(host)));
-        let mut lab =
-            Self { world, ledger, audit, server, callers: Vec::new(), limits: limits.clone() };
+        let (callers, limits) = (Vec::new(), clients.clone());
+        let mut lab = Self { world, ledger, audit, server, callers, limits };
         plans.into_iter().for_each(|plan| lab.add(plan));
         lab
     }
@@ -155,6 +161,18 @@ impl Lab {
         self.caller_mut(index).restart(client);
     }
 
+    /// Allows what was forbidden.
+    pub fn allow_forbidden(&mut self) {
+        let policy = policy(self.callers.len(), &["use", "forbid"]);
+        self.host_mut().server().replace_policy(&policy);
+    }
+
+    /// Allows nothing any more.
+    pub fn deny_all(&mut self) {
+        let policy = policy(self.callers.len(), &[]);
+        self.host_mut().server().replace_policy(&policy);
+    }
+
     /// Goes on until all callers are done.
     ///
     /// # Errors
@@ -202,12 +220,16 @@ fn name(index: usize) -> String {
     format!("c{index}")
 }
 
-/// All callers may use the probe.
-fn policy(callers: usize) -> PolicyFile {
-    let bound = |index| {
-        format!("principal {0} = {1}\n", name(index), test_identity(&name(index)).public_key())
-    };
-    let row = |index| format!("{} | probe | use | allow\n", name(index));
-    let text: String = (0..callers).map(bound).chain((0..callers).map(row)).collect();
+/// All callers may do this to the probe.
+fn policy(callers: usize, verbs: &[&str]) -> PolicyFile {
+    let mut text = String::new();
+    for name in (0..callers).map(name) {
+        text += &format!("principal {name} = {}\n", test_identity(&name).public_key());
+    }
+    for name in (0..callers).map(name) {
+        for verb in verbs {
+            text += &format!("{name} | probe | {verb} | allow\n");
+        }
+    }
     PolicyFile::from_text("policy.acl", text)
 }

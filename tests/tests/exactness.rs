@@ -6,4 +6,6 @@ mod cuts;
 mod increments;
 mod lives;
 mod long_session;
+mod mixtures;
 mod raw;
+mod refusals;

@@ -114,11 +114,10 @@ fn a_client_that_starts_anew_with_its_identity_is_another_client() {
     assert!(!caller.abandoned().is_empty());
     assert_eq!(tally.answered + caller.abandoned().len(), 4_000);
     assert_eq!(lab.ledger.counter(), tally.answered as u64 + abandoned);
-    // A life can be too short for a session. All but the last are forgotten once their leases are
-    // over.
+    // A life can be too short for a session. All are forgotten once their leases are over.
     assert!((2..=11).contains(&lab.host_mut().usage().clients));
     lab.run_for(Limits::default().idle_timeout + Limits::default().lease + 2 * SECOND);
-    assert_eq!(lab.host_mut().usage().clients, 1);
+    assert_eq!(lab.host_mut().usage().clients, 0);
 }
 
 #[test]
