@@ -7,7 +7,7 @@ mod caller;
 mod host;
 mod ledger;
 mod node;
-mod probe;
+pub mod probe;
 mod verify;
 
 use std::net::SocketAddr;
@@ -83,6 +83,19 @@ impl Lab {
         let (seed, now) = (self.world.draw_seed(), self.world.now());
         let identity = test_identity(&name(index));
         SimClient::start(identity, server, server_address(), config, seed, now)
+    }
+
+    /// Places somebody who only keeps what comes; what they send, tests inject.
+    pub fn add_mailbox(&mut self, address: SocketAddr) -> NodeId {
+        self.world.add(address, LabNode::Mailbox(Vec::new()))
+    }
+
+    /// What has come to a mailbox since this was asked last.
+    pub fn take_mail(&mut self, mailbox: NodeId) -> Vec<Vec<u8>> {
+        match self.world.node_mut(mailbox) {
+            LabNode::Mailbox(mail) => std::mem::take(mail),
+            _ => Vec::new(),
+        }
     }
 
     /// What happens to all datagrams from now on.

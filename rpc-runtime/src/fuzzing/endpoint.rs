@@ -137,7 +137,7 @@ impl World {
             }
             4 => {
                 let from = address(steps.byte());
-                self.arrive(&steps.bytes().to_vec(), from);
+                self.arrive(steps.bytes(), from);
             }
             5 | 6 => self.again(steps),
             7 | 8 => self.packet(steps),
@@ -154,7 +154,7 @@ impl World {
 
     /// A caller begins anew, or sends the INIT that it has.
     fn begin(&mut self, steps: &mut Steps<'_>) {
-        let (which, is_new) = (steps.among(CALLERS), steps.byte() % 4 != 0);
+        let (which, is_new) = (steps.among(CALLERS), !steps.byte().is_multiple_of(4));
         let caller = &mut self.callers[which];
         if is_new || caller.handshake.is_none() {
             let seed = 1 + u8::try_from(which).unwrap_or(0);
@@ -307,7 +307,7 @@ impl World {
             let mut frame = u32::try_from(1 + size).unwrap_or(0).to_be_bytes().to_vec();
             frame.resize(4 + 1 + size, 9);
             // Longer than the peer takes: nothing is queued.
-            let _ = link.send(&frame, (tag % 4 == 0).then_some(tag.into()));
+            let _ = link.send(&frame, tag.is_multiple_of(4).then_some(tag.into()));
         }
     }
 

@@ -72,7 +72,7 @@ pub fn frame(input: &[u8]) {
 ///
 /// # Panics
 ///
-/// As [`frame`], or if metadata beyond the bound are accepted.
+/// As `frame`, or if metadata beyond the bound are accepted.
 pub fn request(input: &[u8]) {
     const REQUEST: u8 = 1;
     let Some((bound, fields)) = input.split_first_chunk() else { return };

@@ -37,9 +37,6 @@ use crate::{
 /// A frame's length field.
 const LENGTH: usize = 4;
 
-/// Answers from this length on are sent once at a time, though the client asks again meanwhile.
-const LARGE: usize = 1000;
-
 /// A client of a server that shuts down has so much time to ask again for answers that were lost.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -336,32 +333,37 @@ impl Session {
     }
 }
 
-/// Queues whole frames. Small ones share packets; a large one that is still on its way from the
-/// last time is not sent twice.
+/// Queues whole frames. Small ones share packets. One that fits no packet goes in fragments, and
+/// so does one that fits none on every path and has been asked for again: nobody acknowledges data
+/// packets of ours, so that a path which has become too narrow for them would never be noticed.
 fn send(link: &mut Link, frames: &[u8]) {
     let (mut small, mut at) = (0, 0);
     while let Some(length) = frames.get(at..).and_then(|rest| rest.first_chunk::<LENGTH>()) {
         let end = at + LENGTH + u32::from_be_bytes(*length) as usize;
         let Some(frame) = frames.get(at..end) else { break };
-        if frame.len() >= LARGE {
-            queue(link, &frames[small..at], None);
-            let call = frame::call_of(&frame[LENGTH..]);
-            if call.is_none_or(|call| !link.is_sending(call)) {
-                queue(link, frame, call);
+        if !Link::fits_any_path(frame.len())
+            && let Some((call, attempt)) = frame::answered_by(&frame[LENGTH..])
+            && (attempt > 0 || !link.fits_this_path(frame.len()))
+        {
+            queue(link, &frames[small..at]);
+            // What is still on its way from the last time is not sent twice.
+            if !link.is_sending(call) {
+                let queued = link.send_in_fragments(frame, call);
+                debug_assert!(queued.is_ok());
             }
             small = end;
         }
         at = end;
     }
-    queue(link, &frames[small..at], None);
+    queue(link, &frames[small..at]);
     // What became of an answer is the client's to find out.
     while link.poll_report().is_some() {}
 }
 
-fn queue(link: &mut Link, frames: &[u8], tag: Option<u64>) {
+fn queue(link: &mut Link, frames: &[u8]) {
     if !frames.is_empty() {
         // Answers were bounded by what the link takes when they were written.
-        let queued = link.send(frames, tag);
+        let queued = link.send(frames, None);
         debug_assert!(queued.is_ok());
     }
 }

@@ -214,10 +214,13 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// The call that a reply answers, from its frame without the length field.
-pub(crate) fn call_of(reply: &[u8]) -> Option<u64> {
+/// The call that a reply answers, and which attempt of it, from its frame without the length field.
+pub(crate) fn answered_by(reply: &[u8]) -> Option<(u64, u64)> {
     let (&kind, mut rest) = reply.split_first()?;
-    if kind == REPLY { varint::take(&mut rest) } else { None }
+    if kind != REPLY {
+        return None;
+    }
+    Some((varint::take(&mut rest)?, varint::take(&mut rest)?))
 }
 
 fn number(rest: &mut &[u8]) -> Result<u64, ProtocolError> {

@@ -12,34 +12,58 @@ pub enum LabNode {
     Host(Box<Host>),
     /// A client, and who calls through it.
     Caller(Box<Caller>),
+    /// Somebody else, who sends what a test makes up and keeps what comes.
+    Mailbox(Vec<Vec<u8>>),
+}
+
+impl Node for Vec<Vec<u8>> {
+    fn handle_datagram(&mut self, _: SocketAddr, datagram: &mut [u8], _: Instant) {
+        self.push(datagram.to_vec());
+    }
+
+    fn poll_transmit(&mut self, _: Instant) -> Option<(SocketAddr, Vec<u8>)> {
+        None
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn handle_timeout(&mut self, _: Instant) {}
 }
 
 impl LabNode {
     pub(super) fn host(&self) -> &Host {
         match self {
             Self::Host(host) => host,
-            Self::Caller(_) => panic!("this node is a caller"),
+            _ => panic!("this node is no server"),
         }
     }
 
     pub(super) fn host_mut(&mut self) -> &mut Host {
         match self {
             Self::Host(host) => host,
-            Self::Caller(_) => panic!("this node is a caller"),
+            _ => panic!("this node is no server"),
         }
     }
 
-    pub(super) fn caller(&self) -> &Caller {
+    /// The caller.
+    ///
+    /// # Panics
+    ///
+    /// If it is another node.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
         match self {
             Self::Caller(caller) => caller,
-            Self::Host(_) => panic!("this node is the server"),
+            _ => panic!("this node is no caller"),
         }
     }
 
     pub(super) fn caller_mut(&mut self) -> &mut Caller {
         match self {
             Self::Caller(caller) => caller,
-            Self::Host(_) => panic!("this node is the server"),
+            _ => panic!("this node is no caller"),
         }
     }
 
@@ -47,6 +71,7 @@ impl LabNode {
         match self {
             Self::Host(host) => &**host,
             Self::Caller(caller) => &**caller,
+            Self::Mailbox(mailbox) => mailbox,
         }
     }
 
@@ -54,6 +79,7 @@ impl LabNode {
         match self {
             Self::Host(host) => &mut **host,
             Self::Caller(caller) => &mut **caller,
+            Self::Mailbox(mailbox) => mailbox,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::Ledger;
 
 /// One method for each way to deliver, and for each kind of answer.
 #[rpc_service(verb = "use", object = "probe")]
-pub(super) trait Probe {
+pub trait Probe {
     /// One more; its new value.
     async fn increment(&self, cx: &Context) -> Result<u64, CallError>;
 

@@ -1,7 +1,7 @@
 //! Records and packets from a peer who holds the traffic keys and keeps no rule, among bytes of
 //! somebody who holds none.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bailiwick_crypto::record::MAX_CONTENT;
@@ -157,7 +157,7 @@ pub(crate) fn packet(input: &[u8]) {
     while epochs.len() < EPOCHS {
         epochs.push(epochs[epochs.len() - 1].next_epoch());
     }
-    let (mut opened, mut sent) = (HashSet::new(), Vec::new());
+    let (mut opened, mut sent) = (BTreeMap::new(), Vec::new());
     while !reader.is_empty() {
         match reader.byte() % 8 {
             operation @ 0..=3 => {
@@ -166,18 +166,19 @@ pub(crate) fn packet(input: &[u8]) {
                 let inner = reader.bytes();
                 let bits = u8::try_from(epoch).expect("few") ^ if operation == 3 { 1 } else { 0 };
                 let packet = epochs[epoch].packet(bits, &server.local_id(), number, inner);
-                if ends(&mut server, &packet, inner, &mut opened, now) {
+                let packet = Sent { packet, epoch, inner };
+                if ends(&mut server, &packet, &mut opened, now) {
                     return;
                 }
-                sent.push((packet, inner));
+                sent.push(packet);
             }
             4 => {
                 let mut packet = reader.bytes().to_vec();
                 assert!(server.open(&mut packet, now).is_err(), "bytes that nobody sealed open");
             }
             5 if !sent.is_empty() => {
-                let (packet, inner) = &sent[usize::from(reader.byte()) % sent.len()];
-                if ends(&mut server, packet, inner, &mut opened, now) {
+                let packet = &sent[usize::from(reader.byte()) % sent.len()];
+                if ends(&mut server, packet, &mut opened, now) {
                     return;
                 }
             }
@@ -192,24 +193,32 @@ pub(crate) fn packet(input: &[u8]) {
     }
 }
 
-/// Hands a packet around `inner` to the server: it must not open twice, and opens as it was sealed.
-/// Whether the connection has ended by it.
+/// A packet, the epoch of its key, and what it is sealed around.
+struct Sent<'a> {
+    packet: Vec<u8>,
+    epoch: usize,
+    inner: &'a [u8],
+}
+
+/// Hands a packet to the server: it must not open twice, opens as it was sealed, and has a higher
+/// number than all of older epochs. `opened` has the epochs by number. Whether the connection has
+/// ended by it.
 fn ends(
     server: &mut Packets,
-    packet: &[u8],
-    inner: &[u8],
-    opened: &mut HashSet<u64>,
+    sent: &Sent<'_>,
+    opened: &mut BTreeMap<u64, usize>,
     now: Instant,
 ) -> bool {
-    let mut datagram = packet.to_vec();
+    let mut datagram = sent.packet.clone();
     let packet = match server.open(&mut datagram, now) {
         Ok(packet) => packet,
         Err(error) => return error.ends_connection(),
     };
-    assert!(opened.insert(packet.number), "packet {} opens twice", packet.number);
-    let is_highest = opened.iter().all(|number| *number <= packet.number);
-    assert_eq!(packet.is_highest, is_highest);
-    let split = split(inner).expect("padding only has no type");
+    let number = packet.number;
+    assert_eq!(opened.insert(number, sent.epoch), None, "packet {number} opens twice");
+    assert_eq!(packet.is_highest, opened.range(number..).nth(1).is_none());
+    assert!(opened.values().is_sorted(), "packet {number} opens under epoch {}", sent.epoch);
+    let split = split(sent.inner).expect("padding only has no type");
     assert_eq!((&*packet.content, packet.kind as u8), split);
     false
 }

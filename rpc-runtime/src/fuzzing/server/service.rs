@@ -94,7 +94,7 @@ impl Service for Counting {
     }
 
     fn handle(&self, method: usize, request: Request<'_>) -> Handled {
-        let pace = if method % 2 == 0 { Pace::AtOnce } else { Pace::Slow };
+        let pace = if method.is_multiple_of(2) { Pace::AtOnce } else { Pace::Slow };
         let is_readonly = METHODS[method].delivery == Delivery::Readonly;
         let state = Arc::clone(&self.0);
         request

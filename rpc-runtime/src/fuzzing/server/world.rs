@@ -177,7 +177,7 @@ impl World {
             }
             12 => {
                 let waiting = lock(&self.state).release();
-                waiting.into_iter().for_each(|waker| waker.wake());
+                waiting.into_iter().for_each(Waker::wake);
             }
             13 => {
                 if let Some(open) = &mut self.connections[steps.among(CONNECTIONS)] {
@@ -394,6 +394,7 @@ impl World {
             assert!(waiting(open) <= MAX_UNSENT + MAX_ANSWER, "{} bytes wait", waiting(open));
         }
         let state = lock(&self.state);
+        state.ledger.check();
         let readonly = state.live.values().filter(|live| live.is_readonly).count();
         let most = CONNECTIONS * MAX_IN_FLIGHT;
         assert!(readonly <= most, "{readonly} handlers of {most} places");

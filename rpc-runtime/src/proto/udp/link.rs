@@ -195,6 +195,33 @@ impl Link {
         Ok(())
     }
 
+    /// Queues one frame to leave in fragments, however short it is: each is acknowledged by the peer,
+    /// which data packets are only by answers to what they carry.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub(crate) fn send_in_fragments(&mut self, frame: &[u8], tag: u64) -> Result<(), FrameTooLong> {
+        let size = frame.len().saturating_sub(LENGTH);
+        if size > self.max_message {
+            return Err(FrameTooLong { size, limit: self.max_message });
+        }
+        if self.state.is_open() {
+            self.fragments.push(frame.to_vec(), Some(tag));
+        }
+        Ok(())
+    }
+
+    /// Whether a data packet carries a frame of this length, its length field included, on any path.
+    pub(crate) fn fits_any_path(frame: usize) -> bool {
+        frame + OVERHEAD <= BASE
+    }
+
+    /// Whether a data packet carries such a frame on the path as it is now.
+    pub(crate) fn fits_this_path(&self, frame: usize) -> bool {
+        frame + OVERHEAD <= self.mtu.current()
+    }
+
     /// Whether the frame with this tag waits here, or has fragments that are not acknowledged.
     pub(crate) fn is_sending(&self, tag: u64) -> bool {
         self.outgoing.has_tag(tag) || self.fragments.has_tag(tag)
