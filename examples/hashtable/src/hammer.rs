@@ -41,7 +41,7 @@ const AT_ONCE: usize = 8;
 pub(crate) async fn run(args: HammerArgs) -> Result<(), Failure> {
     let HammerOperation::Increment { key } = args.operation;
     let dial = Dial::read(&args.dial)?;
-    let observer = dial.connect(&Context::within(CONNECTING)).await?;
+    let observer = connect_first(&dial).await?;
     let initial = number(&observer, &key).await?;
 
     let tables = connect(&dial, args.clients.min(args.calls.unwrap_or(u64::MAX))).await?;
@@ -71,6 +71,19 @@ pub(crate) async fn run(args: HammerArgs) -> Result<(), Failure> {
     summary.check()
 }
 
+/// Makes the connection that shows whether there is a server. Over UDP nobody says that there is
+/// none, so people are told what they are waiting for.
+async fn connect_first(dial: &Dial) -> Result<TableClient, Failure> {
+    let cx = Context::within(CONNECTING);
+    let connecting = dial.connect(&cx);
+    tokio::pin!(connecting);
+    if let Ok(connected) = time::timeout(Duration::from_secs(2), &mut connecting).await {
+        return connected;
+    }
+    output::tell(format_args!("no answer yet; trying for {CONNECTING:?}"));
+    connecting.await
+}
+
 /// Makes so many connections, a few at a time.
 async fn connect(dial: &Dial, clients: u64) -> Result<Vec<TableClient>, Failure> {
     let (mut tables, mut connecting) = (Vec::new(), JoinSet::new());
@@ -78,13 +91,13 @@ async fn connect(dial: &Dial, clients: u64) -> Result<Vec<TableClient>, Failure>
         if connecting.len() >= AT_ONCE
             && let Some(connected) = connecting.join_next().await
         {
-            tables.push(connected.map_err(|error| Failure::of(Exit::Service, error))??);
+            tables.push(connected.map_err(panicked)??);
         }
         let dial = dial.clone();
         connecting.spawn(async move { dial.connect(&Context::within(CONNECTING)).await });
     }
     while let Some(connected) = connecting.join_next().await {
-        tables.push(connected.map_err(|error| Failure::of(Exit::Service, error))??);
+        tables.push(connected.map_err(panicked)??);
     }
     Ok(tables)
 }

@@ -19,4 +19,5 @@ mod reconnect; // what a channel does between two connections
 mod stalls; // a peer that stops in the middle of anything
 mod startup; // what keeps a server from starting
 mod udp; // calls over UDP
+mod walk; // a session cut after each of its bytes
 mod wire; // a client that breaks the protocol

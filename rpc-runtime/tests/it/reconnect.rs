@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashSet,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -27,15 +26,15 @@ use crate::{
 };
 
 /// Short pauses, so that many connections are made in little time.
-fn eager() -> Limits {
+pub(crate) fn eager() -> Limits {
     Limits { max_reconnect_pause: Duration::from_millis(5), ..Limits::default() }
 }
 
-async fn channel(endpoint: &Endpoint, server: PublicKey, limits: Limits) -> Channel {
+pub(crate) async fn channel(endpoint: &Endpoint, server: PublicKey, limits: Limits) -> Channel {
     try_channel(endpoint, server, limits, Reconnect::Always).await.unwrap()
 }
 
-async fn try_channel(
+pub(crate) async fn try_channel(
     endpoint: &Endpoint,
     server: PublicKey,
     limits: Limits,
@@ -377,127 +376,4 @@ async fn a_call_whose_deadline_passes_while_there_is_no_connection_was_not_sent(
     assert!(began.elapsed() < Duration::from_secs(5));
     assert_eq!(error.executed(), Executed::No);
     assert!(matches!(error, CallError::NotSent(NotSent::Disconnected(_))), "{error:?}");
-}
-
-/// A session of one call, cut where `budget` says. What the client is told, unless it was cut in
-/// the first handshake.
-async fn cut_session(
-    server: SocketAddr,
-    key: PublicKey,
-    reconnect: Reconnect,
-    budget: Budget,
-    name: &str,
-) -> Option<Result<u64, CallError<String>>> {
-    let mut first = true;
-    let relay =
-        Relay::with(
-            server,
-            move || {
-                if std::mem::take(&mut first) { budget } else { Budget::ENDLESS }
-            },
-        )
-        .await;
-    let channel = try_channel(&relay.endpoint, key, eager(), reconnect).await.ok()?;
-    let alice = ProbeClient::new(channel.clone());
-    let answer = alice.increment(&cx(), name.to_owned()).await;
-    drop(alice);
-    channel.close().await;
-    Some(answer)
-}
-
-/// How many bytes a session of one call has, from the client and from the server.
-async fn length(world: &World) -> [usize; 2] {
-    let relay = Relay::to(world.address).await;
-    let channel = channel(&relay.endpoint, world.server, eager()).await;
-    let alice = ProbeClient::new(channel.clone());
-    alice.increment(&cx(), "up-0000".into()).await.unwrap();
-    drop(alice);
-    channel.close().await;
-    time::sleep(Duration::from_millis(50)).await;
-    world.state.increments.lock().unwrap().clear();
-    relay.carried()
-}
-
-/// Cuts after each byte of a session, from either side; gives what the client was told, and how
-/// often the handler ran.
-async fn walk(
-    world: &World,
-    reconnect: Reconnect,
-) -> Vec<(String, Option<Result<u64, CallError<String>>>, u64)> {
-    let [up, down] = length(world).await;
-    assert!(up > 250 && down > 100, "{up} and {down} bytes");
-    let mut budgets: Vec<_> =
-        (0..=up).map(|k| ("up", k, Budget { up: k, ..Budget::ENDLESS })).collect();
-    budgets.extend((0..=down).map(|k| ("down", k, Budget { down: k, ..Budget::ENDLESS })));
-    let (address, key) = (world.address, world.server);
-    let mut told = Vec::new();
-    // As many handshakes at once as one address may begin.
-    for some in budgets.chunks(8) {
-        told.extend(
-            join_all(some.iter().map(async |(way, k, budget)| {
-                let name = format!("{way}-{k:04}");
-                let outcome = cut_session(address, key, reconnect, *budget, &name).await;
-                (name, outcome)
-            }))
-            .await,
-        );
-    }
-    // Whatever is under way arrives.
-    time::sleep(Duration::from_millis(200)).await;
-    let ran = |name: &str| world.state.increments(name);
-    told.into_iter().map(|(name, outcome)| (name.clone(), outcome, ran(&name))).collect()
-}
-
-#[tokio::test]
-async fn wherever_a_session_is_cut_what_is_said_of_its_call_is_true() {
-    let world = World::start().await;
-    let (mut yes, mut no, mut unknown, mut none) = (0, 0, [0, 0], 0);
-    for (name, outcome, ran) in walk(&world, Reconnect::Never).await {
-        let executed = match outcome {
-            None => {
-                none += 1;
-                assert_eq!(ran, 0, "{name}: there was no channel");
-                continue;
-            }
-            Some(Ok(_)) => Executed::Yes,
-            Some(Err(error)) => error.executed(),
-        };
-        match executed {
-            Executed::Yes => {
-                yes += 1;
-                assert_eq!(ran, 1, "{name}");
-            }
-            Executed::No => {
-                no += 1;
-                assert_eq!(ran, 0, "{name}");
-            }
-            Executed::Unknown => {
-                assert!(ran <= 1, "{name}");
-                unknown[usize::try_from(ran).unwrap()] += 1;
-            }
-        }
-    }
-    println!(
-        "yes {yes}, no {no}, unknown: not run {}, run {}; no channel {none}",
-        unknown[0], unknown[1]
-    );
-    assert!(yes > 0 && none > 0, "the walk goes from the first byte to the last");
-    assert!(unknown[0] > 0 && unknown[1] > 0, "unknown is said of calls that ran and that did not");
-}
-
-#[tokio::test]
-async fn wherever_a_session_is_cut_its_call_is_answered_over_the_next_and_ran_once() {
-    let world = World::start().await;
-    let mut answered = 0;
-    for (name, outcome, ran) in walk(&world, Reconnect::Always).await {
-        match outcome {
-            None => assert_eq!(ran, 0, "{name}: there was no channel"),
-            Some(outcome) => {
-                assert!(outcome.is_ok(), "{name}: {outcome:?}");
-                assert_eq!(ran, 1, "{name}");
-                answered += 1;
-            }
-        }
-    }
-    assert!(answered > 100, "{answered}");
 }

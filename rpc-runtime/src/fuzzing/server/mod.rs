@@ -2,6 +2,7 @@
 //! cuts and policies that change meanwhile.
 
 mod ledger;
+mod open;
 mod peer;
 mod service;
 mod world;

@@ -8,18 +8,18 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use bailiwick_acl::{Caller, Monitor, audit::AuditLog};
+use bailiwick_acl::{Monitor, audit::AuditLog};
 use bailiwick_crypto::{Alert, Params, Transport, responder};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
+    open::{Goes, Open},
     peer::{self, Client, MAX_FRAME, Peer},
     service::{Counting, DESCRIPTION, METHODS, Shared, lock},
 };
 use crate::{
     Identity, Incarnation, Limits, PolicyFile, PublicKey,
     context::{Metadata, SessionInfo},
-    dispatch::News,
     fuzzing::steps::Steps,
     marshal,
     net::handlers::Handlers,
@@ -27,11 +27,11 @@ use crate::{
     policy_file::facts,
     proto::{
         frame::{self, MemoryId, RequestHeader, SPAN},
-        memories::{Attached, Memories},
+        memories::Memories,
         server::{Handshake, Server},
         session::Flow,
     },
-    router::{Connection, Received, Router},
+    router::Router,
 };
 
 /// Connections at the same time.
@@ -40,7 +40,7 @@ const CONNECTIONS: usize = 3;
 /// Requests that can be sent again.
 const REMEMBERED: usize = 64;
 
-const MAX_IN_FLIGHT: usize = 4;
+pub(super) const MAX_IN_FLIGHT: usize = 4;
 const MAX_UNSENT: usize = 16 * 1024;
 
 /// No answer of the service is longer, and a batch is sealed with what each record adds.
@@ -60,21 +60,6 @@ pub(super) struct World {
     draining: bool,
     now: Instant,
     rng: StdRng,
-}
-
-/// One connection, both ends.
-struct Open {
-    core: Server,
-    info: Arc<SessionInfo>,
-    caller: Caller,
-    memory: Attached,
-    handlers: Handlers,
-    names: Names,
-    peer: Peer,
-    /// The client takes what the server sends.
-    is_reading: bool,
-    /// Requests wait that have not been looked at.
-    has_input: bool,
 }
 
 fn limits() -> Limits {
@@ -350,41 +335,10 @@ impl World {
         self.check();
     }
 
-    /// What a driver of a connection does, until there is nothing to do.
     fn pump(&mut self, at: usize) {
-        let mut cx = Context::from_waker(Waker::noop());
-        loop {
-            let Some(open) = &mut self.connections[at] else { return };
-            let frames = open.core.frames();
-            open.handlers.expire(self.now, |_, frame| frames.extend_from_slice(frame));
-            open.core.handle_timeout(self.now);
-            let room = open.core.room();
-            if room > 0 {
-                let frames = open.core.frames();
-                let full = frames.len() + room;
-                open.handlers.poll(&mut cx, |_, frame| {
-                    frames.extend_from_slice(frame);
-                    if frames.len() < full { Flow::Continue } else { Flow::Pause }
-                });
-            }
-            let is_last = open.core.is_closing() || self.draining;
-            if is_last && open.handlers.is_empty() && !open.core.has_unsent() {
-                open.core.close(self.now);
-            }
-            while open.core.handle_transmit(self.now) && open.is_reading {
-                let sent = open.core.output.unsent().to_vec();
-                open.core.output.sent(sent.len());
-                let owed = open.peer.receive(&sent, &mut lock(&self.state).ledger, self.now);
-                open.has_input |= !owed.is_empty();
-                open.core.input.room().extend_from_slice(&owed);
-            }
-            if open.core.ended().is_some() {
-                return self.disconnect(at);
-            }
-            if !open.has_input || open.core.is_choked() {
-                return;
-            }
-            open.handle_requests(&self.router, self.draining, self.now);
+        let Some(open) = &mut self.connections[at] else { return };
+        if open.pump(&self.router, &self.state, self.draining, self.now) == Goes::Ended {
+            self.disconnect(at);
         }
     }
 
@@ -411,39 +365,6 @@ impl World {
         self.now += limits().max_deadline + limits().lease;
         self.settle();
         assert!(lock(&self.state).live.is_empty(), "handlers outlive all connections");
-    }
-}
-
-impl Open {
-    /// As the driver of connections does it.
-    fn handle_requests(&mut self, router: &Router, draining: bool, now: Instant) {
-        let mut connection = Connection {
-            session: &self.info,
-            caller: &self.caller,
-            names: &mut self.names,
-            memory: &self.memory,
-            tcp_port: 0,
-            max_frame: self.core.peer_max_frame(),
-            max_here: self.core.peer_max_frame(),
-            max_in_flight: MAX_IN_FLIGHT,
-            in_flight: 0,
-            news: News::WhenAsked,
-            draining,
-            now,
-        };
-        let handlers = &mut self.handlers;
-        let flow = self.core.handle_input(now, |frame, out| {
-            connection.in_flight = handlers.len();
-            match router.receive(&frame, &mut connection, out)? {
-                Received::Done => {}
-                Received::Pending(pending) => {
-                    handlers.insert(pending.header.call, pending);
-                }
-                Received::Cancelled(call) => _ = handlers.cancel(call),
-            }
-            Ok(())
-        });
-        self.has_input = flow == Flow::Pause;
     }
 }
 
