@@ -17,8 +17,15 @@ fn what_was_refused_for_load_does_not_run_when_the_load_has_passed() {
     let server = Limits { max_calls_in_flight_udp: 4, ..clients.clone() };
     let plans = vec![Plan::of(Kind::Slow(20), 600, 16); 2];
     let mut lab = Lab::with_limits(seed, &server, &clients, plans);
-    // Answers get lost, so that requests are sent again while the load changes.
-    lab.set_links(&LinkConfig { loss: 0.3, delay: MS..10 * MS, ..LinkConfig::default() });
+    // Answers are late or lost, so that requests are sent again, and come when the load has changed
+    // and the refusal is under way.
+    lab.set_links(&LinkConfig {
+        loss: 0.2,
+        reorder: 0.3,
+        hold: 150 * MS,
+        delay: MS..3 * MS,
+        ..LinkConfig::default()
+    });
     lab.run(600 * SECOND).unwrap();
     let tally = lab.verify();
     println!("{tally:?}");
