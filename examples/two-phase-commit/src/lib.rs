@@ -1,0 +1,1 @@
+//! Transactions over several servers that all happen or none does: two-phase commit, presumed abort.

@@ -1,0 +1,3 @@
+//! The commands of two-phase commit.
+
+fn main() {}
