@@ -143,6 +143,19 @@ impl ForgetfulDisk {
         self.process.store(process, Ordering::Relaxed);
     }
 
+    /// A copy that shares nothing with this disk, as it is now with all that is not synced, and with
+    /// luck of its own. No process of before can use it.
+    #[must_use]
+    pub fn fork(&self, seed: u64) -> Self {
+        let mut state = self.lock().clone();
+        state.reseed(seed);
+        let process = state.restart();
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            process: AtomicU64::new(process),
+        }
+    }
+
     /// Stops the machine in the middle of operation number `operation`, counted as
     /// [`operations`](Self::operations) does. That operation and all behind it fail. Whether it had
     /// an effect is drawn from the seed; a sync had none.

@@ -14,7 +14,7 @@ pub(super) type Inode = u64;
 /// Removed files whose bytes may show up again in sectors that nobody wrote.
 const RECYCLED: usize = 32;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) rng: Xoshiro256PlusPlus,
     pub(super) files: BTreeMap<Inode, Contents>,
@@ -122,6 +122,10 @@ impl State {
             }
             _ => Ok(Going::On),
         }
+    }
+
+    pub(super) fn reseed(&mut self, seed: u64) {
+        self.rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     }
 
     /// Begins the next process, and gives its number.

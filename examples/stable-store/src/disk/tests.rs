@@ -205,6 +205,19 @@ fn the_same_seed_gives_the_same_disk() {
 }
 
 #[test]
+fn a_fork_has_what_is_not_synced_and_goes_its_own_way() {
+    let disk = ForgetfulDisk::new(1);
+    let mut file = log(&disk);
+    file.append(b"unsynced").expect("appends");
+    let (lost, kept) = (disk.fork(2), disk.fork(3));
+    lost.power_cut_to(Survivors::Synced);
+    kept.power_cut_to(Survivors::All);
+    assert_eq!(lost.bytes("log"), Some(vec![]));
+    assert_eq!(kept.bytes("log"), Some(b"unsynced".to_vec()));
+    file.append(b"!").expect("the first one has not noticed");
+}
+
+#[test]
 fn reads_are_short_at_times_and_empty_at_the_end_alone() {
     let disk = ForgetfulDisk::new(1);
     disk.put("log", &[1; 100]);
