@@ -17,6 +17,8 @@ mod scan;
 mod segment;
 pub mod storage;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use checkpoint::{CheckpointWriter, Written};
 pub use error::{OpenDirError, OpenError, StoreError};
