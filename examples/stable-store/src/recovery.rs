@@ -41,7 +41,8 @@ pub trait Replay {
 }
 
 /// Bytes that are whole and make no sense to the application, and why: the store does not open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Rejected(pub String);
 
 /// How far a recovery is.
