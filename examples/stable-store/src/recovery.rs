@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     Epoch, Lsn, OpenError, Options, Store, StoreId, checkpoint,
-    format::{self, CHECKPOINT, CHECKPOINT_TMP, HEADER, Header, Kind, MAX_PAYLOAD, SEGMENT_TMP},
+    format::{self, CHECKPOINT, CHECKPOINT_TMP, HEADER, Header, Kind, MAX_PAYLOAD},
     log::{LogEnd, Reading, read_log},
     segment::{self, SegmentFile, failed},
     storage::{File, Storage},
@@ -96,7 +96,8 @@ pub struct Opening<S> {
     pub(crate) segments: Vec<SegmentFile>,
     /// Those that it does.
     strays: Vec<SegmentFile>,
-    unfinished: Vec<&'static str>,
+    /// The checkpoint that was being written. A segment's file is replaced by the next one's.
+    unfinished: Option<&'static str>,
 }
 
 impl<S: Storage> Opening<S> {
@@ -122,7 +123,7 @@ impl<S: Storage> Opening<S> {
         segments.iter().try_for_each(|segment| segment.check_owner(id))?;
         let first = checkpoint.map_or(0, |header| header.segment);
         let (strays, segments) = segments.into_iter().partition(|s| s.number < first);
-        let unfinished = [CHECKPOINT_TMP, SEGMENT_TMP].into_iter().filter(has).collect();
+        let unfinished = has(&CHECKPOINT_TMP).then_some(CHECKPOINT_TMP);
         Ok(Self { storage, options, id, checkpoint, segments, strays, unfinished })
     }
 
