@@ -108,13 +108,15 @@ impl<S: Storage> Opening<S> {
     /// [`OpenError`], where the headers already say so.
     pub fn new(storage: S, mut options: Options) -> Result<Self, OpenError> {
         options.max_record = options.max_record.min(MAX_PAYLOAD);
-        let names = storage.list().map_err(failed("list", "."))?;
-        let has = |name: &&str| names.iter().any(|other| other == name);
+        let mut names = storage.list().map_err(failed("list", "."))?;
+        let has_checkpoint = names.iter().any(|name| name == CHECKPOINT);
         let checkpoint =
-            if has(&CHECKPOINT) { Some(read_checkpoint_header(&storage)?) } else { None };
+            if has_checkpoint { Some(read_checkpoint_header(&storage)?) } else { None };
         let mut segments = read_segments(&storage, &names)?;
         if segments.is_empty() && checkpoint.is_none() {
             segments.push(create_first(&storage, &options)?);
+            // It was made in the place of what a boot before it may have left.
+            names.retain(|name| name != SEGMENT_TMP);
         }
         let known = checkpoint.iter().chain(segments.iter().filter_map(|s| s.header.as_ref()));
         let Some(id) = known.map(|header| header.store).next() else {
@@ -123,6 +125,7 @@ impl<S: Storage> Opening<S> {
         segments.iter().try_for_each(|segment| segment.check_owner(id))?;
         let first = checkpoint.map_or(0, |header| header.segment);
         let (strays, segments) = segments.into_iter().partition(|s| s.number < first);
+        let has = |name: &&str| names.iter().any(|other| other == name);
         let unfinished = [CHECKPOINT_TMP, SEGMENT_TMP].into_iter().filter(has).collect();
         Ok(Self { storage, options, id, checkpoint, segments, strays, unfinished })
     }

@@ -24,7 +24,7 @@ fn stopped_at(operation: u64, how: Stop) -> (ForgetfulDisk, History) {
     let disk = ForgetfulDisk::new(operation);
     let mut history = History::default();
     disk.stop_at(operation, how);
-    life(disk.clone(), &mut history, SCRIPT, ROUNDS).expect_err("stopped");
+    life(disk.clone(), &mut history, SCRIPT, ROUNDS).map(drop).expect_err("stopped");
     assert_eq!(disk.stopped(), Some(how));
     (disk, history)
 }
@@ -45,8 +45,7 @@ fn a_power_cut_in_any_operation_loses_nothing_that_was_acknowledged() {
             disk.power_cut_to(survivors);
             recover(&disk, &mut history);
             // It goes on, and keeps what it says then.
-            let rounds = life(disk.clone(), &mut history, seed, 4).expect("goes on");
-            drop(rounds);
+            drop(life(disk.clone(), &mut history, seed, 4).expect("goes on"));
             disk.power_cut_to(Survivors::Synced);
             recover(&disk, &mut history);
         }
