@@ -325,6 +325,7 @@ pub(crate) fn read_log<S: Storage>(
             expected: base,
             until: if is_last { None } else { following.map(|header| header.lsn.0) },
             is_last,
+            may_end: following.is_none_or(|next| Some(next.segment) != file.number.checked_add(1)),
         };
         let read = log.read(&opening.storage, buffer, skip, reading, apply);
         let (handle, back, torn) = read.map_err(|error| stop(log.expected, error))?;
@@ -374,6 +375,9 @@ struct LogFile<'a> {
     /// made, and none of this segment's bytes behind them counts.
     until: Option<u64>,
     is_last: bool,
+    /// The file may end before that: what follows has no header, or is not its successor, and is
+    /// complained of in its turn.
+    may_end: bool,
 }
 
 impl LogFile<'_> {
@@ -411,7 +415,7 @@ impl LogFile<'_> {
                     reader.consume(size);
                     reading.tell(reader.offset());
                 }
-                Next::End if self.is_last => break,
+                Next::End if self.may_end => break,
                 Next::Bad if self.is_last => {
                     if let Some(synced) =
                         scan::synced_since(&mut reader, self.seed, lsn).map_err(io)?

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod crash_table;
+mod damage;
 mod failures;
 mod power_cuts;
+mod redb_oracle;
 mod storms;
 mod support;
