@@ -1,6 +1,6 @@
 //! A checkpoint: the state at one record, written beside the log that goes on, then put in place.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::{
     Lsn, OpenError, Rejected, StoreError,
@@ -129,6 +129,15 @@ impl<S: Storage> CheckpointWriter<S> {
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER);
         Ok(())
+    }
+}
+
+impl<S: Storage> fmt::Debug for CheckpointWriter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckpointWriter")
+            .field("lsn", &self.header.lsn)
+            .field("items", &self.items)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,7 @@ mod error;
 pub mod faults;
 mod files;
 pub mod format;
+mod log;
 mod lsn;
 mod options;
 pub mod planted;

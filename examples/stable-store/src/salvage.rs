@@ -3,7 +3,7 @@
 use crate::{
     Epoch, Lsn, OpenError, Opening,
     format::{self, Header},
-    recovery::{Reading, read_log},
+    log::{Reading, read_log},
     segment::{self, CHUNK, Reader, failed},
     storage::{File, Storage},
 };

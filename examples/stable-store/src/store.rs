@@ -1,8 +1,11 @@
 //! The log that is being written: records gathered in memory, then written and synced at once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
@@ -236,5 +239,16 @@ impl<S: Storage> Store<S> {
         storage.sync_dir().map_err(|error| self.shared.poison(failed("sync", ".")(error)))?;
         self.behind.retain(|(number, _)| *number >= first);
         Ok(())
+    }
+}
+
+impl<S: Storage> fmt::Debug for Store<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("id", &self.id)
+            .field("epoch", &self.epoch)
+            .field("last", &self.last)
+            .field("durable", &self.durable)
+            .finish_non_exhaustive()
     }
 }
