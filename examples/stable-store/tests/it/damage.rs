@@ -60,12 +60,10 @@ fn record_at(offset: usize) -> Option<usize> {
     offsets().iter().rposition(|start| *start <= offset).map(|index| index + 1)
 }
 
+type Opened = Result<(Vec<Vec<u8>>, Recovery), OpenError>;
+
 /// Opens a copy in which one file has other bytes.
-fn open_with(
-    disk: &ForgetfulDisk,
-    file: &str,
-    bytes: &[u8],
-) -> (ForgetfulDisk, Result<(Vec<Vec<u8>>, Recovery), OpenError>) {
+fn open_with(disk: &ForgetfulDisk, file: &str, bytes: &[u8]) -> (ForgetfulDisk, Opened) {
     let disk = disk.fork(bytes.len() as u64);
     disk.put(file, bytes);
     let opened = open(disk.clone()).map(|(_, payloads, recovery)| (payloads.all, recovery));
@@ -182,6 +180,22 @@ fn a_file_of_the_log_that_others_follow_has_no_torn_tail() {
     stable_store::Storage::remove(&without, LOG).expect("removes");
     let opened = open(without).map(drop);
     assert!(matches!(opened, Err(OpenError::Missing { from: Lsn(1), to: Lsn(50) })), "{opened:?}");
+}
+
+#[test]
+fn a_record_that_was_cut_out_is_missed() {
+    for how in [Written::OneByOne, Written::AtOnce] {
+        let disk = written(how);
+        let (bytes, offsets) = (disk.bytes(LOG).unwrap(), offsets());
+        for record in 1..RECORDS {
+            let (start, end) = (offsets[record - 1], offsets[record]);
+            let (_, opened) = open_with(&disk, LOG, &[&bytes[..start], &bytes[end..]].concat());
+            let Err(OpenError::DamagedRecord { offset, lsn, .. }) = opened else {
+                panic!("{record}: {opened:?}");
+            };
+            assert_eq!((offset, lsn), (start as u64, Lsn(record as u64)));
+        }
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn run(operation: Operation, nth: u64, fault: Fault) -> Option<(ForgetfulDisk, H
 
 /// Half a record at the end of the log, in the page cache alone.
 fn tear(disk: &ForgetfulDisk) {
-    let last = disk.names().into_iter().filter(|name| name.starts_with("log-")).next_back();
+    let last = disk.names().into_iter().rfind(|name| name.starts_with("log-"));
     let mut file = disk.open(&last.expect("it has a log")).expect("opens");
     file.append(&[0x55; 700]).expect("appends");
 }
