@@ -11,6 +11,8 @@ pub mod format;
 mod log;
 mod lsn;
 mod options;
+#[doc(hidden)]
+pub mod planted;
 mod recovery;
 mod salvage;
 mod scan;

@@ -6,6 +6,7 @@ use crate::{
     Epoch, Lsn, OpenError, Options, Store, StoreId, checkpoint,
     format::{self, CHECKPOINT, CHECKPOINT_TMP, HEADER, Header, Kind, MAX_PAYLOAD, SEGMENT_TMP},
     log::{LogEnd, Reading, read_log},
+    planted::{Bug, planted},
     segment::{self, SegmentFile, failed},
     storage::{File, Storage},
     store::{Active, Begin},
@@ -106,21 +107,29 @@ impl<S: Storage> Opening<S> {
     /// [`OpenError`], where the headers already say so.
     pub fn new(storage: S, mut options: Options) -> Result<Self, OpenError> {
         options.max_record = options.max_record.min(MAX_PAYLOAD);
-        let names = storage.list().map_err(failed("list", "."))?;
-        let has = |name: &&str| names.iter().any(|other| other == name);
+        if planted(Bug::TemporaryTaken) {
+            // There may be none.
+            let _ = storage.rename(CHECKPOINT_TMP, CHECKPOINT);
+        }
+        let mut names = storage.list().map_err(failed("list", "."))?;
+        let has_checkpoint = names.iter().any(|name| name == CHECKPOINT);
         let checkpoint =
-            if has(&CHECKPOINT) { Some(read_checkpoint_header(&storage)?) } else { None };
+            if has_checkpoint { Some(read_checkpoint_header(&storage)?) } else { None };
         let mut segments = read_segments(&storage, &names)?;
         if segments.is_empty() && checkpoint.is_none() {
             segments.push(create_first(&storage, &options)?);
+            // It was made in the place of what a boot before it may have left.
+            names.retain(|name| name != SEGMENT_TMP);
         }
         let known = checkpoint.iter().chain(segments.iter().filter_map(|s| s.header.as_ref()));
         let Some(id) = known.map(|header| header.store).next() else {
             return Err(OpenError::Unrecognizable { name: segments.swap_remove(0).name });
         };
         segments.iter().try_for_each(|segment| segment.check_owner(id))?;
-        let first = checkpoint.map_or(0, |header| header.segment);
+        let replaced = checkpoint.filter(|_| !planted(Bug::ReplayFromTheStart));
+        let first = replaced.map_or(0, |header| header.segment);
         let (strays, segments) = segments.into_iter().partition(|s| s.number < first);
+        let has = |name: &&str| names.iter().any(|other| other == name);
         let unfinished = [CHECKPOINT_TMP, SEGMENT_TMP].into_iter().filter(has).collect();
         Ok(Self { storage, options, id, checkpoint, segments, strays, unfinished })
     }
@@ -184,16 +193,22 @@ impl<S: Storage> Opening<S> {
         }
         // After `kill -9` the last records may be in the page cache alone. They are about to be
         // answered for, so they must be on disk first.
-        end.file.sync().map_err(failed("sync", &name))?;
+        if !planted(Bug::RecoveryDoesNotSync) {
+            end.file.sync().map_err(failed("sync", &name))?;
+        }
         // The checkpoint's name before the files that it replaced: a power cut must not bring back
         // the one before it when they are gone.
-        storage.sync_dir().map_err(failed("sync", "."))?;
+        if !planted(Bug::RecoveryDoesNotSyncDir) {
+            storage.sync_dir().map_err(failed("sync", "."))?;
+        }
         let strays = self.strays.iter().map(|file| file.name.as_str());
         for name in strays.chain(self.unfinished) {
             storage.remove(name).map_err(failed("remove", name))?;
         }
         // The new segment's creation syncs the directory again.
-        let file = segment::create(&storage, &end.next)?;
+        let mut header = end.next;
+        header.epoch.0 -= u64::from(planted(Bug::EpochNotForced));
+        let file = segment::create(&storage, &header)?;
         let mut behind: Vec<_> = self.segments.iter().map(|s| (s.number, s.size)).collect();
         if let (Some(torn), Some(cut)) = (end.torn, behind.last_mut()) {
             cut.1 = torn.offset;
