@@ -1,7 +1,11 @@
 //! Log and checkpoint: what was acknowledged stays, across `kill -9` and power cuts.
 
 mod checkpoint;
+#[cfg(feature = "simulation")]
+pub mod disk;
 mod error;
+#[cfg(feature = "simulation")]
+pub mod faults;
 mod files;
 pub mod format;
 mod lsn;
