@@ -6,6 +6,8 @@
 
 mod batch;
 mod commit;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 use std::{
