@@ -19,7 +19,7 @@ use super::status;
 use crate::{
     config::Limits,
     context::Metadata,
-    error::{Disconnected, Executed, NotSent, ProtocolError},
+    error::{Disconnected, Executed, NotSent, Outcome, ProtocolError},
     id::{CallNumber, MethodId},
     marshal::MarshalError,
 };
@@ -342,8 +342,12 @@ impl Calls {
             return Err(ProtocolError::CallNumber);
         }
         let Some(slot) = self.window.slot(reply.call) else {
+            // A copy that met its own fence, say, is answered as stale: that tells less than the
+            // answer to the question, which may be under way.
             let outcome = status::outcome(reply.status, body.bytes());
-            self.held.learn(reply.call, outcome, &mut self.window);
+            if outcome != Outcome::Unknown {
+                self.held.learn(reply.call, outcome, &mut self.window);
+            }
             return Ok(());
         };
         if reply.status == status::TOO_LARGE_HERE && self.bulk.max_frame.is_some() {

@@ -150,6 +150,22 @@ fn an_answer_that_comes_too_late_still_tells_what_became_of_the_call() {
 }
 
 #[test]
+fn a_copy_that_meets_its_own_fence_does_not_hide_that_the_call_was_fenced() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    begin(&mut calls, now, 10).unwrap();
+    take(&mut calls, now);
+    calls.expire(now + Duration::from_millis(10));
+    assert_eq!(outcome(&mut calls, 0), Poll::Pending);
+    let mut stale = reply(0);
+    stale.status = status::STALE;
+    calls.complete(&stale, empty()).unwrap();
+    assert_eq!(outcome(&mut calls, 0), Poll::Pending, "the question is still open");
+    calls.tell_outcome(0, WireOutcome::Fenced);
+    assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::DidNotRun));
+}
+
+#[test]
 fn nobody_knows_what_a_server_that_forgot_has_run() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
