@@ -288,6 +288,7 @@ pub(crate) fn rerun(delivery: Delivery) -> Rerun {
     match delivery {
         Delivery::Readonly | Delivery::Idempotent => Rerun::Allowed,
         Delivery::AtMostOnce => Rerun::Forbidden,
+        Delivery::Durable => Rerun::Durable,
     }
 }
 

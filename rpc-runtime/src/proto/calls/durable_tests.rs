@@ -254,7 +254,10 @@ fn what_a_server_that_forgot_may_have_run_stays_unknown_past_its_deadline() {
     let unknown = Answer::DeadlineExceeded(Executed::Unknown);
     assert_eq!(poll(&mut calls, &waiting), Poll::Ready(unknown));
     assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Unknown));
-    assert!(questions(&mut calls, now).0.is_empty(), "the next server would say that it did not run");
+    assert!(
+        questions(&mut calls, now).0.is_empty(),
+        "the next server would say that it did not run"
+    );
 }
 
 #[test]
