@@ -10,6 +10,7 @@ mod files;
 pub mod format;
 mod lsn;
 mod options;
+pub mod planted;
 mod recovery;
 mod salvage;
 mod scan;
