@@ -9,6 +9,7 @@ pub mod ledger;
 pub mod locks;
 pub mod machine;
 pub mod message;
+pub mod node;
 pub mod participant;
 mod planted;
 pub mod record;
