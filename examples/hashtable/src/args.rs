@@ -1,8 +1,8 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf, time::Duration};
 
-use bailiwick::{Endpoint, PublicKey};
+use bailiwick::{Bytes, Endpoint, PublicKey};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -99,7 +99,16 @@ pub(crate) enum Operation {
         #[arg(allow_hyphen_values = true)]
         value: OsString,
     },
-    /// Remove a key; that it is not there is no error.
+    /// Put a value under a key if it holds the one that is expected; print `yes`, or `no` if not.
+    #[command(name = "cas", visible_alias = "compare-and-swap")]
+    CompareAndSwap {
+        key: String,
+        #[command(flatten)]
+        expected: Expected,
+        #[arg(allow_hyphen_values = true)]
+        value: OsString,
+    },
+    /// Remove a key; print `yes`, or `no` if it was not there.
     Delete { key: String },
     /// Add to the number under a key, which counts from 0, and print the sum.
     Increment {
@@ -112,6 +121,27 @@ pub(crate) enum Operation {
         #[arg(default_value = "")]
         prefix: String,
     },
+    /// Print how much there is, and how it is kept.
+    Stats,
+}
+
+/// What a key must hold for `cas` to change it.
+#[derive(Debug, Parser)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Expected {
+    /// It holds this value.
+    #[arg(long = "if", value_name = "VALUE", allow_hyphen_values = true)]
+    pub(crate) held: Option<OsString>,
+    /// It is not there.
+    #[arg(long = "if-absent")]
+    pub(crate) absent: bool,
+}
+
+impl Expected {
+    /// The value; `None` is nothing.
+    pub(crate) fn bytes(self) -> Option<Bytes> {
+        self.held.map(|value| value.into_vec().into())
+    }
 }
 
 /// Increment one key from many connections at once, and see whether the sum is right.

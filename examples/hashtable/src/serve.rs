@@ -3,6 +3,7 @@
 use std::{io, process};
 
 use bailiwick::{AuditLog, Drained, Endpoint, Identity, PolicyFile, Server};
+use hashtable::{machine::Bounds, service::TableServer, store::Store};
 use miette::{Report, miette};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -10,8 +11,6 @@ use crate::{
     args::ServeArgs,
     exit::{Exit, Failure, INTERRUPTED},
     output,
-    service::TableServer,
-    store::Store,
 };
 
 /// Serves until SIGINT or SIGTERM.
@@ -64,7 +63,7 @@ async fn start(args: ServeArgs) -> Result<Server, Failure> {
     let mut server = Server::builder(identity)
         .policy(policy)
         .audit(audit)
-        .service(TableServer::new(Store::default()));
+        .service(TableServer::new(Store::in_memory(Bounds::default())));
     for endpoint in args.listen {
         server = server.listen(endpoint);
     }

@@ -1,96 +1,99 @@
-//! The implementation: a table in memory, bounded in keys and in bytes.
+//! The implementation: a table, in memory or kept by a log.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    sync::{PoisonError, RwLock},
-};
+use std::sync::{PoisonError, RwLock};
 
 use bailiwick::{Bytes, CallError, Context};
+use serde::Serialize;
 
-use crate::service::{KEYS_PER_PAGE, MAX_KEY, MAX_VALUE, Table, TableError};
+use crate::{
+    machine::{Bounds, Decision, Machine},
+    service::{Stats, Table, TableError},
+    table::Value,
+};
 
-/// What a store holds at the most.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// Keys. Default: 100,000.
-    pub(crate) keys: usize,
-    /// Bytes of all keys and values together. Default: 64 MiB.
-    pub(crate) bytes: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { keys: 100_000, bytes: 64 << 20 }
-    }
-}
-
-/// A table in memory; it is empty at each start.
-#[derive(Debug, Default)]
-pub(crate) struct Store {
-    bounds: Bounds,
-    entries: RwLock<Entries>,
-}
-
-#[derive(Debug, Default)]
-struct Entries {
-    /// In order, so that listing a prefix reads what it answers and no more.
-    values: BTreeMap<String, Bytes>,
-    /// Bytes of all keys and values.
-    size: usize,
+/// A table that is served.
+#[derive(Debug)]
+pub struct Store {
+    machine: RwLock<Machine>,
 }
 
 impl Store {
-    #[cfg(test)]
-    fn bounded(bounds: Bounds) -> Self {
-        Self { bounds, ..Self::default() }
+    /// A table in memory: it is empty at each start.
+    #[must_use]
+    pub fn in_memory(bounds: Bounds) -> Self {
+        Self { machine: RwLock::new(Machine::new(bounds)) }
     }
 
-    // A panic cannot leave the entries half changed: nothing between two changes can panic.
-    fn read<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
-        look(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
+    fn read<R>(&self, look: impl FnOnce(&Machine) -> R) -> Result<R, CallError<TableError>> {
+        Ok(look(&self.machine.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    fn write<T>(&self, change: impl FnOnce(&mut Entries) -> T) -> T {
-        change(&mut self.entries.write().unwrap_or_else(PoisonError::into_inner))
+    /// Decides a call, does what it decided, and answers.
+    async fn change<T: Serialize>(
+        &self,
+        _cx: &Context,
+        decide: impl FnOnce(&Machine) -> Result<(T, Option<Decision>), TableError>,
+    ) -> Result<T, CallError<TableError>> {
+        let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);
+        let (answer, decision) = decide(&machine)?;
+        if let Some(decision) = decision {
+            machine.apply_now(decision);
+        }
+        Ok(answer)
     }
 }
 
 impl Table for Store {
     async fn get(&self, _: &Context, key: String) -> Result<Option<Bytes>, CallError<TableError>> {
-        Ok(self.read(|entries| entries.values.get(&key).cloned()))
+        let value = self.read(|machine| machine.entries().get(&key).cloned())?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     async fn put(
         &self,
-        _: &Context,
+        cx: &Context,
         key: String,
         value: Bytes,
     ) -> Result<(), CallError<TableError>> {
-        // The value borrows the receive buffer; keeping it would keep the whole buffer alive.
-        let value = Bytes::copy_from_slice(&value);
-        self.write(|entries| entries.put(key, value, self.bounds))?;
-        Ok(())
+        // A copy: the value borrows the receive buffer, which would be kept with it.
+        let value = Value::from(&value[..]);
+        self.change(cx, |machine| Ok(((), Some(machine.put(key, value)?)))).await
     }
 
-    async fn delete(&self, _: &Context, key: String) -> Result<(), CallError<TableError>> {
-        self.write(|entries| entries.delete(&key));
-        Ok(())
+    async fn compare_and_swap(
+        &self,
+        cx: &Context,
+        key: String,
+        expected: Option<Bytes>,
+        value: Bytes,
+    ) -> Result<bool, CallError<TableError>> {
+        let value = Value::from(&value[..]);
+        self.change(cx, |machine| {
+            let decision = machine.compare_and_swap(key, expected.as_deref(), value)?;
+            Ok((decision.is_some(), decision))
+        })
+        .await
+    }
+
+    async fn delete(&self, cx: &Context, key: String) -> Result<bool, CallError<TableError>> {
+        self.change(cx, |machine| {
+            let decision = machine.delete(key);
+            Ok((decision.is_some(), decision))
+        })
+        .await
     }
 
     async fn increment(
         &self,
-        _: &Context,
+        cx: &Context,
         key: String,
         by: i64,
     ) -> Result<i64, CallError<TableError>> {
-        // One lock over reading and writing, so that no increment is lost between the two.
-        let sum = self.write(|entries| {
-            let sum = entries.number(&key)?.checked_add(by).ok_or(TableError::Overflow)?;
-            entries.put(key, Bytes::from(sum.to_string()), self.bounds)?;
-            Ok::<_, TableError>(sum)
-        })?;
-        Ok(sum)
+        self.change(cx, |machine| {
+            let (sum, decision) = machine.increment(key, by)?;
+            Ok((sum, Some(decision)))
+        })
+        .await
     }
 
     async fn keys(
@@ -99,52 +102,12 @@ impl Table for Store {
         prefix: String,
         after: Option<String>,
     ) -> Result<Vec<String>, CallError<TableError>> {
-        Ok(self.read(|entries| entries.page(&prefix, after.as_deref())))
-    }
-}
-
-impl Entries {
-    fn put(&mut self, key: String, value: Bytes, bounds: Bounds) -> Result<(), TableError> {
-        if key.len() > MAX_KEY {
-            return Err(TableError::KeyTooLong);
-        }
-        if value.len() > MAX_VALUE {
-            return Err(TableError::ValueTooLong);
-        }
-        let old = self.values.get(&key);
-        let keys = self.values.len() + usize::from(old.is_none());
-        let freed = old.map_or(0, |old| key.len() + old.len());
-        let size = self.size - freed + key.len() + value.len();
-        // What makes a full table smaller is always welcome.
-        if keys > bounds.keys || (size > bounds.bytes && size > self.size) {
-            return Err(TableError::Full);
-        }
-        self.values.insert(key, value);
-        self.size = size;
-        Ok(())
+        self.read(|machine| machine.page(&prefix, after.as_deref()))
     }
 
-    fn delete(&mut self, key: &str) {
-        if let Some(value) = self.values.remove(key) {
-            self.size -= key.len() + value.len();
-        }
-    }
-
-    /// The number under `key`; 0 if there is nothing.
-    fn number(&self, key: &str) -> Result<i64, TableError> {
-        let Some(value) = self.values.get(key) else { return Ok(0) };
-        let text = str::from_utf8(value).map_err(|_| TableError::NotANumber)?;
-        text.parse().map_err(|_| TableError::NotANumber)
-    }
-
-    fn page(&self, prefix: &str, after: Option<&str>) -> Vec<String> {
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let from_there = self.values.range::<str, _>((start, Bound::Unbounded));
-        let keys = from_there.map(|(key, _)| key).take_while(|key| key.starts_with(prefix));
-        keys.take(KEYS_PER_PAGE).cloned().collect()
+    async fn stats(&self, _: &Context) -> Result<Stats, CallError<TableError>> {
+        let size = self.read(|machine| machine.entries().size())?;
+        Ok(Stats { keys: size.keys as u64, bytes: size.bytes as u64, kept: None })
     }
 }
 

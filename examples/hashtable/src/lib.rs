@@ -1,0 +1,9 @@
+//! The service of the hashtable: the contract, what keeps it, and what survives.
+//!
+//! The binary beside it serves and calls it.
+
+pub mod service;
+pub mod table;
+
+pub mod machine;
+pub mod store;
