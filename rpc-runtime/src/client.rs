@@ -251,7 +251,7 @@ impl Link {
         let deadline = own.map_or(cx.deadline(), |own| own.min(cx.deadline()));
         let rerun = match method.delivery {
             Delivery::Readonly | Delivery::Idempotent => Rerun::Allowed,
-            Delivery::AtMostOnce => Rerun::Forbidden,
+            Delivery::AtMostOnce | Delivery::Durable => Rerun::Forbidden,
         };
         let header = Header { method: method.id, rerun, deadline, metadata: cx.metadata() };
         let mut waited = false;

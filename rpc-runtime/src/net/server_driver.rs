@@ -73,6 +73,9 @@ pub(crate) struct ServerDriver<S> {
     draining: bool,
     /// The client sends nothing more, and has said so.
     input_ended: bool,
+    /// A request came that cannot be answered truly as yet: nothing behind it is read, and the
+    /// client has to ask again over another connection.
+    unanswered: bool,
     /// Requests wait in the input until the client has taken some of its answers.
     paused: bool,
     /// Set once the connection has ended.
@@ -84,6 +87,13 @@ struct Connected {
     info: Arc<SessionInfo>,
     caller: Caller,
     memory: Attached,
+}
+
+impl Common {
+    /// Forgets the clients whose lease is over. To be called about once a second.
+    pub(crate) fn expire(&self, now: Instant) {
+        self.memories.expire(&self.router.books, now);
+    }
 }
 
 impl<S: Socket> ServerDriver<S> {
@@ -110,6 +120,7 @@ impl<S: Socket> ServerDriver<S> {
             drain,
             draining: false,
             input_ended: false,
+            unanswered: false,
             paused: false,
             finish_by: None,
             discarded: 0,
@@ -182,7 +193,7 @@ impl<S: Socket> ServerDriver<S> {
 
     /// Closes once the client has closed, or the server drains, and all calls are answered.
     fn close_if_done(&mut self, now: Instant) {
-        let last = self.core.is_closing() || self.draining;
+        let last = self.core.is_closing() || self.draining || self.unanswered;
         if last && self.handlers.is_empty() && !self.core.has_unsent() {
             self.core.close(now);
         }
@@ -198,7 +209,7 @@ impl<S: Socket> ServerDriver<S> {
 
     /// Reads once, or goes on with what was read; `false` if nothing can be done.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.core.is_choked() || self.input_ended {
+        if self.core.is_choked() || self.input_ended || self.unanswered {
             return false;
         }
         if self.paused {
@@ -287,7 +298,7 @@ impl<S: Socket> ServerDriver<S> {
             draining: self.draining,
             now,
         };
-        let handlers = &mut self.handlers;
+        let (handlers, unanswered) = (&mut self.handlers, &mut self.unanswered);
         let flow = self.core.handle_input(now, |frame, out| {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
@@ -298,8 +309,12 @@ impl<S: Socket> ServerDriver<S> {
                 Received::Cancelled(call) => {
                     handlers.cancel(call);
                 }
+                Received::Unanswered => {
+                    *unanswered = true;
+                    return Ok(Flow::Pause);
+                }
             }
-            Ok(())
+            Ok(Flow::Continue)
         });
         self.paused = flow == Flow::Pause;
         if let Some(error) = self.core.violation() {

@@ -120,7 +120,7 @@ impl SimClient {
     ) -> Result<Option<SimCall>, CallError<E>> {
         let rerun = match method.delivery {
             Delivery::Readonly | Delivery::Idempotent => Rerun::Allowed,
-            Delivery::AtMostOnce => Rerun::Forbidden,
+            Delivery::AtMostOnce | Delivery::Durable => Rerun::Forbidden,
         };
         let metadata = &Metadata::default();
         let header = Header { method: method.id, rerun, deadline, metadata };
