@@ -6,4 +6,7 @@ pub mod service;
 pub mod table;
 
 pub mod machine;
+pub mod record;
+
+pub mod kept;
 pub mod store;

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, ops::Bound};
 
-type Lsn = u64;
+use stable_store::Lsn;
 
 use crate::{
     service::{KEYS_PER_PAGE, MAX_KEY, MAX_VALUE, TableError},
@@ -151,6 +151,12 @@ impl Machine {
     /// Does what was decided at once: for a table that is not kept.
     pub fn apply_now(&mut self, decision: Decision) {
         self.change(&decision.key, decision.value);
+        self.planned = self.entries.size();
+    }
+
+    /// Takes entries as they were.
+    pub fn restore<'a>(&mut self, entries: impl Iterator<Item = (&'a str, Value)>) {
+        entries.for_each(|(key, value)| self.change(key, Some(value)));
         self.planned = self.entries.size();
     }
 

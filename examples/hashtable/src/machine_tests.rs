@@ -3,7 +3,7 @@
 use super::*;
 
 fn at(lsn: u64) -> Lsn {
-    lsn
+    Lsn(lsn)
 }
 
 fn value(text: &str) -> Value {

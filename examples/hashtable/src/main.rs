@@ -4,6 +4,7 @@
 
 mod args;
 mod call;
+mod data;
 mod demo;
 mod describe;
 mod dial;

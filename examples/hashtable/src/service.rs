@@ -24,7 +24,7 @@ pub trait Table {
     async fn get(&self, cx: &Context, key: String) -> Result<Option<Bytes>, CallError<TableError>>;
 
     /// Puts `value` under `key`, over the one that may be there.
-    #[rpc(verb = "write", object = "table/{key}")]
+    #[rpc(verb = "write", object = "table/{key}", durable)]
     async fn put(
         &self,
         cx: &Context,
@@ -36,7 +36,7 @@ pub trait Table {
     /// it was.
     ///
     /// It does not answer what was there instead: who may write need not be allowed to read.
-    #[rpc(verb = "write", object = "table/{key}")]
+    #[rpc(verb = "write", object = "table/{key}", durable)]
     async fn compare_and_swap(
         &self,
         cx: &Context,
@@ -46,11 +46,11 @@ pub trait Table {
     ) -> Result<bool, CallError<TableError>>;
 
     /// Removes `key`; answers whether it was there.
-    #[rpc(verb = "write", object = "table/{key}")]
+    #[rpc(verb = "write", object = "table/{key}", durable)]
     async fn delete(&self, cx: &Context, key: String) -> Result<bool, CallError<TableError>>;
 
     /// Adds `by` to the number under `key`, which counts from 0, and answers the sum.
-    #[rpc(verb = "write", object = "table/{key}")]
+    #[rpc(verb = "write", object = "table/{key}", durable)]
     async fn increment(
         &self,
         cx: &Context,
@@ -91,11 +91,11 @@ pub struct Stats {
 pub struct Kept {
     /// How often the store was opened, this time included.
     pub epoch: u64,
-    /// Records of the log that are durable, since the store was made.
+    /// Records that became durable since the server was started.
     pub records: u64,
-    /// How often the log was forced to the disk, since the server was started.
+    /// How often the disk was made to keep them: many share one time.
     pub forced: u64,
-    /// Checkpoints that were finished, since the server was started.
+    /// Checkpoints that were finished since the server was started.
     pub checkpoints: u64,
 }
 
@@ -118,4 +118,7 @@ pub enum TableError {
     /// The sum is out of range.
     #[error("the sum does not fit 64 bits; the value stays as it was")]
     Overflow,
+    /// More changes wait for the disk than may.
+    #[error("the disk is slower than those who write; try again later")]
+    Busy,
 }

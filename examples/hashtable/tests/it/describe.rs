@@ -20,10 +20,10 @@ fn each_method_stands_there_with_its_verb_and_object() {
         methods.iter().map(method).collect::<Vec<_>>(),
         [
             "get read table/{key} readonly",
-            "put write table/{key} at-most-once",
-            "compare_and_swap write table/{key} at-most-once",
-            "delete write table/{key} at-most-once",
-            "increment write table/{key} at-most-once",
+            "put write table/{key} durable",
+            "compare_and_swap write table/{key} durable",
+            "delete write table/{key} durable",
+            "increment write table/{key} durable",
             "keys list table readonly",
             "stats list table readonly",
         ]
