@@ -2,7 +2,6 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -52,7 +51,7 @@ impl Data {
     /// Reads the log into `table` and opens it, in a thread: it may take as long as the disk needs.
     pub(crate) async fn recover(
         self,
-        table: Arc<Store>,
+        table: Store,
         bounds: Bounds,
     ) -> Result<Journal<KeptTable>, Failure> {
         let (done, recovered) = oneshot::channel();

@@ -127,3 +127,7 @@ fn read<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Rejected> {
 fn write(value: &impl serde::Serialize, buffer: Vec<u8>) -> Vec<u8> {
     postcard::to_extend(value, buffer).expect("a vector takes all that is written to it")
 }
+
+#[cfg(test)]
+#[path = "kept_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! `hashtable serve`: checks everything, says how to be reached, serves until a signal.
 
-use std::{cell::OnceCell, io, process, sync::Arc};
+use std::{cell::OnceCell, io, process};
 
 use bailiwick::{AuditLog, Drained, Endpoint, Identity, PolicyFile, Server};
 use hashtable::{kept::KeptTable, machine::Bounds, service::TableServer, store::Store};
@@ -27,11 +27,11 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let asked = args.listen.clone();
     let bounds = Bounds { keys: args.max_keys, bytes: args.max_bytes };
     let data = args.data.dir.clone().map(|dir| Data::take(dir, &args.data)).transpose()?;
-    let table = Arc::new(match &data {
+    let table = match &data {
         Some(data) => data.table(),
         None => Store::in_memory(bounds),
-    });
-    let server = start(args, Arc::clone(&table)).await?;
+    };
+    let server = start(args, table.clone()).await?;
     for warning in server.policy_warnings() {
         output::tell(format_args!("{:?}", Report::new(warning.clone())));
     }
@@ -90,7 +90,7 @@ async fn keep(
 }
 
 /// Reads every file and binds every port, or refuses as a whole.
-async fn start(args: ServeArgs, table: Arc<Store>) -> Result<Server, Failure> {
+async fn start(args: ServeArgs, table: Store) -> Result<Server, Failure> {
     let identity = Identity::read(&args.identity).map_err(refused)?;
     let mut policy = PolicyFile::read(&args.policy).map_err(refused_with_help)?;
     if let Some(principals) = &args.principals {
@@ -98,7 +98,7 @@ async fn start(args: ServeArgs, table: Arc<Store>) -> Result<Server, Failure> {
     }
     let audit = AuditLog::open(&args.audit).map_err(refused)?;
     let mut server =
-        Server::builder(identity).policy(policy).audit(audit).service(TableServer::from_arc(table));
+        Server::builder(identity).policy(policy).audit(audit).service(TableServer::new(table));
     for endpoint in args.listen {
         server = server.listen(endpoint);
     }

@@ -2,7 +2,7 @@
 
 use std::{
     future,
-    sync::{OnceLock, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use bailiwick::{
@@ -20,9 +20,9 @@ use crate::{
     table::Value,
 };
 
-/// A table that is served.
-#[derive(Debug)]
-pub struct Store(Keeper);
+/// A table that is served. Clones are of the same table.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Keeper>);
 
 #[derive(Debug)]
 enum Keeper {
@@ -39,14 +39,14 @@ impl Store {
     /// A table in memory: it is empty at each start.
     #[must_use]
     pub fn in_memory(bounds: Bounds) -> Self {
-        Self(Keeper::Memory(RwLock::new(Machine::new(bounds))))
+        Self(Arc::new(Keeper::Memory(RwLock::new(Machine::new(bounds)))))
     }
 
     /// A table that is kept under `id`, and refuses every call until it is [open](Self::open).
     #[must_use]
     pub fn recovering(id: StoreId) -> Self {
         let completions = Completions::recovering(id.0);
-        Self(Keeper::Journal { journal: OnceLock::new(), completions })
+        Self(Arc::new(Keeper::Journal { journal: OnceLock::new(), completions }))
     }
 
     /// What the log is to be read into; then [`open`](Self::open).
@@ -56,7 +56,7 @@ impl Store {
     /// If the table is in memory.
     #[must_use]
     pub fn unread(&self, bounds: Bounds) -> KeptTable {
-        let Keeper::Journal { completions, .. } = &self.0 else {
+        let Keeper::Journal { completions, .. } = &*self.0 else {
             panic!("a table in memory has no log")
         };
         KeptTable::new(bounds, completions.clone())
@@ -68,7 +68,7 @@ impl Store {
     ///
     /// If the table is in memory, or open.
     pub fn open(&self, journal: Journal<KeptTable>, epoch: Epoch) {
-        let Keeper::Journal { journal: place, completions } = &self.0 else {
+        let Keeper::Journal { journal: place, completions } = &*self.0 else {
             panic!("a table in memory has no journal")
         };
         assert!(place.set((journal, epoch)).is_ok(), "a table is opened once");
@@ -76,7 +76,7 @@ impl Store {
     }
 
     fn read<R>(&self, look: impl FnOnce(&Machine) -> R) -> Result<R, CallError<TableError>> {
-        match &self.0 {
+        match &*self.0 {
             Keeper::Memory(machine) => {
                 Ok(look(&machine.read().unwrap_or_else(PoisonError::into_inner)))
             }
@@ -92,7 +92,7 @@ impl Store {
         cx: &Context,
         decide: impl FnOnce(&Machine) -> Result<(T, Option<Decision>), TableError>,
     ) -> Result<T, CallError<TableError>> {
-        match &self.0 {
+        match &*self.0 {
             Keeper::Memory(machine) => {
                 let mut machine = machine.write().unwrap_or_else(PoisonError::into_inner);
                 let (answer, decision) = decide(&machine)?;
@@ -191,7 +191,7 @@ impl Table for Store {
 
     async fn stats(&self, _: &Context) -> Result<Stats, CallError<TableError>> {
         let size = self.read(|machine| machine.entries().size())?;
-        let kept = match &self.0 {
+        let kept = match &*self.0 {
             Keeper::Memory(_) => None,
             Keeper::Journal { journal, .. } => {
                 let (journal, epoch) = opened(journal)?;
@@ -210,7 +210,7 @@ impl Table for Store {
 
 impl Durable for Store {
     fn completions(&self) -> Option<&Completions> {
-        match &self.0 {
+        match &*self.0 {
             Keeper::Memory(_) => None,
             Keeper::Journal { completions, .. } => Some(completions),
         }
