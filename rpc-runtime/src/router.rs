@@ -39,6 +39,8 @@ pub(crate) struct Router {
     methods: Vec<(MethodId, Place)>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) limits: Limits,
+    /// Names the stores of all durable services; zero if there are none.
+    store: [u8; 8],
 }
 
 /// A service's position, and a method's within it.
@@ -112,7 +114,13 @@ impl Router {
             };
             return Err(DuplicateMethod { first: named(first), second: named(second) });
         }
-        Ok(Self { services, methods, monitor, limits })
+        Ok(Self { services, methods, monitor, limits, store: [0; 8] })
+    }
+
+    /// What a client is told of the memory that this server has of it. `tcp_port` is where it takes
+    /// connections over TCP, 0 for nowhere.
+    pub(crate) fn memory_id(&self, memory: &Attached, tcp_port: u16) -> MemoryId {
+        MemoryId { id: memory.id(), tcp_port, store: self.store, lease: self.limits.lease }
     }
 
     /// Does what one whole frame of a client's asks for; answers are appended to `out`.
@@ -146,7 +154,10 @@ impl Router {
                 memory.acknowledge(floor);
                 memory.acknowledge_ranges(ranges);
             }
-            Frame::WhichMemory => frame::put_memory(connection.memory_id(), out),
+            Frame::WhichMemory => {
+                let memory = self.memory_id(connection.memory, connection.tcp_port);
+                frame::put_memory(memory, out);
+            }
             Frame::Inquire { call } => {
                 let outcome = connection.memory.lock().inquire(call)?;
                 frame::put_outcome(call, outcome, out);
@@ -289,10 +300,6 @@ impl Connection<'_> {
     fn reply_to(&self, frame: &frame::Request<'_>) -> ReplyHeader {
         let Self { max_frame, max_here, .. } = *self;
         ReplyHeader { call: frame.call, attempt: frame.attempt, max_frame, max_here }
-    }
-
-    fn memory_id(&self) -> MemoryId {
-        MemoryId { id: self.memory.id(), tcp_port: self.tcp_port }
     }
 }
 

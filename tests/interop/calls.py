@@ -105,8 +105,10 @@ class Caller:
 
     def read_memory(self):
         """The server's first frame, which on UDP may have to be asked for."""
-        fields = self._question(None, 11, lambda fields: fields[:1] == b"\1" and len(fields) == 11)
-        self.memory, self.tcp_port = fields[1:9], struct.unpack(">H", fields[9:])[0]
+        fields = self._question(None, 11, lambda fields: fields[:1] == b"\1" and len(fields) > 19)
+        self.memory, self.tcp_port = fields[1:9], struct.unpack(">H", fields[9:11])[0]
+        self.store, (self.lease, rest) = fields[11:19], take_varint(fields[19:])
+        assert rest == b"", "the memory frame is used up"
 
     def ping(self, token):
         """Asks whether the server is there, and checks the answer."""

@@ -28,7 +28,6 @@ use crate::{
     object::Names,
     proto::{
         buffers::Input,
-        frame::MemoryId,
         memories::{Attached, Memories},
         server::{Handshake, Server},
         session::Flow,
@@ -257,7 +256,7 @@ impl<S: Socket> ServerDriver<S> {
             self.core.abort(Alert::LimitExceeded, now);
             return self.refuse_handshake("too_many_clients");
         };
-        self.core.confirm(MemoryId { id: memory.id(), tcp_port: common.tcp_port });
+        self.core.confirm(common.router.memory_id(&memory, common.tcp_port));
         if let Some(entered) = &mut self.entered {
             entered.established();
         }

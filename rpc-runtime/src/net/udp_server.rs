@@ -22,7 +22,7 @@ use crate::{
     id::Incarnation,
     object::Names,
     proto::{
-        frame::{self, MemoryId},
+        frame,
         memories::Attached,
         session::{Failure, Flow},
         udp::{
@@ -169,7 +169,7 @@ impl UdpServer {
         };
         let Some(link) = self.endpoint.link(id) else { return };
         self.answers.clear();
-        let memory_id = MemoryId { id: memory.id(), tcp_port: common.tcp_port };
+        let memory_id = common.router.memory_id(&memory, common.tcp_port);
         frame::put_memory(memory_id, &mut self.answers);
         if self.draining {
             frame::put_go_away(&mut self.answers);

@@ -12,7 +12,7 @@ pub(super) fn calls(limits: &Limits) -> Calls {
 /// A connection to a server whose memory goes by this name.
 pub(super) fn connect(calls: &mut Calls, memory: u8) {
     calls.connected(LaneId::Main, 1 << 16);
-    calls.recall(LaneId::Main, MemoryId { id: [memory; 8], tcp_port: 0 }, None);
+    calls.recall(LaneId::Main, MemoryId { id: [memory; 8], ..MemoryId::default() }, None);
 }
 
 pub(super) fn begin(

@@ -83,11 +83,16 @@ pub(crate) enum Frame<'a> {
 }
 
 /// Names what a server remembers of one client life, and where else the server is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MemoryId {
     pub(crate) id: [u8; 8],
     /// Where it listens over TCP, at the same address; 0 for nowhere.
     pub(crate) tcp_port: u16,
+    /// Names the stores of all durable services of the server: while it is the same, the server
+    /// knows of each durable call whether it ran, also after a crash. Zero if it has none.
+    pub(crate) store: [u8; 8],
+    /// How long after the last connection it remembers.
+    pub(crate) lease: Duration,
 }
 
 /// What became of a call, as far as a server knows.
@@ -175,8 +180,9 @@ impl<'a> Frame<'a> {
             MEMORY => match byte(rest)? {
                 0 => Self::WhichMemory,
                 1 => {
-                    let (id, port) = (array(rest)?, array(rest)?);
-                    Self::Memory(MemoryId { id, tcp_port: u16::from_be_bytes(port) })
+                    let (id, tcp_port) = (array(rest)?, u16::from_be_bytes(array(rest)?));
+                    let (store, lease) = (array(rest)?, Duration::from_millis(number(rest)?));
+                    Self::Memory(MemoryId { id, tcp_port, store, lease })
                 }
                 _ => return Err(ProtocolError::FrameFields),
             },

@@ -76,7 +76,8 @@ fn small_frames_survive_the_round_trip() {
     put_which_memory(&mut out);
     assert_eq!(parse(&out), Ok(Frame::WhichMemory));
     out.clear();
-    let memory = MemoryId { id: *b"remember", tcp_port: 7400 };
+    let lease = Duration::from_secs(60);
+    let memory = MemoryId { id: *b"remember", tcp_port: 7400, store: *b"on disk.", lease };
     put_memory(memory, &mut out);
     assert_eq!(parse(&out), Ok(Frame::Memory(memory)));
     out.clear();

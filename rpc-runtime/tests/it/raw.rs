@@ -74,7 +74,7 @@ impl Raw {
         let (kind, rest) = confirmed.split_at(2);
         assert_eq!(kind, [11, 1], "the frame that confirms the handshake");
         raw.memory = *rest.first_chunk().unwrap();
-        raw.tcp_port = u16::from_be_bytes(*rest.last_chunk().unwrap());
+        raw.tcp_port = u16::from_be_bytes(rest[8..10].try_into().unwrap());
         raw
     }
 
@@ -110,8 +110,9 @@ impl Raw {
         let authenticated = awaiting.read_fin(&fin, Instant::now()).unwrap();
         let session = authenticated.admit().unwrap();
         let mut raw = Self::over(socket, session.records);
-        // What confirms the handshake: which memory it has of the client, and no TCP port.
-        raw.send(&frame(&[11, 1, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0])).await;
+        // What confirms the handshake: which memory it has of the client, no TCP port, no
+        // store, no lease.
+        raw.send(&frame(&[11, 1, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])).await;
         raw
     }
 

@@ -52,6 +52,9 @@ fn request_with(call: u64, metadata: &[u8]) -> Vec<u8> {
     body
 }
 
+/// As only a server sends it: kind, id, port, store, lease.
+const A_MEMORY: [u8; 21] = [11, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+
 #[tokio::test]
 async fn a_frame_that_breaks_the_protocol_is_answered_by_the_alert_and_runs_nothing() {
     let scene = Scene::set().await;
@@ -90,7 +93,7 @@ async fn a_frame_that_breaks_the_protocol_is_answered_by_the_alert_and_runs_noth
         ("a call below its floor", request_of(4, 5, 0, method("increment"), &[1, b'k'])),
         ("a reply", reply(0, 0, &[])),
         ("working", frame(&[3, 0, 0, 0])),
-        ("the name of a memory", frame(&[11, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0])),
+        ("the name of a memory", frame(&A_MEMORY)),
         ("an outcome", frame(&[13, 0, 0])),
         ("go-away", frame(&[10])),
     ];

@@ -41,7 +41,7 @@ async fn a_server_answers_the_calls_of_the_file_as_it_says() {
                 if step.name == story::FIRST {
                     // The id is drawn, and the port too.
                     frame[6..14].copy_from_slice(&story::MEMORY);
-                    frame[14..].copy_from_slice(&story::TCP_PORT.to_be_bytes());
+                    frame[14..16].copy_from_slice(&story::TCP_PORT.to_be_bytes());
                 }
                 assert_eq!(hex(&frame), step.bytes, "{}", step.name);
             }

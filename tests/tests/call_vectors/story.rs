@@ -129,11 +129,12 @@ fn others() -> Vec<Plain> {
 
 fn memory() -> Fields {
     let port = TCP_PORT.to_string();
-    Fields::frame(11, "memory").bytes("kind", &[1], "answer").bytes("id", &MEMORY, "random").bytes(
-        "tcp port",
-        &TCP_PORT.to_be_bytes(),
-        &port,
-    )
+    Fields::frame(11, "memory")
+        .bytes("kind", &[1], "answer")
+        .bytes("id", &MEMORY, "random")
+        .bytes("tcp port", &TCP_PORT.to_be_bytes(), &port)
+        .bytes("store", &[0; 8], "no durable service")
+        .number("lease", 60_000)
 }
 
 fn request(method: &str, call: u64, floor: u64, attempt: u64, metadata: &[(&str, &str)]) -> Fields {

@@ -26,7 +26,7 @@ use crate::{
     object::Names,
     policy_file::facts,
     proto::{
-        frame::{self, MemoryId, RequestHeader, SPAN},
+        frame::{self, RequestHeader, SPAN},
         memories::Memories,
         server::{Handshake, Server},
         session::Flow,
@@ -216,7 +216,7 @@ impl World {
         if self.known.insert((key, incarnation), memory.id()) != Some(memory.id()) {
             lock(&self.state).ledger.forget(key, incarnation);
         }
-        core.confirm(MemoryId { id: memory.id(), tcp_port: 0 });
+        core.confirm(self.router.memory_id(&memory, 0));
         let principal = caller.principal().clone();
         let info = SessionInfo { principal, client: key, incarnation, peer: "peer".to_owned() };
         Some(Open {

@@ -184,14 +184,22 @@ fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number(
     let mut calls = calls(&Limits::default());
     calls.lost(LaneId::Main, &CUT, Read::None);
     calls.connected(LaneId::Main, 1 << 16);
-    calls.recall(LaneId::Main, MemoryId { id: [1; 8], tcp_port: 7400 }, Some(1 << 20));
+    calls.recall(
+        LaneId::Main,
+        MemoryId { id: [1; 8], tcp_port: 7400, ..MemoryId::default() },
+        Some(1 << 20),
+    );
     let ticket = begin(&mut calls, now, 100).unwrap();
     take(&mut calls, now);
     let mut too_large = reply(0);
     too_large.status = status::TOO_LARGE_HERE;
     calls.complete(&too_large, empty()).unwrap();
     assert!(calls.wants_connection(LaneId::Bulk));
-    calls.recall(LaneId::Bulk, MemoryId { id: [1; 8], tcp_port: 7400 }, None);
+    calls.recall(
+        LaneId::Bulk,
+        MemoryId { id: [1; 8], tcp_port: 7400, ..MemoryId::default() },
+        None,
+    );
     let mut frames = Vec::new();
     calls.take_frames(LaneId::Bulk, now, &mut frames);
     assert_eq!(frames[4..8], [1, 0, 0, 1], "request, call 0, floor 0, attempt 1");
@@ -203,17 +211,29 @@ fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number(
 fn a_second_connection_that_leads_to_another_memory_gets_no_calls() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
-    calls.recall(LaneId::Main, MemoryId { id: [1; 8], tcp_port: 7400 }, Some(1 << 20));
+    calls.recall(
+        LaneId::Main,
+        MemoryId { id: [1; 8], tcp_port: 7400, ..MemoryId::default() },
+        Some(1 << 20),
+    );
     begin(&mut calls, now, 100).unwrap();
     take(&mut calls, now);
     let mut too_large = reply(0);
     too_large.status = status::TOO_LARGE_HERE;
     calls.complete(&too_large, empty()).unwrap();
-    calls.recall(LaneId::Bulk, MemoryId { id: [2; 8], tcp_port: 7400 }, None);
+    calls.recall(
+        LaneId::Bulk,
+        MemoryId { id: [2; 8], tcp_port: 7400, ..MemoryId::default() },
+        None,
+    );
     let mut frames = Vec::new();
     calls.take_frames(LaneId::Bulk, now, &mut frames);
     assert!(frames.is_empty(), "it may have run for the first, and would run again for the second");
-    calls.recall(LaneId::Main, MemoryId { id: [2; 8], tcp_port: 7400 }, Some(1 << 20));
+    calls.recall(
+        LaneId::Main,
+        MemoryId { id: [2; 8], tcp_port: 7400, ..MemoryId::default() },
+        Some(1 << 20),
+    );
     calls.take_frames(LaneId::Bulk, now, &mut frames);
     assert!(frames.is_empty(), "it has ended: nobody knows whether it ran");
 }
@@ -269,7 +289,11 @@ fn nothing_is_sent_again_over_a_stream_however_long_the_server_works() {
     let mut calls = calls(&Limits::default());
     calls.lost(LaneId::Main, &CUT, Read::None);
     calls.connected(LaneId::Main, 1 << 16);
-    calls.recall(LaneId::Main, MemoryId { id: [1; 8], tcp_port: 7400 }, Some(1 << 20));
+    calls.recall(
+        LaneId::Main,
+        MemoryId { id: [1; 8], tcp_port: 7400, ..MemoryId::default() },
+        Some(1 << 20),
+    );
     begin(&mut calls, now, 100).unwrap();
     take(&mut calls, now);
     calls.send_again(LaneId::Bulk, 0);

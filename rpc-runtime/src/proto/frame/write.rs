@@ -165,10 +165,13 @@ pub(crate) fn put_which_memory(out: &mut Vec<u8>) {
 
 /// Appends which memory the server has of the client.
 pub(crate) fn put_memory(memory: MemoryId, out: &mut Vec<u8>) {
-    let mut fields = [1; 11];
-    fields[1..9].copy_from_slice(&memory.id);
-    fields[9..].copy_from_slice(&memory.tcp_port.to_be_bytes());
-    put_small(MEMORY, &fields, &[], out);
+    let writer = FrameWriter::begin(out, MEMORY);
+    writer.out.push(1);
+    writer.out.extend_from_slice(&memory.id);
+    writer.out.extend_from_slice(&memory.tcp_port.to_be_bytes());
+    writer.out.extend_from_slice(&memory.store);
+    varint::put(u64::try_from(memory.lease.as_millis()).unwrap_or(u64::MAX), writer.out);
+    writer.fill_in_length();
 }
 
 /// Appends the question what became of a call.
