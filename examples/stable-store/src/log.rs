@@ -3,6 +3,7 @@
 use crate::{
     Epoch, Lsn, OpenError, Opening, Progress, Record, Rejected, Torn,
     format::{self, CHECKPOINT, HEADER, Header},
+    planted::{Bug, planted},
     scan,
     segment::{self, Next, Reader, SegmentFile, failed},
     storage::Storage,
@@ -26,7 +27,8 @@ impl<'a> Reading<'a> {
         opening: &Opening<S>,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Self {
-        let total = opening.segments.iter().map(|segment| segment.size).sum();
+        let log: u64 = opening.segments.iter().map(|segment| segment.size).sum();
+        let total = log.saturating_add(opening.checkpoint_bytes);
         Self { read: 0, total, records: 0, told: (0, 0), progress }
     }
 
@@ -36,8 +38,7 @@ impl<'a> Reading<'a> {
         let (bytes, records) = self.told;
         if read - bytes >= PROGRESS_BYTES || self.records - records >= PROGRESS_RECORDS {
             self.told = (read, self.records);
-            let total = self.total.max(read);
-            (self.progress)(Progress { read, total, records: self.records });
+            (self.progress)(Progress { read, total: self.total, records: self.records });
         }
     }
 }
@@ -166,7 +167,7 @@ impl LogFile<'_> {
             let lsn = Lsn(self.expected);
             match segment::peek_record(&mut reader, self.seed, lsn).map_err(io)? {
                 Next::Record(header, payload) => {
-                    if lsn > skip {
+                    if lsn > skip || planted(Bug::ReplayFromTheStart) {
                         let record = Record { lsn, kind: header.kind, payload };
                         apply(record).map_err(|Rejected(reason)| OpenError::Rejected {
                             name: name.clone(),
@@ -183,9 +184,8 @@ impl LogFile<'_> {
                 }
                 Next::End if !self.is_cut_off() => break,
                 Next::Bad if self.following.is_none() => {
-                    if let Some(synced) =
-                        scan::synced_since(&mut reader, self.seed, lsn).map_err(io)?
-                    {
+                    let synced = scan::synced_since(&mut reader, self.seed, lsn).map_err(io)?;
+                    if let Some(synced) = synced.filter(|_| !planted(Bug::DamageTakenForTorn)) {
                         return Err(self.damaged(offset, synced));
                     }
                     let bytes = self.file.size.saturating_sub(offset);

@@ -6,6 +6,7 @@ use crate::{
     Epoch, Lsn, OpenError, Options, Store, StoreId, checkpoint,
     format::{self, CHECKPOINT, CHECKPOINT_TMP, HEADER, Header, Kind, MAX_PAYLOAD},
     log::{LogEnd, Reading, read_log},
+    planted::{Bug, planted},
     segment::{self, SegmentFile, failed},
     storage::{File, Storage},
     store::{Active, Begin},
@@ -92,6 +93,7 @@ pub struct Opening<S> {
     pub(crate) options: Options,
     pub(crate) id: StoreId,
     pub(crate) checkpoint: Option<Header>,
+    pub(crate) checkpoint_bytes: u64,
     /// Those that the checkpoint does not replace, by their numbers.
     pub(crate) segments: Vec<SegmentFile>,
     /// Those that it does.
@@ -108,10 +110,16 @@ impl<S: Storage> Opening<S> {
     /// [`OpenError`], where the headers already say so.
     pub fn new(storage: S, mut options: Options) -> Result<Self, OpenError> {
         options.max_record = options.max_record.min(MAX_PAYLOAD);
+        if planted(Bug::TemporaryTaken) {
+            // There may be none.
+            let _ = storage.rename(CHECKPOINT_TMP, CHECKPOINT);
+        }
         let names = storage.list().map_err(failed("list", "."))?;
-        let has = |name: &&str| names.iter().any(|other| other == name);
-        let checkpoint =
-            if has(&CHECKPOINT) { Some(read_checkpoint_header(&storage)?) } else { None };
+        let has = |name: &str| names.iter().any(|other| other == name);
+        let (checkpoint, checkpoint_bytes) = match has(CHECKPOINT) {
+            true => read_checkpoint_header(&storage).map(|(header, size)| (Some(header), size))?,
+            false => (None, 0),
+        };
         let mut segments = read_segments(&storage, &names)?;
         if segments.is_empty() && checkpoint.is_none() {
             segments.push(create_first(&storage, &options)?);
@@ -121,10 +129,20 @@ impl<S: Storage> Opening<S> {
             return Err(OpenError::Unrecognizable { name: segments.swap_remove(0).name });
         };
         segments.iter().try_for_each(|segment| segment.check_owner(id))?;
-        let first = checkpoint.map_or(0, |header| header.segment);
+        let replaced = checkpoint.filter(|_| !planted(Bug::ReplayFromTheStart));
+        let first = replaced.map_or(0, |header| header.segment);
         let (strays, segments) = segments.into_iter().partition(|s| s.number < first);
-        let unfinished = has(&CHECKPOINT_TMP).then_some(CHECKPOINT_TMP);
-        Ok(Self { storage, options, id, checkpoint, segments, strays, unfinished })
+        let unfinished = has(CHECKPOINT_TMP).then_some(CHECKPOINT_TMP);
+        Ok(Self {
+            storage,
+            options,
+            id,
+            checkpoint,
+            checkpoint_bytes,
+            segments,
+            strays,
+            unfinished,
+        })
     }
 
     /// Which store it is.
@@ -186,16 +204,22 @@ impl<S: Storage> Opening<S> {
         }
         // After `kill -9` the last records may be in the page cache alone. They are about to be
         // answered for, so they must be on disk first.
-        end.file.sync().map_err(failed("sync", &name))?;
+        if !planted(Bug::RecoveryDoesNotSync) {
+            end.file.sync().map_err(failed("sync", &name))?;
+        }
         // The checkpoint's name before the files that it replaced: a power cut must not bring back
         // the one before it when they are gone.
-        storage.sync_dir().map_err(failed("sync", "."))?;
+        if !planted(Bug::RecoveryDoesNotSyncDir) {
+            storage.sync_dir().map_err(failed("sync", "."))?;
+        }
         let strays = self.strays.iter().map(|file| file.name.as_str());
         for name in strays.chain(self.unfinished) {
             storage.remove(name).map_err(failed("remove", name))?;
         }
         // The new segment's creation syncs the directory again.
-        let file = segment::create(&storage, &end.next)?;
+        let mut header = end.next;
+        header.epoch.0 -= u64::from(planted(Bug::EpochNotForced));
+        let file = segment::create(&storage, &header)?;
         let mut behind: Vec<_> = self.segments.iter().map(|s| (s.number, s.size)).collect();
         if let (Some(torn), Some(cut)) = (end.torn, behind.last_mut()) {
             cut.1 = torn.offset;
@@ -217,13 +241,15 @@ impl<S> fmt::Debug for Opening<S> {
     }
 }
 
-fn read_checkpoint_header<S: Storage>(storage: &S) -> Result<Header, OpenError> {
-    let (header, _) = segment::read_header(storage, CHECKPOINT, Kind::Checkpoint)?;
-    header.map_err(|_| OpenError::DamagedCheckpoint {
-        name: CHECKPOINT.to_owned(),
-        offset: 0,
-        what: "its header is none",
-    })
+fn read_checkpoint_header<S: Storage>(storage: &S) -> Result<(Header, u64), OpenError> {
+    match segment::read_header(storage, CHECKPOINT, Kind::Checkpoint)? {
+        (Ok(header), size) => Ok((header, size)),
+        (Err(_), _) => Err(OpenError::DamagedCheckpoint {
+            name: CHECKPOINT.to_owned(),
+            offset: 0,
+            what: "its header is none",
+        }),
+    }
 }
 
 fn read_segments<S: Storage>(storage: &S, names: &[String]) -> Result<Vec<SegmentFile>, OpenError> {
