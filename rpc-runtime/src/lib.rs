@@ -26,6 +26,7 @@ mod object;
 pub mod service;
 
 mod dispatch;
+pub mod durable;
 mod policy_file;
 mod repeat;
 mod reply;

@@ -2,7 +2,7 @@
 
 use crate::{
     Epoch, Lsn, OpenError, Opening, Progress, Record, Rejected, Torn,
-    format::{self, HEADER, Header},
+    format::{self, CHECKPOINT, HEADER, Header},
     planted::{Bug, planted},
     scan,
     segment::{self, Next, Reader, SegmentFile, failed},
@@ -70,21 +70,22 @@ pub(crate) fn read_log<S: Storage>(
     apply: &mut dyn FnMut(Record<'_>) -> Result<(), Rejected>,
 ) -> Result<LogEnd<S::File>, Stop> {
     let skip = opening.checkpoint_lsn();
-    let mut expected = skip.0.saturating_add(1);
+    let Some(Lsn(mut expected)) = skip.next() else {
+        let error = OpenError::Exhausted { name: CHECKPOINT.to_owned() };
+        return Err(Stop { error, index: 0, lsn: skip });
+    };
     let mut buffer = Vec::new();
     let mut end = None;
     for (index, file) in opening.segments.iter().enumerate() {
         let stop = |lsn: u64, error| Stop { error, index, lsn: Lsn(lsn) };
         let base = check_base(file, expected, index).map_err(|error| stop(expected, error))?;
-        let following = opening.segments.get(index + 1).and_then(|next| next.header.as_ref());
-        let is_last = index + 1 == opening.segments.len();
+        let following = opening.segments.get(index + 1);
         let mut log = LogFile {
             file,
             seed: format::seed(opening.id, file.number),
             expected: base,
-            until: if is_last { None } else { following.map(|header| header.lsn.0) },
-            is_last,
-            may_end: following.is_none_or(|next| Some(next.segment) != file.number.checked_add(1)),
+            following,
+            until: following.and_then(|next| next.header).map(|header| header.lsn.0),
         };
         let read = log.read(&opening.storage, buffer, skip, reading, apply);
         let read = read.map_err(|error| stop(log.expected, error))?;
@@ -93,15 +94,16 @@ pub(crate) fn read_log<S: Storage>(
         buffer = read.buffer;
         end = Some((file.number, read.handle, read.torn));
     }
-    let exhausted = |error| Stop { error, index: opening.segments.len(), lsn: Lsn(expected) };
-    let Some((segment, file, torn)) = end else {
-        let from = Lsn(expected);
-        return Err(exhausted(OpenError::Missing { from, to: from }));
+    let stop = |error| Stop { error, index: opening.segments.len(), lsn: Lsn(expected) };
+    // A log that ends in front of the checkpoint would number new records as if they were in it.
+    let Some((segment, file, torn)) = end.filter(|_| expected > skip.0) else {
+        let (from, to) = (Lsn(expected), Lsn(expected.max(skip.0)));
+        return Err(stop(OpenError::Missing { from, to }));
     };
     let (epoch, newest) = opening.newest();
     let (Some(epoch), Some(number)) = (epoch.0.checked_add(1), newest.checked_add(1)) else {
         let name = format::segment_name(newest);
-        return Err(exhausted(OpenError::Exhausted { name }));
+        return Err(stop(OpenError::Exhausted { name }));
     };
     let next =
         Header { store: opening.id, segment: number, lsn: Lsn(expected), epoch: Epoch(epoch) };
@@ -133,10 +135,8 @@ struct LogFile<'a> {
     /// The first record of the segment that follows. All before it were synced before that was
     /// made, and none of this segment's bytes behind them counts.
     until: Option<u64>,
-    is_last: bool,
-    /// The file may end before that: what follows has no header, or is not its successor, and is
-    /// complained of in its turn.
-    may_end: bool,
+    /// That segment.
+    following: Option<&'a SegmentFile>,
 }
 
 /// A segment that has been read.
@@ -182,8 +182,8 @@ impl LogFile<'_> {
                     reader.consume(size);
                     reading.tell(reader.offset());
                 }
-                Next::End if self.may_end => break,
-                Next::Bad if self.is_last => {
+                Next::End if !self.is_cut_off() => break,
+                Next::Bad if self.following.is_none() => {
                     let synced = scan::synced_since(&mut reader, self.seed, lsn).map_err(io)?;
                     if let Some(synced) = synced.filter(|_| !planted(Bug::DamageTakenForTorn)) {
                         return Err(self.damaged(offset, synced));
@@ -202,6 +202,13 @@ impl LogFile<'_> {
         }
         let (handle, buffer) = reader.into_parts();
         Ok(FileEnd { handle, buffer, torn })
+    }
+
+    /// Whether the end of the file is too early an end. If the next one's header is none, or
+    /// another was between them, that is what to speak of.
+    fn is_cut_off(&self) -> bool {
+        let is_next = |next: &SegmentFile| next.number == self.file.number.saturating_add(1);
+        self.until.is_some() && self.following.is_some_and(is_next)
     }
 
     fn damaged(&self, offset: u64, synced: Lsn) -> OpenError {

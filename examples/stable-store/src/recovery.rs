@@ -180,7 +180,8 @@ impl<S: Storage> Opening<S> {
         let files = self.strays.iter().chain(&self.segments);
         let headers = files.clone().filter_map(|file| file.header.as_ref()).chain(&self.checkpoint);
         let epoch = headers.map(|header| header.epoch).max().unwrap_or_default();
-        (epoch, files.map(|file| file.number).max().unwrap_or(0))
+        let number = files.map(|file| file.number).max().unwrap_or(0);
+        (epoch, number.max(self.checkpoint.map_or(0, |header| header.segment)))
     }
 
     /// Makes what was read survive a power cut, clears away, and begins the new epoch.

@@ -115,6 +115,12 @@ impl<S: Storage> Store<S> {
         self.epoch
     }
 
+    /// The longest payload of a record, in bytes ([`Options::max_record`]).
+    #[must_use]
+    pub fn max_record(&self) -> usize {
+        self.options.max_record as usize
+    }
+
     /// The last record that survives a power cut.
     #[must_use]
     pub fn durable(&self) -> Lsn {

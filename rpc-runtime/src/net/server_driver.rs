@@ -73,6 +73,9 @@ pub(crate) struct ServerDriver<S> {
     draining: bool,
     /// The client sends nothing more, and has said so.
     input_ended: bool,
+    /// A request came that cannot be answered truly as yet: nothing behind it is read, and the
+    /// client has to ask again over another connection.
+    unanswered: bool,
     /// Requests wait in the input until the client has taken some of its answers.
     paused: bool,
     /// Set once the connection has ended.
@@ -84,6 +87,13 @@ struct Connected {
     info: Arc<SessionInfo>,
     caller: Caller,
     memory: Attached,
+}
+
+impl Common {
+    /// Forgets the clients whose lease is over. To be called about once a second.
+    pub(crate) fn expire(&self, now: Instant) {
+        self.memories.expire(&self.router.books, now);
+    }
 }
 
 impl<S: Socket> ServerDriver<S> {
@@ -110,6 +120,7 @@ impl<S: Socket> ServerDriver<S> {
             drain,
             draining: false,
             input_ended: false,
+            unanswered: false,
             paused: false,
             finish_by: None,
             discarded: 0,
@@ -121,8 +132,10 @@ impl<S: Socket> ServerDriver<S> {
             let now = clock::now();
             self.handle_time(cx, now);
             self.run_handlers(cx);
-            self.close_if_done(now);
-            let written = self.write(cx, now);
+            let mut written = self.write(cx, now);
+            if self.close_if_done(now) {
+                written = self.write(cx, now);
+            }
             if let Poll::Ready(Err(_)) = written {
                 self.core.handle_end_of_stream();
             }
@@ -180,12 +193,16 @@ impl<S: Socket> ServerDriver<S> {
             .min()
     }
 
-    /// Closes once the client has closed, or the server drains, and all calls are answered.
-    fn close_if_done(&mut self, now: Instant) {
-        let last = self.core.is_closing() || self.draining;
-        if last && self.handlers.is_empty() && !self.core.has_unsent() {
+    /// Closes once the client has closed, the server drains, or a request cannot be answered, and
+    /// all calls before are answered; `true` if it has done so.
+    fn close_if_done(&mut self, now: Instant) -> bool {
+        let last = self.core.is_closing() || self.draining || self.unanswered;
+        let done = last && self.handlers.is_empty() && !self.core.has_unsent();
+        if done && self.core.ended().is_none() {
             self.core.close(now);
+            return true;
         }
+        false
     }
 
     /// Seals and writes what waits.
@@ -198,7 +215,7 @@ impl<S: Socket> ServerDriver<S> {
 
     /// Reads once, or goes on with what was read; `false` if nothing can be done.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.core.is_choked() || self.input_ended {
+        if self.core.is_choked() || self.input_ended || self.unanswered {
             return false;
         }
         if self.paused {
@@ -287,7 +304,7 @@ impl<S: Socket> ServerDriver<S> {
             draining: self.draining,
             now,
         };
-        let handlers = &mut self.handlers;
+        let (handlers, unanswered) = (&mut self.handlers, &mut self.unanswered);
         let flow = self.core.handle_input(now, |frame, out| {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
@@ -298,8 +315,12 @@ impl<S: Socket> ServerDriver<S> {
                 Received::Cancelled(call) => {
                     handlers.cancel(call);
                 }
+                Received::Unanswered => {
+                    *unanswered = true;
+                    return Ok(Flow::Pause);
+                }
             }
-            Ok(())
+            Ok(Flow::Continue)
         });
         self.paused = flow == Flow::Pause;
         if let Some(error) = self.core.violation() {
