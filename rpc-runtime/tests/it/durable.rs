@@ -3,12 +3,14 @@
 
 use std::{sync::atomic::AtomicUsize, time::Duration};
 
-use bailiwick::{Limits, Server, testing::test_identity};
+use bailiwick::{CallError, Limits, Server, Unavailable, testing::test_identity};
+use tokio::time;
 
 use crate::{
     counter::{Counter as _, CounterClient, CounterServer, Forgetful, Life, Log, method, proxy},
     raw::{Raw, Seen, frame, request_of, request_within},
-    world::{World, cx, eventually},
+    reconnect::eager,
+    world::{Dead, World, cx, eventually},
 };
 
 /// Status 8, detail 3: it is still recovering.
@@ -272,4 +274,66 @@ async fn a_client_can_be_served_to_others_and_keeps_nothing_itself() {
     let channel = before.channel("alice", Limits::default()).await.unwrap();
     assert_eq!(CounterClient::new(channel).add(&cx(), 3).await, Ok(3));
     assert_eq!(log.lock().unwrap().len(), 1);
+}
+
+/// A client with a call whose answer is lost in a crash of the server, and what that left.
+async fn crashed_under_a_client(over: Over) -> (CounterClient, Asking, Dead, Log) {
+    let log = Log::default();
+    let life = Life::recovered(&log);
+    let world = match over {
+        Over::Tcp => World::counting(life.builder()).await,
+        Over::Udp => World::counting_over_udp(life.builder()).await,
+    };
+    let client = CounterClient::new(world.channel("alice", eager()).await.unwrap());
+    assert_eq!(client.add(&cx(), 1).await, Ok(1));
+    let caller = client.clone();
+    let asking = tokio::spawn(async move { caller.add_and_hang(&cx()).await });
+    eventually("it ran", || log.lock().unwrap().len() == 2).await;
+    (client, asking, world.kill().await, log)
+}
+
+type Asking = tokio::task::JoinHandle<Result<u64, CallError<String>>>;
+
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    Tcp,
+    Udp,
+}
+
+#[tokio::test]
+async fn a_client_gets_the_answer_of_a_call_that_ran_before_the_crash_over_either_transport() {
+    for over in [Over::Tcp, Over::Udp] {
+        let (client, asking, dead, log) = crashed_under_a_client(over).await;
+        let life = Life::recovered(&log);
+        let _world = dead.restart_counting(life.builder()).await;
+        assert_eq!(asking.await.unwrap(), Ok(2), "{over:?}");
+        assert_eq!(client.add(&cx(), 1).await, Ok(3), "{over:?}");
+        assert_eq!((life.begun(), log.lock().unwrap().len()), (1, 3), "{over:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_told_nothing_untrue_while_the_log_is_read_over_either_transport() {
+    for over in [Over::Tcp, Over::Udp] {
+        let (client, asking, dead, log) = crashed_under_a_client(over).await;
+        let life = Life::recovering(&log);
+        let world = dead.restart_counting(life.builder()).await;
+        // A call that has never been sent before is refused at once.
+        let refused = loop {
+            match client.value(&cx()).await {
+                Err(CallError::Unavailable(why)) => break why,
+                // The connection was closed because of the other call: it goes by the next one.
+                Err(CallError::NotSent(_)) => {}
+                other => panic!("{over:?}: {other:?}"),
+            }
+        };
+        assert_eq!(refused, Unavailable::Recovering, "{over:?}");
+        time::sleep(Duration::from_millis(200)).await;
+        assert!(!asking.is_finished(), "{over:?}: nothing is known as yet");
+        life.recover();
+        assert_eq!(asking.await.unwrap(), Ok(2), "{over:?}");
+        assert_eq!(client.value(&cx()).await, Ok(2), "{over:?}");
+        assert_eq!(life.begun(), 0, "{over:?}");
+        drop(world);
+    }
 }
