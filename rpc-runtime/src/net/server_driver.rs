@@ -132,8 +132,10 @@ impl<S: Socket> ServerDriver<S> {
             let now = clock::now();
             self.handle_time(cx, now);
             self.run_handlers(cx);
-            self.close_if_done(now);
-            let written = self.write(cx, now);
+            let mut written = self.write(cx, now);
+            if self.close_if_done(now) {
+                written = self.write(cx, now);
+            }
             if let Poll::Ready(Err(_)) = written {
                 self.core.handle_end_of_stream();
             }
@@ -191,12 +193,16 @@ impl<S: Socket> ServerDriver<S> {
             .min()
     }
 
-    /// Closes once the client has closed, or the server drains, and all calls are answered.
-    fn close_if_done(&mut self, now: Instant) {
+    /// Closes once the client has closed, the server drains, or a request cannot be answered, and
+    /// all calls before are answered; `true` if it has done so.
+    fn close_if_done(&mut self, now: Instant) -> bool {
         let last = self.core.is_closing() || self.draining || self.unanswered;
-        if last && self.handlers.is_empty() && !self.core.has_unsent() {
+        let done = last && self.handlers.is_empty() && !self.core.has_unsent();
+        if done && self.core.ended().is_none() {
             self.core.close(now);
+            return true;
         }
+        false
     }
 
     /// Seals and writes what waits.
