@@ -8,6 +8,7 @@ mod tally;
 use std::{process, sync::Arc, time::Duration};
 
 use bailiwick::Context;
+use hashtable::service::{Table as _, TableClient, TableError};
 use tokio::{
     signal,
     task::{JoinError, JoinSet},
@@ -20,7 +21,6 @@ use crate::{
     dial::Dial,
     exit::{Exit, Failure, INTERRUPTED},
     output,
-    service::{Table as _, TableClient, TableError},
 };
 use caller::{Caller, Work};
 use progress::Progress;

@@ -1,10 +1,11 @@
 //! A checkpoint: the state at one record, written beside the log that goes on, then put in place.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use crate::{
     Lsn, OpenError, Rejected, StoreError,
     format::{self, CHECKPOINT, CHECKPOINT_TMP, FOOTER, FOOTER_MARK, HEADER, Header, ITEM_HEADER},
+    planted::{Bug, planted},
     segment::{self, Reader, failed},
     storage::{File, Storage},
     store::Shared,
@@ -97,13 +98,18 @@ impl<S: Storage> CheckpointWriter<S> {
         self.put(FOOTER_MARK, &self.items.to_le_bytes());
         self.flush()?;
         let shared = &self.shared;
-        self.file.sync().map_err(failed("sync", CHECKPOINT_TMP)).map_err(|e| shared.poison(e))?;
+        if !planted(Bug::NoSyncBeforeRename) {
+            let synced = self.file.sync().map_err(failed("sync", CHECKPOINT_TMP));
+            synced.map_err(|e| shared.poison(e))?;
+        }
         let storage = &shared.storage;
         storage
             .rename(CHECKPOINT_TMP, CHECKPOINT)
             .map_err(failed("rename to", CHECKPOINT))
             .map_err(|e| shared.poison(e))?;
-        storage.sync_dir().map_err(failed("sync", ".")).map_err(|e| shared.poison(e))?;
+        if !planted(Bug::NoDirSyncAfterRename) {
+            storage.sync_dir().map_err(failed("sync", ".")).map_err(|e| shared.poison(e))?;
+        }
         Ok(Written {
             first_segment: self.header.segment,
             _under_way: self.under_way,
@@ -132,6 +138,15 @@ impl<S: Storage> CheckpointWriter<S> {
     }
 }
 
+impl<S: Storage> fmt::Debug for CheckpointWriter<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckpointWriter")
+            .field("lsn", &self.header.lsn)
+            .field("items", &self.items)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Reads all items in order, and returns the bytes of the file. It was synced before it got its
 /// name, so whatever is wrong with it is damage.
 pub(crate) fn read<S: Storage>(
@@ -151,6 +166,9 @@ pub(crate) fn read<S: Storage>(
             |what| OpenError::DamagedCheckpoint { name: CHECKPOINT.to_owned(), offset, what };
         let remaining = reader.remaining();
         let bytes = reader.peek(ITEM_HEADER).map_err(io)?;
+        if bytes.is_empty() && planted(Bug::FooterNotChecked) {
+            return Ok(reader.size);
+        }
         if bytes.len() < ITEM_HEADER {
             return Err(damaged("it ends in the middle"));
         }

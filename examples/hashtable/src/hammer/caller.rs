@@ -15,10 +15,11 @@ use super::{
     PATIENCE,
     tally::{Mark, Tally},
 };
+use hashtable::service::{Table as _, TableClient, TableError};
+
 use crate::{
     call,
     exit::{Exit, Failure},
-    service::{Table as _, TableClient, TableError},
 };
 
 /// After a call that nobody took, or between two questions about one that is at work.

@@ -88,7 +88,10 @@ impl Contents {
         let size = self.size_at(moment(rng), rng);
         let mut image = self.synced.clone();
         image.resize(self.longest(), 0);
-        fill_unwritten(&mut image[self.synced.len()..], self.synced.len(), rng, recycled);
+        let unwritten = self.synced.len().next_multiple_of(SECTOR);
+        if let Some(image) = image.get_mut(unwritten..) {
+            fill_unwritten(image, unwritten, rng, recycled);
+        }
         let moments: Vec<usize> = (0..image.len().div_ceil(SECTOR)).map(|_| moment(rng)).collect();
         for (number, change) in self.changes.iter().enumerate() {
             match change {
