@@ -5,10 +5,12 @@
 //! machine to its log; what carries messages is somebody else's.
 
 pub mod coordinator;
+pub mod judge;
 pub mod ledger;
 pub mod locks;
 pub mod machine;
 pub mod message;
+pub mod node;
 pub mod participant;
 mod planted;
 pub mod record;

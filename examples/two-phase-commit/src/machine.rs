@@ -44,7 +44,8 @@ pub trait Machine {
     fn replay(&mut self, record: &Self::Record) -> Result<(), Rejected>;
 
     /// All is restored and replayed. `epoch` is the number of this boot, on the disk already. Before, all
-    /// inputs are ignored: a machine that has not recovered knows nothing.
+    /// inputs are ignored: a machine that has not recovered knows nothing. It persists nothing here, so
+    /// that recovering again is the same.
     fn recovered(&mut self, epoch: u64, now: Time, out: &mut Outputs<Self>);
 
     /// Takes one input.
