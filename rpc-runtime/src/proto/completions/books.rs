@@ -47,9 +47,9 @@ impl Books {
         self.0.is_empty()
     }
 
-    /// Whether a service has still to read its log.
-    pub(crate) fn are_recovering(&self) -> bool {
-        self.0.iter().any(|book| !book.is_open())
+    /// How many services have still to read their logs.
+    pub(crate) fn recovering(&self) -> usize {
+        self.0.iter().filter(|book| !book.is_open()).count()
     }
 
     pub(crate) fn of(&self, life: Life) -> Past<'_> {
