@@ -55,6 +55,9 @@
 //! # }
 //! ```
 //!
+//! A [`Journal`] does this for many callers at once: one sync for all that came while the last one
+//! ran, and checkpoints beside them.
+//!
 //! An error of a [`Store`]'s storage is its last word: end the process, and let recovery find out what
 //! is on disk.
 
