@@ -221,6 +221,14 @@ impl<S: Storage> Opening<S> {
         if let (Some(torn), Some(cut)) = (end.torn, behind.last_mut()) {
             cut.1 = torn.offset;
         }
+        // Boots that wrote nothing left files that say nothing but their epochs, and there is a later
+        // one now. If a power cut brings one back, the next recovery removes it. The first stays: it
+        // tells whose store it is if another's header is damaged.
+        let behind_first = self.segments.iter().skip(1);
+        for empty in behind_first.filter(|segment| segment.begins_at(end.next.lsn)) {
+            storage.remove(&empty.name).map_err(failed("remove", &empty.name))?;
+            behind.retain(|(number, _)| *number != empty.number);
+        }
         let begin = Begin {
             id: self.id,
             epoch: end.next.epoch,

@@ -237,6 +237,11 @@ impl SegmentFile {
         Ok(Self { name: name.to_owned(), number, header, size })
     }
 
+    /// Whether its first record is, or would be, this one.
+    pub(crate) fn begins_at(&self, lsn: Lsn) -> bool {
+        self.header.is_some_and(|header| header.lsn == lsn)
+    }
+
     pub(crate) fn check_owner(&self, expected: StoreId) -> Result<(), OpenError> {
         match self.header {
             Some(Header { store: found, .. }) if found != expected => {

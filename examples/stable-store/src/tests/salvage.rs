@@ -89,6 +89,17 @@ fn boots_whose_headers_are_lost_keep_their_epochs() {
 }
 
 #[test]
+fn boots_that_wrote_nothing_and_left_no_file_count_too() {
+    let disk = three_boots();
+    (0..20).for_each(|_| drop(open(&disk)));
+    let mut store = open(&disk);
+    append_synced(&mut store, 1);
+    damage(&disk, segments(&disk).last().unwrap(), |bytes| bytes[44] ^= 1);
+    assert_eq!(salvage(&disk).unwrap().lost_from, Some(Lsn(10)));
+    assert!(open(&disk).epoch() > store.epoch());
+}
+
+#[test]
 fn a_checkpoint_is_not_salvaged_and_the_state_it_has_is_kept_without_a_log() {
     let disk = three_boots();
     let mut store = open(&disk);
