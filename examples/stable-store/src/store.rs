@@ -258,7 +258,9 @@ impl<S: Storage> Store<S> {
     /// [`StoreError::Poisoned`].
     pub fn replaced(&mut self, written: Written) -> Result<Replaced<S>, StoreError> {
         self.shared.check()?;
-        Ok(self.take_before(written.first_segment))
+        let first = written.first_segment;
+        drop(written);
+        Ok(self.take_before(first))
     }
 
     fn take_before(&mut self, first: u64) -> Replaced<S> {
