@@ -176,6 +176,10 @@ impl Running {
         line
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Ends it as a power cut would, but for what the system still writes.
     pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
