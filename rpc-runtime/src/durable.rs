@@ -1,11 +1,5 @@
 //! Services whose calls run exactly once, also across crashes.
-//!
-//! A method that says `durable` runs at most once for each call, like any other that says nothing; and
-//! the service writes into its log, in the same record as the effect, that the call ran and what it
-//! answers: a [`Completion`]. After a crash the records are read back into [`Completions`], and a call
-//! that is sent again finds its answer there. A call without a record has not run, and runs.
-//!
-#![doc = include_str!("durable/README.md")]
+#![doc = include_str!("../README.md")]
 
 use std::sync::Arc;
 

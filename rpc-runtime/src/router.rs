@@ -104,7 +104,7 @@ pub(crate) enum Received {
     /// The client no longer waits for this call.
     Cancelled(u64),
     /// A service is reading its log, and before that nothing true can be said of what may have run.
-    /// The frame was not looked at further; the client must ask again.
+    /// Nothing was done; the client must ask again.
     Unanswered,
 }
 
@@ -175,8 +175,8 @@ impl Router {
             Frame::Acknowledge { floor, ranges } => {
                 let (mut memory, past) = (connection.memory.lock(), self.past(connection));
                 claim::acknowledge(&mut memory, floor, past);
-                memory.acknowledge_ranges(ranges.clone());
-                past.acknowledge_ranges(ranges);
+                past.acknowledge_ranges(&ranges);
+                memory.acknowledge_ranges(ranges);
             }
             Frame::WhichMemory => {
                 let memory = self.memory_id(connection.memory, connection.tcp_port);
@@ -185,7 +185,7 @@ impl Router {
             Frame::Inquire { call } => {
                 let mut memory = connection.memory.lock();
                 self.past(connection).recall(&mut memory, call)?;
-                if self.books.are_recovering() && memory.is_new(call)? {
+                if self.books.recovering() > 0 && memory.is_new(call)? {
                     return Ok(Received::Unanswered);
                 }
                 frame::put_outcome(call, memory.inquire(call)?, out);

@@ -27,7 +27,8 @@ impl<'a> Reading<'a> {
         opening: &Opening<S>,
         progress: &'a mut dyn FnMut(Progress),
     ) -> Self {
-        let total = opening.segments.iter().map(|segment| segment.size).sum();
+        let log: u64 = opening.segments.iter().map(|segment| segment.size).sum();
+        let total = log.saturating_add(opening.checkpoint_bytes);
         Self { read: 0, total, records: 0, told: (0, 0), progress }
     }
 
@@ -37,8 +38,7 @@ impl<'a> Reading<'a> {
         let (bytes, records) = self.told;
         if read - bytes >= PROGRESS_BYTES || self.records - records >= PROGRESS_RECORDS {
             self.told = (read, self.records);
-            let total = self.total.max(read);
-            (self.progress)(Progress { read, total, records: self.records });
+            (self.progress)(Progress { read, total: self.total, records: self.records });
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     Epoch, Lsn, OpenError, Options, Store, StoreId, checkpoint,
-    format::{self, CHECKPOINT, CHECKPOINT_TMP, HEADER, Header, Kind, MAX_PAYLOAD, SEGMENT_TMP},
+    format::{self, CHECKPOINT, CHECKPOINT_TMP, HEADER, Header, Kind, MAX_PAYLOAD},
     log::{LogEnd, Reading, read_log},
     planted::{Bug, planted},
     segment::{self, SegmentFile, failed},
@@ -42,7 +42,8 @@ pub trait Replay {
 }
 
 /// Bytes that are whole and make no sense to the application, and why: the store does not open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Rejected(pub String);
 
 /// How far a recovery is.
@@ -92,11 +93,13 @@ pub struct Opening<S> {
     pub(crate) options: Options,
     pub(crate) id: StoreId,
     pub(crate) checkpoint: Option<Header>,
+    pub(crate) checkpoint_bytes: u64,
     /// Those that the checkpoint does not replace, by their numbers.
     pub(crate) segments: Vec<SegmentFile>,
     /// Those that it does.
     strays: Vec<SegmentFile>,
-    unfinished: Vec<&'static str>,
+    /// The checkpoint that was being written. A segment's file is replaced by the next one's.
+    unfinished: Option<&'static str>,
 }
 
 impl<S: Storage> Opening<S> {
@@ -111,15 +114,15 @@ impl<S: Storage> Opening<S> {
             // There may be none.
             let _ = storage.rename(CHECKPOINT_TMP, CHECKPOINT);
         }
-        let mut names = storage.list().map_err(failed("list", "."))?;
-        let has_checkpoint = names.iter().any(|name| name == CHECKPOINT);
-        let checkpoint =
-            if has_checkpoint { Some(read_checkpoint_header(&storage)?) } else { None };
+        let names = storage.list().map_err(failed("list", "."))?;
+        let has = |name: &str| names.iter().any(|other| other == name);
+        let (checkpoint, checkpoint_bytes) = match has(CHECKPOINT) {
+            true => read_checkpoint_header(&storage).map(|(header, size)| (Some(header), size))?,
+            false => (None, 0),
+        };
         let mut segments = read_segments(&storage, &names)?;
         if segments.is_empty() && checkpoint.is_none() {
             segments.push(create_first(&storage, &options)?);
-            // It was made in the place of what a boot before it may have left.
-            names.retain(|name| name != SEGMENT_TMP);
         }
         let known = checkpoint.iter().chain(segments.iter().filter_map(|s| s.header.as_ref()));
         let Some(id) = known.map(|header| header.store).next() else {
@@ -129,9 +132,17 @@ impl<S: Storage> Opening<S> {
         let replaced = checkpoint.filter(|_| !planted(Bug::ReplayFromTheStart));
         let first = replaced.map_or(0, |header| header.segment);
         let (strays, segments) = segments.into_iter().partition(|s| s.number < first);
-        let has = |name: &&str| names.iter().any(|other| other == name);
-        let unfinished = [CHECKPOINT_TMP, SEGMENT_TMP].into_iter().filter(has).collect();
-        Ok(Self { storage, options, id, checkpoint, segments, strays, unfinished })
+        let unfinished = has(CHECKPOINT_TMP).then_some(CHECKPOINT_TMP);
+        Ok(Self {
+            storage,
+            options,
+            id,
+            checkpoint,
+            checkpoint_bytes,
+            segments,
+            strays,
+            unfinished,
+        })
     }
 
     /// Which store it is.
@@ -230,13 +241,15 @@ impl<S> fmt::Debug for Opening<S> {
     }
 }
 
-fn read_checkpoint_header<S: Storage>(storage: &S) -> Result<Header, OpenError> {
-    let (header, _) = segment::read_header(storage, CHECKPOINT, Kind::Checkpoint)?;
-    header.map_err(|_| OpenError::DamagedCheckpoint {
-        name: CHECKPOINT.to_owned(),
-        offset: 0,
-        what: "its header is none",
-    })
+fn read_checkpoint_header<S: Storage>(storage: &S) -> Result<(Header, u64), OpenError> {
+    match segment::read_header(storage, CHECKPOINT, Kind::Checkpoint)? {
+        (Ok(header), size) => Ok((header, size)),
+        (Err(_), _) => Err(OpenError::DamagedCheckpoint {
+            name: CHECKPOINT.to_owned(),
+            offset: 0,
+            what: "its header is none",
+        }),
+    }
 }
 
 fn read_segments<S: Storage>(storage: &S, names: &[String]) -> Result<Vec<SegmentFile>, OpenError> {

@@ -8,7 +8,7 @@ mod torn_or_damaged;
 
 use crate::{
     Lsn, OpenError, Opening, Options, Record, Recovery, Rejected, Replay, Store, StoreId,
-    disk::ForgetfulDisk,
+    disk::{ForgetfulDisk, Stop},
     format::{self, HEADER, RECORD_HEADER},
 };
 
@@ -148,6 +148,23 @@ fn a_boot_has_its_epoch_for_itself_though_the_power_fails_at_once() {
         assert!(store.epoch().0 > last);
         last = store.epoch().0;
         disk.power_cut();
+    }
+}
+
+#[test]
+fn a_store_that_was_not_finished_being_made_is_made_anew() {
+    let rehearsal = ForgetfulDisk::new(5);
+    drop(open(&rehearsal));
+    for stopped in 0..rehearsal.operations() {
+        for seed in 0..10 {
+            let disk = ForgetfulDisk::new(seed);
+            disk.stop_at(stopped, Stop::PowerCut);
+            recover(&disk).unwrap_err();
+            disk.power_cut();
+            append_synced(&mut open(&disk), 1);
+            disk.power_cut();
+            assert_eq!(recover(&disk).unwrap().2.lsns(), [1], "stopped at {stopped}, seed {seed}");
+        }
     }
 }
 

@@ -208,10 +208,21 @@ impl Coordinator {
         self.decisions.committed()
     }
 
-    /// True if a transaction may have committed so long ago that [`committed`](Self::committed) misses it.
+    /// Up to this name, [`committed`](Self::committed) may miss some.
     #[must_use]
-    pub fn may_have_forgotten(&self, txid: TxId) -> bool {
-        self.decisions.may_have_forgotten(txid)
+    pub fn forgotten(&self) -> Option<TxId> {
+        self.decisions.forgotten
+    }
+
+    /// What is committed, with the participants that must still acknowledge.
+    #[must_use]
+    pub fn unfinished(&self) -> Vec<(TxId, Vec<NodeId>)> {
+        let missing = |(&txid, participants): (&TxId, &BTreeMap<NodeId, LogId>)| {
+            let acked = self.resends.get(&txid).map(|resend| &resend.acked);
+            let is_missing = |node: &&NodeId| acked.is_none_or(|acked| !acked.contains(node));
+            (txid, participants.keys().filter(is_missing).copied().collect())
+        };
+        self.decisions.unfinished.iter().map(missing).collect()
     }
 
     /// The numbers of transactions that are undecided, and that are committed and not acknowledged by all.
@@ -316,15 +327,6 @@ impl Coordinator {
             && txid.epoch > 0
             && txid.counter > 0;
         if was_given { Known::Gone } else { Known::Foreign }
-    }
-
-    fn unfinished(&self) -> Vec<(TxId, Vec<NodeId>)> {
-        let missing = |(&txid, participants): (&TxId, &BTreeMap<NodeId, LogId>)| {
-            let acked = self.resends.get(&txid).map(|resend| &resend.acked);
-            let is_missing = |node: &&NodeId| acked.is_none_or(|acked| !acked.contains(node));
-            (txid, participants.keys().filter(is_missing).copied().collect())
-        };
-        self.decisions.unfinished.iter().map(missing).collect()
     }
 
     fn message(

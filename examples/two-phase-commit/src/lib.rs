@@ -5,6 +5,7 @@
 //! machine to its log; what carries messages is somebody else's.
 
 pub mod coordinator;
+pub mod judge;
 pub mod ledger;
 pub mod locks;
 pub mod machine;

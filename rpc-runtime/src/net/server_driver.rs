@@ -45,6 +45,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// ...or for this many bytes, so that the last record is not lost to a reset.
 const LINGER_BYTES: usize = 64 * 1024;
 
+/// How often a connection that owes an answer looks whether a service has read its log.
+const RECOVERED: Duration = Duration::from_millis(50);
+
 /// Resolves when the server begins to shut down.
 pub(crate) type Drain = Shared<oneshot::Receiver<()>>;
 
@@ -73,9 +76,9 @@ pub(crate) struct ServerDriver<S> {
     draining: bool,
     /// The client sends nothing more, and has said so.
     input_ended: bool,
-    /// A request came that cannot be answered truly as yet: nothing behind it is read, and the
-    /// client has to ask again over another connection.
-    unanswered: bool,
+    /// A request came that could not be answered truly while so many services read their logs. Once
+    /// there are fewer the connection ends, so that the client asks again over the next one.
+    unanswered: Option<usize>,
     /// Requests wait in the input until the client has taken some of its answers.
     paused: bool,
     /// Set once the connection has ended.
@@ -120,7 +123,7 @@ impl<S: Socket> ServerDriver<S> {
             drain,
             draining: false,
             input_ended: false,
-            unanswered: false,
+            unanswered: None,
             paused: false,
             finish_by: None,
             discarded: 0,
@@ -187,16 +190,22 @@ impl<S: Socket> ServerDriver<S> {
 
     fn next_timeout(&self) -> Option<Instant> {
         let handshake = self.session.is_none().then_some(self.handshake_until);
-        [handshake, self.core.next_timeout(), self.handlers.next_deadline()]
+        let recovered = self.unanswered.map(|_| clock::now() + RECOVERED);
+        [handshake, self.core.next_timeout(), self.handlers.next_deadline(), recovered]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Closes once the client has closed, the server drains, or a request cannot be answered, and
-    /// all calls before are answered; `true` if it has done so.
+    /// Whether what could not be answered before can be answered now, if the client asks again.
+    fn is_to_be_asked_again(&self) -> bool {
+        self.unanswered.is_some_and(|before| self.common.router.books.recovering() < before)
+    }
+
+    /// Closes once the client has closed, the server drains, or the client has to ask again, and all
+    /// other calls are answered; `true` if it has done so.
     fn close_if_done(&mut self, now: Instant) -> bool {
-        let last = self.core.is_closing() || self.draining || self.unanswered;
+        let last = self.core.is_closing() || self.draining || self.is_to_be_asked_again();
         let done = last && self.handlers.is_empty() && !self.core.has_unsent();
         if done && self.core.ended().is_none() {
             self.core.close(now);
@@ -215,7 +224,7 @@ impl<S: Socket> ServerDriver<S> {
 
     /// Reads once, or goes on with what was read; `false` if nothing can be done.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.core.is_choked() || self.input_ended || self.unanswered {
+        if self.core.is_choked() || self.input_ended || self.is_to_be_asked_again() {
             return false;
         }
         if self.paused {
@@ -316,11 +325,10 @@ impl<S: Socket> ServerDriver<S> {
                     handlers.cancel(call);
                 }
                 Received::Unanswered => {
-                    *unanswered = true;
-                    return Ok(Flow::Pause);
+                    unanswered.get_or_insert(router.books.recovering());
                 }
             }
-            Ok(Flow::Continue)
+            Ok(())
         });
         self.paused = flow == Flow::Pause;
         if let Some(error) = self.core.violation() {

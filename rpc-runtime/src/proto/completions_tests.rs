@@ -190,13 +190,13 @@ fn nothing_is_looked_up_in_a_log_that_is_being_read() {
     let book = Completions::recovering([1; 16]);
     book.insert(completion(3, 0, &[0, 5]));
     let scene = Scene::of(book);
-    assert!(scene.books.are_recovering());
+    assert_eq!(scene.books.recovering(), 1);
     let attached = scene.attach(1);
     let past = scene.books.of(life(1));
     past.recall(&mut attached.lock(), 3).unwrap();
     assert_eq!(attached.lock().is_new(3), Ok(true));
     scene.book.open();
-    assert!(!scene.books.are_recovering());
+    assert_eq!(scene.books.recovering(), 0);
     past.recall(&mut attached.lock(), 3).unwrap();
     assert_eq!(attached.lock().inquire(3), Ok(WireOutcome::Ran));
 }

@@ -182,20 +182,20 @@ impl Server {
 
     /// Reads frames until the input is empty, a batch of answers is there to be sent, or those
     /// that wait reach their limit.
-    /// `handle` gets each with the buffer for its answer's frame, and says whether to go on.
+    /// `handle` gets each with the buffer for its answer's frame.
     pub(crate) fn handle_input(
         &mut self,
         now: Instant,
-        mut handle: impl FnMut(Joined<'_>, &mut Vec<u8>) -> Result<Flow, ProtocolError>,
+        mut handle: impl FnMut(Joined<'_>, &mut Vec<u8>) -> Result<(), ProtocolError>,
     ) -> Flow {
         let State::Open(session) = &mut self.state else { return Flow::Continue };
         let (limits, frames) = (&self.limits, &mut self.frames);
         let unsent = self.output.len();
         let received = session.receive(&mut self.input, now, |event| {
             let Event::Frame(joined) = event else { return Ok(Flow::Continue) };
-            let flow = handle(joined, frames.bytes())?;
+            handle(joined, frames.bytes())?;
             let full = frames.len() >= BATCH || frames.len() + unsent >= limits.max_unsent;
-            Ok(if full { Flow::Pause } else { flow })
+            Ok(if full { Flow::Pause } else { Flow::Continue })
         });
         match received {
             Ok(flow) => flow,

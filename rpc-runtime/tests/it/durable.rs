@@ -3,12 +3,14 @@
 
 use std::{sync::atomic::AtomicUsize, time::Duration};
 
-use bailiwick::{Limits, Server, testing::test_identity};
+use bailiwick::{CallError, Limits, Server, Unavailable, testing::test_identity};
+use tokio::time;
 
 use crate::{
     counter::{Counter as _, CounterClient, CounterServer, Forgetful, Life, Log, method, proxy},
     raw::{Raw, Seen, frame, request_of, request_within},
-    world::{World, cx, eventually},
+    reconnect::eager,
+    world::{Dead, World, cx, eventually},
 };
 
 /// Status 8, detail 3: it is still recovering.
@@ -121,21 +123,25 @@ async fn while_it_recovers_new_calls_are_refused_and_nothing_is_said_of_what_may
     assert_eq!(ask(&mut client, 2, &add(2, 1, 1)).await, RECOVERING, "the refusal is final");
     let others = request_of(3, 0, 0, crate::probe::method("touch"), &[1, b'k']);
     assert_eq!(ask(&mut client, 3, &others).await, [0], "another service serves");
-    // Whatever comes with it, and behind it.
+    // Whatever comes with it is answered.
     client.send(&[value(4), add(0, 1, 5), value(5)].concat()).await;
     assert_eq!(answer(&mut client, 4).await, RECOVERING);
-    assert_eq!(client.rest().await, [Seen::Close, Seen::End]);
-
+    assert_eq!(answer(&mut client, 5).await, RECOVERING);
+    let mut unanswered = vec![client];
     for unanswerable in [add(0, 2, 5), inquire(0), again("at_most_once"), again("add_and_hang")] {
         let mut client = alice(&world).await;
         client.send(&unanswerable).await;
-        assert_eq!(client.rest().await, [Seen::Close, Seen::End]);
+        assert_eq!(ask(&mut client, 4, &value(4)).await, RECOVERING);
+        unanswered.push(client);
     }
 
     life.recover();
+    for client in &mut unanswered {
+        assert_eq!(client.rest().await, [Seen::Close, Seen::End], "it has to ask again");
+    }
     let mut client = alice(&world).await;
     assert_eq!(ask(&mut client, 0, &add(0, 3, 5)).await, [0, 5]);
-    assert_eq!(ask(&mut client, 5, &value(5)).await, [0, 5], "it was not touched");
+    assert_eq!(ask(&mut client, 6, &value(6)).await, [0, 5]);
     assert_eq!(life.begun(), 0);
 }
 
@@ -144,14 +150,19 @@ fn again(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn handlers_at_work_are_answered_before_a_connection_ends_unanswered() {
+async fn handlers_at_work_are_answered_before_a_connection_ends_for_what_is_not() {
     let log = crashed().await;
-    let world = World::counting(Life::recovering(&log).builder()).await;
+    let life = Life::recovering(&log);
+    let world = World::counting(life.builder()).await;
     let mut client = alice(&world).await;
     client.send(&request_of(1, 0, 0, crate::probe::method("hang"), &[])).await;
     eventually("it hangs", || world.state.hanging() == 1).await;
     client.send(&add(0, 1, 5)).await;
-    tokio::task::yield_now().await;
+    assert_eq!(ask(&mut client, 2, &value(2)).await, RECOVERING);
+    life.recover();
+    // What comes now is for the next connection.
+    time::sleep(Duration::from_millis(100)).await;
+    client.send(&value(3)).await;
     world.state.go.add_permits(1);
     assert_eq!(answer(&mut client, 1).await, [0]);
     assert_eq!(client.rest().await, [Seen::Close, Seen::End]);
@@ -229,6 +240,8 @@ async fn a_call_without_an_effect_leaves_nothing_and_may_decide_anew() {
     assert_eq!(own, [&[1, 14][..], b"nothing to add"].concat());
     assert_eq!(ask(&mut client, 0, &add(0, 1, 0)).await, own, "it is kept while the server lives");
     assert_eq!((life.begun(), log.lock().unwrap().len()), (1, 0));
+    let plain = request_of(1, 0, 0, method("at_most_once"), &[]);
+    assert_eq!(ask(&mut client, 1, &plain).await, [0], "a method that is not durable has none");
 }
 
 #[tokio::test]
@@ -272,4 +285,66 @@ async fn a_client_can_be_served_to_others_and_keeps_nothing_itself() {
     let channel = before.channel("alice", Limits::default()).await.unwrap();
     assert_eq!(CounterClient::new(channel).add(&cx(), 3).await, Ok(3));
     assert_eq!(log.lock().unwrap().len(), 1);
+}
+
+/// A client with a call whose answer is lost in a crash of the server, and what that left.
+async fn crashed_under_a_client(over: Over) -> (CounterClient, Asking, Dead, Log) {
+    let log = Log::default();
+    let life = Life::recovered(&log);
+    let world = match over {
+        Over::Tcp => World::counting(life.builder()).await,
+        Over::Udp => World::counting_over_udp(life.builder()).await,
+    };
+    let client = CounterClient::new(world.channel("alice", eager()).await.unwrap());
+    assert_eq!(client.add(&cx(), 1).await, Ok(1));
+    let caller = client.clone();
+    let asking = tokio::spawn(async move { caller.add_and_hang(&cx()).await });
+    eventually("it ran", || log.lock().unwrap().len() == 2).await;
+    (client, asking, world.kill().await, log)
+}
+
+type Asking = tokio::task::JoinHandle<Result<u64, CallError<String>>>;
+
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    Tcp,
+    Udp,
+}
+
+#[tokio::test]
+async fn a_client_gets_the_answer_of_a_call_that_ran_before_the_crash_over_either_transport() {
+    for over in [Over::Tcp, Over::Udp] {
+        let (client, asking, dead, log) = crashed_under_a_client(over).await;
+        let life = Life::recovered(&log);
+        let _world = dead.restart_counting(life.builder()).await;
+        assert_eq!(asking.await.unwrap(), Ok(2), "{over:?}");
+        assert_eq!(client.add(&cx(), 1).await, Ok(3), "{over:?}");
+        assert_eq!((life.begun(), log.lock().unwrap().len()), (1, 3), "{over:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_told_nothing_untrue_while_the_log_is_read_over_either_transport() {
+    for over in [Over::Tcp, Over::Udp] {
+        let (client, asking, dead, log) = crashed_under_a_client(over).await;
+        let life = Life::recovering(&log);
+        let world = dead.restart_counting(life.builder()).await;
+        // A call that was never sent before is refused at once, in spite of the other.
+        let refused = loop {
+            match client.value(&cx()).await {
+                Err(CallError::Unavailable(why)) => break why,
+                // This one the server that died may have had.
+                Err(CallError::OutcomeUnknown { .. }) => {}
+                other => panic!("{over:?}: {other:?}"),
+            }
+        };
+        assert_eq!(refused, Unavailable::Recovering, "{over:?}");
+        time::sleep(Duration::from_millis(200)).await;
+        assert!(!asking.is_finished(), "{over:?}: nothing is known as yet");
+        life.recover();
+        assert_eq!(asking.await.unwrap(), Ok(2), "{over:?}");
+        assert_eq!(client.value(&cx()).await, Ok(2), "{over:?}");
+        assert_eq!(life.begun(), 0, "{over:?}");
+        drop(world);
+    }
 }

@@ -118,7 +118,7 @@ fn each_row_gives_the_sum_of_what_was_acknowledged() {
     let trace = rehearsal.trace();
     let steps = Steps::of(&trace);
     let mut reached: BTreeMap<Row, u32> = BTreeMap::new();
-    for stopped in steps.begun..trace.len() {
+    for (stopped, step) in trace.iter().enumerate().skip(steps.begun) {
         *reached.entry(steps.row(stopped)).or_default() += 1;
         for seed in 0..20 {
             let survivors = match seed {
@@ -131,7 +131,7 @@ fn each_row_gives_the_sum_of_what_was_acknowledged() {
             let mut acknowledged = 0;
             run(&disk, &mut acknowledged).expect_err("the power failed");
             disk.power_cut_to(survivors);
-            let at = format!("stopped at {stopped} {:?}, seed {seed}", trace[stopped]);
+            let at = format!("stopped at {stopped} {step:?}, seed {seed}");
             // One more may have been under way.
             let right = [acknowledged, acknowledged << 1 | 1];
             let sum = recovered(&disk);

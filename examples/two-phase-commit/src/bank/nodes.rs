@@ -10,10 +10,7 @@ use tokio::{
     time,
 };
 
-use crate::{
-    cluster::{Cluster, Process},
-    output,
-};
+use crate::cluster::{Cluster, Process};
 
 /// Longest time that a killed node stays away.
 const MAX_ABSENCE: Duration = Duration::from_millis(100);
@@ -47,6 +44,10 @@ impl Node {
         let node = (cluster.clone(), name.to_owned(), more.to_vec());
         let task = tokio::spawn(keep(node, process, received));
         Ok(Self { name: name.to_owned(), orders, task })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Has it killed, unless it is being killed already.
@@ -107,7 +108,6 @@ async fn keep(
             }
         }
     }
-    output::tell(format_args!("{name} was killed {kills} times"));
     Ok(kills)
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Decisions {
     pub(super) unfinished: BTreeMap<TxId, BTreeMap<NodeId, LogId>>,
     finished: BTreeSet<TxId>,
     /// Up to here some are forgotten: what is not known may have committed.
-    forgotten: Option<TxId>,
+    pub(super) forgotten: Option<TxId>,
     /// The log on which each participant voted last.
     pub(super) logs: BTreeMap<NodeId, LogId>,
 }

@@ -116,7 +116,7 @@ impl Open {
                 // No service of this world has a log to read.
                 Received::Unanswered => {}
             }
-            Ok(Flow::Continue)
+            Ok(())
         });
         self.has_input = flow == Flow::Pause;
     }

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{Completions, Known, Life};
-use crate::{error::ProtocolError, proto::duplicate_requests::Memory};
+use crate::{
+    error::ProtocolError,
+    proto::{duplicate_requests::Memory, frame::Ranges},
+};
 
 /// The completions of all durable services of a server.
 #[derive(Default)]
@@ -47,9 +50,9 @@ impl Books {
         self.0.is_empty()
     }
 
-    /// Whether a service has still to read its log.
-    pub(crate) fn are_recovering(&self) -> bool {
-        self.0.iter().any(|book| !book.is_open())
+    /// How many services have still to read their logs.
+    pub(crate) fn recovering(&self) -> usize {
+        self.0.iter().filter(|book| !book.is_open()).count()
     }
 
     pub(crate) fn of(&self, life: Life) -> Past<'_> {
@@ -105,7 +108,7 @@ impl Past<'_> {
     }
 
     /// The client has the answers to these calls too, as (first, one behind the last).
-    pub(crate) fn acknowledge_ranges(&self, ranges: impl Iterator<Item = (u64, u64)> + Clone) {
+    pub(crate) fn acknowledge_ranges(&self, ranges: &Ranges<'_>) {
         for book in &self.books.0 {
             book.acknowledge_ranges(&self.life, ranges.clone());
         }

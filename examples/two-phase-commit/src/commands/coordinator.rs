@@ -1,0 +1,30 @@
+//! `two-phase-commit coordinator`: recovers what was decided, and goes on deciding.
+
+use two_phase_commit::{
+    coordinator::{Coordinator, Options},
+    message::Address,
+};
+
+use crate::{
+    args::CoordinatorArgs,
+    exit::Failure,
+    serve::{Checked, CoordinatorFate, CoordinatorService},
+    services::CoordinatorServer,
+};
+
+/// Serves until SIGINT or SIGTERM.
+pub(crate) async fn run(args: CoordinatorArgs) -> Result<(), Failure> {
+    let fate = CoordinatorFate::default();
+    let recovered =
+        Checked::read(args.node, Address::Coordinator)?.recover(fate.clone(), |log, nodes| {
+            Coordinator::new(log, nodes.participants.keys().copied(), Options::default())
+        })?;
+    // From here on the first record is that of a decision.
+    if let Some(die) = args.die {
+        fate.seal(die);
+    }
+    let epoch = recovered.recovery.epoch.0;
+    recovered
+        .serve(|engine| CoordinatorServer::new(CoordinatorService::new(engine, epoch)))
+        .await
+}

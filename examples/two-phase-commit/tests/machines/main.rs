@@ -1,0 +1,10 @@
+//! The machines of two-phase commit: by hand, in a world that fails at every point, and in full.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod clients;
+mod crash_points;
+mod host;
+mod random;
+mod rows;
+mod world;
