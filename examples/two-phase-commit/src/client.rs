@@ -119,18 +119,15 @@ pub(crate) async fn attempt(
 /// Whether the same may succeed a moment later.
 fn is_passing(why: &Why) -> bool {
     match why {
-        Why::No { no, .. } => matches!(
-            no,
-            No::Locked { .. } | No::Expired | No::AlreadyAborted | No::Overloaded
-        ),
-        Why::Silent(_) | Why::Presumed => true,
-        Why::WipedDisk(_) | Why::Broken(_) => false,
+        Why::No { no, .. } => {
+            matches!(no, No::Locked { .. } | No::Expired | No::AlreadyAborted | No::Overloaded)
+        }
+        Why::Presumed => true,
+        // Who is away may be away for long: the caller decides.
+        Why::Silent(_) | Why::WipedDisk(_) | Why::Broken(_) => false,
     }
 }
 
 fn is_busy(error: &CallError<Refusal>) -> bool {
-    matches!(
-        error,
-        CallError::App(Refusal::Busy | Refusal::Coordinator(Refused::Overloaded))
-    )
+    matches!(error, CallError::App(Refusal::Busy | Refusal::Coordinator(Refused::Overloaded)))
 }
