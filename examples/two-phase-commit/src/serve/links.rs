@@ -55,6 +55,12 @@ impl Links {
         Self(others.map(link).collect())
     }
 
+    /// No way to anybody.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// Sends a message, or loses it.
     pub(crate) fn send(&self, to: Address, message: Message) {
         if let Some(queue) = self.0.get(&to) {
