@@ -1,0 +1,146 @@
+//! A machine on its disk, which can be crashed between any two things that it does.
+
+use stable_store::disk::{ForgetfulDisk, Stop};
+use stable_store::{Opening, Options as StoreOptions, StoreId};
+use two_phase_commit::machine::{Effect, Input, Machine, Output, Outputs, Time};
+use two_phase_commit::node::{Node, Opened};
+use two_phase_commit::txid::LogId;
+
+use crate::random::Random;
+
+pub(crate) struct Host<M: Machine> {
+    pub(crate) disk: ForgetfulDisk,
+    pub(crate) node: Option<Node<M, ForgetfulDisk>>,
+    make: Box<dyn Fn(LogId) -> M>,
+    id: StoreId,
+    /// When it comes back, while it is down.
+    pub(crate) back_at: Option<Time>,
+    pub(crate) crashes: u64,
+}
+
+/// Where a step is cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Nowhere,
+    Before,
+    /// In the append (0) or the sync (1) of what it keeps.
+    InDisk(u64),
+    /// When so many effects are out.
+    After(usize),
+    /// In the n-th operation of a checkpoint that begins right after it.
+    InCheckpoint(u64),
+}
+
+/// What a step did.
+pub(crate) struct Stepped<M: Machine> {
+    pub(crate) effects: Vec<Effect<M::Answer>>,
+    pub(crate) crashed: bool,
+    /// All that it persisted is on the disk, or was lazy.
+    pub(crate) is_kept: bool,
+}
+
+impl<M: Machine + Clone> Host<M> {
+    pub(crate) fn new(seed: u64, number: u8, make: impl Fn(LogId) -> M + 'static) -> Self {
+        let mut id = [number; 16];
+        id[..8].copy_from_slice(&seed.to_be_bytes());
+        Self {
+            disk: ForgetfulDisk::new(seed ^ u64::from(number) << 56),
+            node: None,
+            make: Box::new(make),
+            id: StoreId(id),
+            back_at: None,
+            crashes: 0,
+        }
+    }
+
+    /// Starts it. `stop` counts the disk's operations until it fails again. `None` if it did.
+    pub(crate) fn start(&mut self, now: Time, stop: Option<u64>) -> Option<Vec<Effect<M::Answer>>> {
+        if let Some(operations) = stop {
+            self.disk.stop_at(self.disk.operations() + operations, Stop::PowerCut);
+        }
+        let options = StoreOptions { new_id: Some(self.id), ..StoreOptions::default() };
+        let opened = Opening::new(self.disk.clone(), options).and_then(|opening| {
+            let machine = (self.make)(opening.id().into());
+            Node::open(opening, machine, now, &mut |_| {})
+        });
+        match opened {
+            Ok(Opened { node, effects, .. }) => {
+                self.node = Some(node);
+                self.back_at = None;
+                // It was not reached.
+                self.disk.stop_at(u64::MAX, Stop::PowerCut);
+                Some(effects)
+            }
+            Err(error) => {
+                assert!(self.disk.stopped().is_some(), "{error:?}");
+                None
+            }
+        }
+    }
+
+    /// What a step will do, without doing it.
+    pub(crate) fn foresee(&self, input: Option<&Input<M::Request>>, now: Time) -> Outputs<M>
+    where
+        M::Request: Clone,
+    {
+        let mut out = Vec::new();
+        if let Some(node) = &self.node {
+            let mut machine = node.machine().clone();
+            machine.handle_timeout(now, &mut out);
+            if let Some(input) = input {
+                machine.handle(input.clone(), now, &mut out);
+            }
+        }
+        out
+    }
+
+    pub(crate) fn step(
+        &mut self,
+        input: Option<Input<M::Request>>,
+        now: Time,
+        cut: Cut,
+    ) -> Stepped<M> {
+        let crashed = |is_kept| Stepped { effects: Vec::new(), crashed: true, is_kept };
+        let Some(node) = &mut self.node else { return crashed(false) };
+        match cut {
+            Cut::Before => return crashed(false),
+            Cut::InDisk(operation) => {
+                self.disk.stop_at(self.disk.operations() + operation, Stop::PowerCut);
+            }
+            _ => {}
+        }
+        let Ok(mut effects) = node.step(input, now) else { return crashed(false) };
+        self.disk.stop_at(u64::MAX, Stop::PowerCut); // a step that kept nothing was not cut
+        match cut {
+            Cut::After(many) => {
+                effects.truncate(many);
+                Stepped { effects, crashed: true, is_kept: true }
+            }
+            Cut::InCheckpoint(operation) => {
+                self.disk.stop_at(self.disk.operations() + operation, Stop::PowerCut);
+                let crashed = node.checkpoint().is_err();
+                Stepped { effects, crashed, is_kept: true }
+            }
+            _ => Stepped { effects, crashed: false, is_kept: true },
+        }
+    }
+
+    /// Ends the process, with the power or without, and says when the next one begins.
+    pub(crate) fn crash(&mut self, random: &mut Random, back_at: Time) {
+        self.node = None;
+        self.crashes += 1;
+        self.back_at = Some(back_at);
+        match random.below(4) {
+            0 => self.disk.kill(),
+            _ => self.disk.power_cut(),
+        }
+    }
+}
+
+/// The records among outputs.
+pub(crate) fn records<R, A>(out: &[Output<R, A>]) -> impl Iterator<Item = &R> {
+    out.iter().filter_map(|output| match output {
+        Output::Persist { record, .. } => Some(record),
+        Output::Effect(_) => None,
+    })
+}
