@@ -1,13 +1,17 @@
 //! The log that is being written: records gathered in memory, then written and synced at once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
     CheckpointWriter, Epoch, Lsn, Options, StoreError, StoreId, Written,
     format::{self, HEADER, Header, RECORD_HEADER, RESERVED_KINDS},
+    planted::{Bug, planted},
     segment::{self, Failure, failed},
     storage::{File, Storage},
 };
@@ -41,6 +45,18 @@ pub(crate) struct Active<F> {
     pub(crate) bytes: u64,
 }
 
+impl<F: File> Active<F> {
+    fn force(&mut self) -> io::Result<()> {
+        if planted(Bug::BatchNotSynced) {
+            return Ok(());
+        }
+        match self.file.sync() {
+            Err(_) if planted(Bug::SyncErrorRetried) => self.file.sync(),
+            result => result,
+        }
+    }
+}
+
 /// What a store and its checkpoint writer have in common.
 pub(crate) struct Shared<S> {
     pub(crate) storage: S,
@@ -54,7 +70,7 @@ impl<S> Shared<S> {
 
     /// Ends all writing: after a failure nobody knows what is on disk.
     pub(crate) fn poison(&self, failure: Failure) -> StoreError {
-        self.poisoned.store(true, Ordering::Release);
+        self.poisoned.store(!planted(Bug::PoisonForgotten), Ordering::Release);
         let Failure { action, name, source } = failure;
         StoreError::Io { action, name, source: Arc::new(source) }
     }
@@ -97,6 +113,12 @@ impl<S: Storage> Store<S> {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The longest payload of a record, in bytes ([`Options::max_record`]).
+    #[must_use]
+    pub fn max_record(&self) -> usize {
+        self.options.max_record as usize
     }
 
     /// The last record that survives a power cut.
@@ -145,7 +167,8 @@ impl<S: Storage> Store<S> {
         }
         let lsn = self.last.next().ok_or(StoreError::Exhausted)?;
         let seed = format::seed(self.id, self.active.number);
-        format::put_record(&mut self.batch, seed, lsn, self.durable, kind, payload);
+        let durable = if planted(Bug::DurableLsnAhead) { self.last } else { self.durable };
+        format::put_record(&mut self.batch, seed, lsn, durable, kind, payload);
         self.last = lsn;
         Ok(lsn)
     }
@@ -162,15 +185,13 @@ impl<S: Storage> Store<S> {
         if self.batch.is_empty() {
             return Ok(self.durable);
         }
-        let name = || format::segment_name(self.active.number);
+        let number = self.active.number;
+        let name = || format::segment_name(number);
         self.active
             .file
             .append(&self.batch)
             .map_err(|error| self.shared.poison(failed("write", &name())(error)))?;
-        self.active
-            .file
-            .sync()
-            .map_err(|error| self.shared.poison(failed("sync", &name())(error)))?;
+        self.active.force().map_err(|error| self.shared.poison(failed("sync", &name())(error)))?;
         self.forced += 1;
         self.durable = self.last;
         self.active.bytes = self.active.bytes.saturating_add(self.batch.len() as u64);
@@ -209,6 +230,9 @@ impl<S: Storage> Store<S> {
         let full =
             std::mem::replace(&mut self.active, Active { number, file, bytes: HEADER as u64 });
         self.behind.push((full.number, full.bytes));
+        if planted(Bug::SegmentsGoTooEarly) {
+            self.remove_before(number)?;
+        }
         CheckpointWriter::new(
             Arc::clone(&self.shared),
             Arc::clone(&self.under_way),
@@ -224,9 +248,13 @@ impl<S: Storage> Store<S> {
     /// That of the storage, after which the store is poisoned.
     pub fn finish_checkpoint(&mut self, written: Written) -> Result<(), StoreError> {
         self.shared.check()?;
-        let storage = &self.shared.storage;
         let first = written.first_segment;
         drop(written);
+        self.remove_before(first)
+    }
+
+    fn remove_before(&mut self, first: u64) -> Result<(), StoreError> {
+        let storage = &self.shared.storage;
         for (number, _) in self.behind.iter().filter(|(number, _)| *number < first) {
             let name = format::segment_name(*number);
             storage
@@ -236,5 +264,16 @@ impl<S: Storage> Store<S> {
         storage.sync_dir().map_err(|error| self.shared.poison(failed("sync", ".")(error)))?;
         self.behind.retain(|(number, _)| *number >= first);
         Ok(())
+    }
+}
+
+impl<S: Storage> fmt::Debug for Store<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("id", &self.id)
+            .field("epoch", &self.epoch)
+            .field("last", &self.last)
+            .field("durable", &self.durable)
+            .finish_non_exhaustive()
     }
 }

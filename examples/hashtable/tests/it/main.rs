@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bad_data;
 mod bad_start;
 mod call;
 mod demo;
 mod describe;
 mod hammer;
+mod kept;
+mod killed;
 mod relay;
 mod serve;
 mod support;
