@@ -98,8 +98,11 @@ impl Contents {
                 Change::Append { offset, bytes } => (*offset, offset + bytes.len()),
                 Change::Truncate { size } => (*size, image.len()),
             };
-            for sector in start / SECTOR..end.div_ceil(SECTOR) {
-                if number >= moments[sector] {
+            for (sector, moment) in moments.iter().enumerate().skip(start / SECTOR) {
+                if sector * SECTOR >= end {
+                    break;
+                }
+                if number >= *moment {
                     continue;
                 }
                 let range = start.max(sector * SECTOR)..end.min((sector + 1) * SECTOR);
