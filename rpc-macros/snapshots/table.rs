@@ -61,7 +61,7 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
             id: ::bailiwick::MethodId::new(0xd70ceb7f_3812e73e),
             verb: "write",
             object: ::bailiwick::service::ObjectDescription::Template("table/{key}"),
-            delivery: ::bailiwick::service::Delivery::AtMostOnce,
+            delivery: ::bailiwick::service::Delivery::Durable,
             timeout: ::core::option::Option::None,
             arguments: &[
                 ::bailiwick::service::ArgumentDescription {
@@ -134,7 +134,7 @@ impl TableClient {
     /// force, for tests.
     #[must_use]
     pub fn in_memory(
-        implementation: impl Table,
+        implementation: impl Table + ::bailiwick::durable::Durable,
     ) -> ::bailiwick::testing::InMemory<Self> {
         ::bailiwick::testing::InMemory::new(TableServer::new(implementation))
     }
@@ -148,7 +148,7 @@ impl ::bailiwick::service::Stub for TableClient {
 pub struct TableServer<T> {
     implementation: ::std::sync::Arc<T>,
 }
-impl<T: Table> TableServer<T> {
+impl<T: Table + ::bailiwick::durable::Durable> TableServer<T> {
     /// A server of `implementation`.
     #[must_use]
     pub fn new(implementation: T) -> Self {
@@ -259,7 +259,15 @@ const _: () = {
                 .map(|::bailiwick::marshal::ByteVec(bytes)| bytes)
         }
     }
-    impl<T: Table> ::bailiwick::service::Service for TableServer<T> {
+    impl ::bailiwick::durable::Durable for TableClient {
+        fn completions(
+            &self,
+        ) -> ::core::option::Option<&::bailiwick::durable::Completions> {
+            ::core::option::Option::None
+        }
+    }
+    impl<T: Table + ::bailiwick::durable::Durable> ::bailiwick::service::Service
+    for TableServer<T> {
         fn description(&self) -> &'static ::bailiwick::service::ServiceDescription {
             &TABLE
         }
@@ -345,6 +353,9 @@ const _: () = {
                 }
                 _ => request.unimplemented(),
             }
+        }
+        fn durable(&self) -> ::core::option::Option<&::bailiwick::durable::Completions> {
+            ::bailiwick::durable::Durable::completions(&*self.implementation)
         }
     }
 };

@@ -16,6 +16,13 @@ pub(crate) struct Service {
     pub(crate) methods: Vec<Method>,
 }
 
+impl Service {
+    /// Whether a method of it has to outlive crashes.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.methods.iter().any(|method| method.delivery == Delivery::Durable)
+    }
+}
+
 /// One method of a service.
 #[derive(Debug)]
 pub(crate) struct Method {
@@ -94,4 +101,5 @@ pub(crate) enum Delivery {
     Readonly,
     Idempotent,
     AtMostOnce,
+    Durable,
 }

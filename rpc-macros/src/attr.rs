@@ -28,6 +28,7 @@ pub(crate) struct MethodKeys {
     pub(crate) objects: Option<Ident>,
     pub(crate) readonly: Option<Path>,
     pub(crate) idempotent: Option<Path>,
+    pub(crate) durable: Option<Path>,
     pub(crate) timeout: Option<LitStr>,
     pub(crate) id: Option<LitInt>,
     pub(crate) rename: Option<LitStr>,
@@ -61,8 +62,17 @@ impl ServiceKeys {
 }
 
 impl MethodKeys {
-    const KEYS: [&str; 8] =
-        ["verb", "object", "objects", "readonly", "idempotent", "timeout", "id", "rename"];
+    const KEYS: [&str; 9] = [
+        "verb",
+        "object",
+        "objects",
+        "readonly",
+        "idempotent",
+        "durable",
+        "timeout",
+        "id",
+        "rename",
+    ];
 
     /// Reads every `#[rpc(…)]` among the attributes of a method.
     pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Self {
@@ -93,6 +103,7 @@ impl MethodKeys {
             "objects" => argument(entry).and_then(|v| store(&mut self.objects, v, entry)),
             "readonly" => flag(entry).and_then(|v| store(&mut self.readonly, v, entry)),
             "idempotent" => flag(entry).and_then(|v| store(&mut self.idempotent, v, entry)),
+            "durable" => flag(entry).and_then(|v| store(&mut self.durable, v, entry)),
             "timeout" => text(entry, "500ms").and_then(|v| store(&mut self.timeout, v, entry)),
             "id" => number(entry).and_then(|v| store(&mut self.id, v, entry)),
             "rename" => text(entry, "name").and_then(|v| store(&mut self.rename, v, entry)),

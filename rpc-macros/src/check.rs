@@ -146,11 +146,24 @@ fn require_verb_and_object(
 }
 
 fn delivery(keys: &MethodKeys, errors: &mut Errors) -> Option<Delivery> {
-    match (&keys.readonly, &keys.idempotent) {
-        (None, None) => Some(Delivery::AtMostOnce),
-        (Some(_), None) => Some(Delivery::Readonly),
-        (None, Some(_)) => Some(Delivery::Idempotent),
-        (Some(_), Some(idempotent)) => {
+    match (&keys.readonly, &keys.idempotent, &keys.durable) {
+        (None, None, None) => Some(Delivery::AtMostOnce),
+        (Some(_), None, None) => Some(Delivery::Readonly),
+        (None, Some(_), None) => Some(Delivery::Idempotent),
+        (None, None, Some(_)) => Some(Delivery::Durable),
+        (Some(_), _, Some(durable)) => {
+            let message = "`readonly` and `durable` exclude each other: a method that changes \
+                           nothing has nothing to keep, and is `readonly` alone";
+            errors.at(durable, message);
+            None
+        }
+        (None, Some(_), Some(durable)) => {
+            let message = "`idempotent` and `durable` exclude each other: a call of a durable method \
+                           finds its answer and does not run again";
+            errors.at(durable, message);
+            None
+        }
+        (Some(_), Some(idempotent), None) => {
             let message = "`readonly` and `idempotent` exclude each other: a method that changes \
                            nothing is `readonly` alone";
             errors.at(idempotent, message);

@@ -68,6 +68,14 @@ fn expand(service: &Service) -> TokenStream {
     }
 }
 
+/// What an implementation has to be in order to be served.
+fn served_bounds(service: &Service) -> TokenStream {
+    let Service { runtime, definition, .. } = service;
+    let name = &definition.ident;
+    let durable = service.is_durable().then(|| quote!(+ #runtime::durable::Durable));
+    quote!(#name #durable)
+}
+
 /// The attributes that every item of an expansion shares: lint levels.
 fn shared_attributes(definition: &ItemTrait) -> TokenStream {
     let lints = definition.attrs.iter().filter(|attribute| is_lint_level(attribute));

@@ -47,7 +47,8 @@ mod tests;
 /// | `objects = keys` | in place of `object`: the argument that lists all objects; each must be allowed |
 /// | `readonly` | changes nothing: may be run again at will |
 /// | `idempotent` | running it twice is the same as once: may be retried |
-/// | neither | runs at most once |
+/// | `durable` | runs exactly once, also across crashes of the server, which keeps a log: `TableServer<T>` then asks `T` for `bailiwick::durable::Durable` |
+/// | none of these | runs at most once |
 /// | `timeout = "500ms"` | the longest time a call gets (`ms`, `s`, `m` or `h`); the caller's deadline alone if absent |
 /// | `id = 7` | the method's number on the wire; a hash of its name if absent |
 /// | `rename = "…"` | the method's name on the wire; its name in the trait if absent |

@@ -33,7 +33,7 @@ fn table() -> TokenStream {
             async fn get(&self, cx: &Context, key: String) -> Result<Option<Bytes>, CallError<TableError>>;
 
             /// Adds `by` to the number at `key`.
-            #[rpc(verb = "write", object = "table/{key}")]
+            #[rpc(verb = "write", object = "table/{key}", durable)]
             async fn increment(&self, cx: &Context, key: String, by: i64) -> Result<i64, CallError<TableError>>;
 
             /// Puts `value` at `key`.

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{self, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bailiwick_crypto::{Identity, Psk, PublicKey};
@@ -101,7 +101,7 @@ impl Channel {
     ) -> Result<Self, ConnectError> {
         config.limits.check()?;
         let reconnect = config.reconnect;
-        let dialer = Dialer::new(endpoint, server, identity, config);
+        let dialer = Dialer::new(endpoint, server, identity, config, SystemTime::now);
         let connection = dialer.dial(LaneId::Main).await?;
         Ok(Self::of(dialer, connection, reconnect))
     }
@@ -126,7 +126,8 @@ impl Channel {
     {
         config.limits.check()?;
         let reconnect = config.reconnect;
-        let mut dialer = Dialer::new(Endpoint::tcp("simulated"), server, identity, config);
+        let endpoint = Endpoint::tcp("simulated");
+        let mut dialer = Dialer::new(endpoint, server, identity, config, SystemTime::now);
         dialer.connector = Some(crate::net::simulated::connector(connector));
         let connection = dialer.dial(LaneId::Main).await?;
         Ok(Self::of(dialer, connection, reconnect))
@@ -142,7 +143,7 @@ impl Channel {
         config: ChannelConfig,
     ) -> Result<Self, ConnectError> {
         let config = ChannelConfig { reconnect: Reconnect::Never, ..config };
-        let dialer = Dialer::new(endpoint, server, identity, config);
+        let dialer = Dialer::new(endpoint, server, identity, config, SystemTime::now);
         let connection = dialer.over(socket, LaneId::Main).await?;
         Ok(Self::of(dialer, connection, Reconnect::Never))
     }
@@ -249,11 +250,8 @@ impl Link {
         let mut now = clock::now();
         let own = method.timeout.and_then(|timeout| now.checked_add(timeout));
         let deadline = own.map_or(cx.deadline(), |own| own.min(cx.deadline()));
-        let rerun = match method.delivery {
-            Delivery::Readonly | Delivery::Idempotent => Rerun::Allowed,
-            Delivery::AtMostOnce => Rerun::Forbidden,
-        };
-        let header = Header { method: method.id, rerun, deadline, metadata: cx.metadata() };
+        let (rerun, metadata) = (rerun(method.delivery), cx.metadata());
+        let header = Header { method: method.id, rerun, deadline, metadata };
         let mut waited = false;
         loop {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
@@ -282,6 +280,15 @@ impl Link {
 
     fn key(&self, number: CallNumber) -> CallKey {
         CallKey { client: self.client, incarnation: self.incarnation, number }
+    }
+}
+
+/// Whether a server that has forgotten a call of such a method may run it again.
+pub(crate) fn rerun(delivery: Delivery) -> Rerun {
+    match delivery {
+        Delivery::Readonly | Delivery::Idempotent => Rerun::Allowed,
+        Delivery::AtMostOnce => Rerun::Forbidden,
+        Delivery::Durable => Rerun::Durable,
     }
 }
 

@@ -12,6 +12,7 @@ use bailiwick_crypto::PublicKey;
 use crate::{
     clock,
     id::{CallKey, CallNumber, Incarnation},
+    proto::duplicate_requests::Digest,
 };
 
 /// The circumstances of one call: it cannot be made without a deadline.
@@ -37,6 +38,18 @@ pub struct Context {
 pub(crate) struct Arrival {
     pub(crate) session: Arc<SessionInfo>,
     pub(crate) number: CallNumber,
+    /// Of a durable call whose service keeps what it answers.
+    pub(crate) recorded: Option<Recorded>,
+}
+
+/// What a log has to say of a durable call beside its name and its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded {
+    /// The client had the answers to all calls below.
+    pub(crate) floor: u64,
+    pub(crate) digest: Digest,
+    /// The longest frame that the client accepts.
+    pub(crate) max_frame: u32,
 }
 
 /// The session a call came over; the same for all of its calls.
@@ -65,6 +78,10 @@ impl Context {
 
     pub(crate) fn arrived(deadline: Instant, metadata: Metadata, arrival: Arrival) -> Self {
         Self { deadline, metadata, arrival: Some(arrival) }
+    }
+
+    pub(crate) fn arrival(&self) -> Option<&Arrival> {
+        self.arrival.as_ref()
     }
 
     /// Adds a key and a value that travel with the call. A key that is there is replaced.

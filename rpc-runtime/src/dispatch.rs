@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tracing::{Instrument, Level, Span};
 
 use crate::{
-    context::{Arrival, Context, SessionInfo},
+    context::{Arrival, Context, Recorded, SessionInfo},
     error::{CallError, Unavailable},
     id::CallNumber,
     marshal::{self, MarshalError},
@@ -43,6 +43,8 @@ pub struct Request<'a> {
     pub(crate) message: Option<&'a Bytes>,
     pub(crate) method: &'static MethodDescription,
     pub(crate) part: Part,
+    /// The service keeps what this method answers.
+    pub(crate) is_recorded: bool,
     pub(crate) memory: &'a Attached,
     pub(crate) session: &'a Arc<SessionInfo>,
     pub(crate) caller: &'a Caller,
@@ -230,7 +232,10 @@ impl Request<'_> {
         let deadline = self.deadline();
         let span = self.span();
         let session = Arc::clone(self.session);
-        let arrival = Arrival { session, number: CallNumber::new(self.frame.call) };
+        let (floor, max_frame) = (self.frame.floor, self.header.max_frame);
+        let digest = claim.digest().filter(|_| self.is_recorded);
+        let recorded = digest.map(|digest| Recorded { floor, digest, max_frame });
+        let arrival = Arrival { session, number: CallNumber::new(self.frame.call), recorded };
         let context = Context::arrived(deadline, self.frame.metadata, arrival);
         let header = self.header;
 

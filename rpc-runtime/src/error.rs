@@ -213,6 +213,9 @@ pub enum Unavailable {
     /// It is shutting down.
     #[error("it is shutting down")]
     Draining,
+    /// It has been restarted and is still reading its log: try again in a moment.
+    #[error("it is still recovering")]
+    Recovering,
 }
 
 /// How a connection ended. Calls that were under way are told

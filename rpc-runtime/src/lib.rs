@@ -4,7 +4,8 @@
 //!
 //! [`rpc_service`] on a trait makes a client and a server of it. A [`Server`] serves it under a
 //! [`PolicyFile`] and an [`AuditLog`]; a [`Channel`] calls it; a [`CallError`] says what the caller
-//! can do and whether the call ran. [`testing`] runs all of it in memory.
+//! can do and whether the call ran. [`testing`] runs all of it in memory, and [`durable`] is for
+//! services whose calls outlive a crash.
 //!
 //! Without the default feature `net` only the protocol's core is built: no tokio, no socket, no
 //! clock.
@@ -26,6 +27,7 @@ mod object;
 pub mod service;
 
 mod dispatch;
+pub mod durable;
 mod policy_file;
 mod repeat;
 mod reply;

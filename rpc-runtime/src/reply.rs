@@ -73,6 +73,20 @@ fn write_value<T: Serialize>(
     Some(answer)
 }
 
+/// What a handler's result is on the wire, `status ‖ body`, for a log. It agrees with what
+/// [`write_result`] writes.
+pub(crate) fn answer<T: Serialize, E: Serialize>(
+    header: ReplyHeader,
+    result: &Result<T, E>,
+) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let written = match result {
+        Ok(value) => write_value(header, OK, value, &mut frame),
+        Err(error) => write_value(header, APP, error, &mut frame),
+    };
+    written.map_or_else(|| vec![INTERNAL], |answer| frame.split_off(answer))
+}
+
 /// Writes an answer that was kept, `status ‖ body`.
 pub(crate) fn write_kept(header: ReplyHeader, answer: &[u8], out: &mut Vec<u8>) {
     let Some((&status, body)) = answer.split_first() else {
@@ -127,6 +141,7 @@ impl From<&Refusal> for ShortAnswer {
             Refusal::Internal => (INTERNAL, None),
             Refusal::Unavailable(Unavailable::Audit) => (UNAVAILABLE, Some(1)),
             Refusal::Unavailable(Unavailable::Draining) => (UNAVAILABLE, Some(2)),
+            Refusal::Unavailable(Unavailable::Recovering) => (UNAVAILABLE, Some(3)),
         };
         Self { status, detail }
     }
@@ -197,6 +212,7 @@ fn read_refusal<E>(
         (MALFORMED, None) => CallError::Malformed,
         (INTERNAL, None) => CallError::Internal,
         (UNAVAILABLE, Some(1)) => CallError::Unavailable(Unavailable::Audit),
+        (UNAVAILABLE, Some(3)) => CallError::Unavailable(Unavailable::Recovering),
         // A reason that is new to this client is a reason why nothing runs all the same.
         (UNAVAILABLE, Some(_)) => CallError::Unavailable(Unavailable::Draining),
         (ANSWER_LOST | TOO_LARGE_HERE, None) => CallError::AnswerLost { call },

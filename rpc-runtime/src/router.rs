@@ -17,7 +17,8 @@ use crate::{
     id::MethodId,
     object::Names,
     proto::{
-        claim::{Claim, Refused, Turn},
+        claim::{self, Claim, Refused, Turn},
+        completions::{Books, Life, Past},
         duplicate_requests::{Digest, Keep},
         frame::{self, Frame, MemoryId},
         joiner::Joined,
@@ -39,7 +40,9 @@ pub(crate) struct Router {
     methods: Vec<(MethodId, Place)>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) limits: Limits,
-    /// Names the stores of all durable services; zero if there are none.
+    /// What its durable services have done.
+    pub(crate) books: Books,
+    /// Names their stores; zero if there are none.
     store: [u8; 8],
 }
 
@@ -54,6 +57,23 @@ struct Found<'a> {
     described: &'static MethodDescription,
     /// Its position among the methods of all services.
     index: usize,
+}
+
+/// Whether a service can tell what it ran before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// It is reading its log.
+    Recovering,
+}
+
+impl Phase {
+    fn of(found: Option<&Found<'_>>) -> Self {
+        match found.and_then(|found| found.service.durable()) {
+            Some(book) if !book.is_open() => Self::Recovering,
+            _ => Self::Serving,
+        }
+    }
 }
 
 /// What a connection brings to each of its requests.
@@ -83,6 +103,9 @@ pub(crate) enum Received {
     Pending(Pending),
     /// The client no longer waits for this call.
     Cancelled(u64),
+    /// A service is reading its log, and before that nothing true can be said of what may have run.
+    /// Nothing was done; the client must ask again.
+    Unanswered,
 }
 
 /// Two methods have the same id on the wire.
@@ -114,7 +137,10 @@ impl Router {
             };
             return Err(DuplicateMethod { first: named(first), second: named(second) });
         }
-        Ok(Self { services, methods, monitor, limits, store: [0; 8] })
+        let durable = services.iter().filter_map(|service| service.durable());
+        let books = Books::new(durable, limits.max_kept_answers);
+        let store = books.store();
+        Ok(Self { services, methods, monitor, limits, books, store })
     }
 
     /// What a client is told of the memory that this server has of it. `tcp_port` is where it takes
@@ -140,18 +166,16 @@ impl Router {
         };
         match Frame::parse(bytes, self.limits.max_metadata)? {
             Frame::Request(request) => {
-                return Ok(match self.handle(request, message, connection, out)? {
-                    Work::Answered => Received::Done,
-                    Work::Pending(pending) => Received::Pending(pending),
-                });
+                return self.handle(request, message, connection, out);
             }
             Frame::Cancel { call } => {
                 connection.memory.lock().cancel(call);
                 return Ok(Received::Cancelled(call));
             }
             Frame::Acknowledge { floor, ranges } => {
-                let mut memory = connection.memory.lock();
-                memory.acknowledge(floor);
+                let (mut memory, past) = (connection.memory.lock(), self.past(connection));
+                claim::acknowledge(&mut memory, floor, past);
+                past.acknowledge_ranges(&ranges);
                 memory.acknowledge_ranges(ranges);
             }
             Frame::WhichMemory => {
@@ -159,8 +183,12 @@ impl Router {
                 frame::put_memory(memory, out);
             }
             Frame::Inquire { call } => {
-                let outcome = connection.memory.lock().inquire(call)?;
-                frame::put_outcome(call, outcome, out);
+                let mut memory = connection.memory.lock();
+                self.past(connection).recall(&mut memory, call)?;
+                if self.books.recovering() > 0 && memory.is_new(call)? {
+                    return Ok(Received::Unanswered);
+                }
+                frame::put_outcome(call, memory.inquire(call)?, out);
             }
             Frame::Ping { token } => frame::put_pong(token, out),
             Frame::Pong { .. } | Frame::Stream { .. } => {}
@@ -181,13 +209,21 @@ impl Router {
         message: Option<&Bytes>,
         connection: &mut Connection<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Work, ProtocolError> {
+    ) -> Result<Received, ProtocolError> {
         let header = connection.reply_to(&frame);
         let found = self.find(frame.method).filter(|_| frame.flags == frame::NO_FLAGS);
         let keep = self.keep(found.as_ref(), &frame);
-        let now = connection.now;
-        let part = match connection.memory.arrive(frame.call, frame.floor, keep, now)? {
-            Turn::Mine(claim) => match self.limit(&frame, connection) {
+        let (now, past) = (connection.now, self.past(connection));
+        let phase = Phase::of(found.as_ref());
+        if phase == Phase::Recovering
+            && frame.attempt > 0
+            && keep != Keep::Nothing
+            && connection.memory.is_new(frame.call, frame.floor, past)?
+        {
+            return Ok(Received::Unanswered);
+        }
+        let part = match connection.memory.arrive(frame.call, frame.floor, keep, past, now)? {
+            Turn::Mine(claim) => match self.limit(&frame, phase, connection) {
                 None => Part::Run(claim),
                 Some(refusal) => return Ok(refuse(claim, &refusal, header, out)),
             },
@@ -195,17 +231,17 @@ impl Router {
             Turn::Repeated => Part::Repeat,
             Turn::Short(answer) => {
                 reply::write_short(header, answer, out);
-                return Ok(Work::Answered);
+                return Ok(Received::Done);
             }
             Turn::Stale => {
                 reply::write_short(header, reply::IS_STALE, out);
-                return Ok(Work::Answered);
+                return Ok(Received::Done);
             }
             Turn::FalseRetry => {
                 let reason = Reason::FalseRetry;
                 let denial = self.record(found.as_ref(), &frame, connection, reason);
                 reply::write(header, &denial.into(), out);
-                return Ok(Work::Answered);
+                return Ok(Received::Done);
             }
         };
         let Some(found) = found else {
@@ -217,14 +253,17 @@ impl Router {
                 // The same request without the flags was a call.
                 Part::Repeat => reply::write_short(header, reply::IS_STALE, out),
             }
-            return Ok(Work::Answered);
+            return Ok(Received::Done);
         };
+        let is_recorded =
+            found.described.delivery == Delivery::Durable && found.service.durable().is_some();
         let request = Request {
             header,
             frame,
             message,
             method: found.described,
             part,
+            is_recorded,
             memory: connection.memory,
             session: connection.session,
             caller: connection.caller,
@@ -235,13 +274,23 @@ impl Router {
             now: connection.now,
             out,
         };
-        Ok(found.service.handle(found.method, request).into_work())
+        Ok(match found.service.handle(found.method, request).into_work() {
+            Work::Answered => Received::Done,
+            Work::Pending(pending) => Received::Pending(pending),
+        })
     }
 
     /// Why nothing new begins at the moment.
-    fn limit(&self, frame: &frame::Request<'_>, connection: &Connection<'_>) -> Option<Refusal> {
+    fn limit(
+        &self,
+        frame: &frame::Request<'_>,
+        phase: Phase,
+        connection: &Connection<'_>,
+    ) -> Option<Refusal> {
         if connection.draining {
             Some(Refusal::Unavailable(Unavailable::Draining))
+        } else if phase == Phase::Recovering {
+            Some(Refusal::Unavailable(Unavailable::Recovering))
         } else if connection.in_flight >= connection.max_in_flight {
             Some(OVERLOADED)
         } else if frame.remaining.is_zero() {
@@ -258,6 +307,12 @@ impl Router {
             None => self.methods.len(),
         };
         Keep::Answer { digest: Digest::of(frame.method, frame.arguments), method }
+    }
+
+    /// What the durable services know of this client's calls.
+    fn past(&self, connection: &Connection<'_>) -> Past<'_> {
+        let SessionInfo { client, incarnation, .. } = &**connection.session;
+        self.books.of(Life::new(client, incarnation))
     }
 
     fn find(&self, id: MethodId) -> Option<Found<'_>> {
@@ -304,13 +359,13 @@ impl Connection<'_> {
 }
 
 /// Refuses what nobody has run, and has it remembered.
-fn refuse(claim: Claim, refusal: &Refusal, header: ReplyHeader, out: &mut Vec<u8>) -> Work {
+fn refuse(claim: Claim, refusal: &Refusal, header: ReplyHeader, out: &mut Vec<u8>) -> Received {
     let answer = match claim.refuse(refusal.into()) {
         Refused::DidNotRun => refusal.into(),
         Refused::Stale => reply::IS_STALE,
     };
     reply::write_short(header, answer, out);
-    Work::Answered
+    Received::Done
 }
 
 #[cfg(test)]

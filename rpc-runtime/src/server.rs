@@ -171,7 +171,7 @@ async fn tick(common: &Common) {
     loop {
         every_second.tick().await;
         common.router.monitor.tick();
-        common.memories.expire(clock::now());
+        common.expire(clock::now());
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::id::MethodId;
+use crate::{durable::Completions, id::MethodId};
 
 pub use crate::{
     dispatch::{Authorized, Handled, Request},
@@ -95,16 +95,20 @@ pub enum Delivery {
     Idempotent,
     /// Runs at most once. The default.
     AtMostOnce,
+    /// Runs exactly once for each call that is answered, also across crashes of the server: it
+    /// keeps a log ([`durable`](crate::durable)).
+    Durable,
 }
 
 impl Delivery {
-    /// `readonly`, `idempotent` or `at-most-once`.
+    /// `readonly`, `idempotent`, `at-most-once` or `durable`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Readonly => "readonly",
             Self::Idempotent => "idempotent",
             Self::AtMostOnce => "at-most-once",
+            Self::Durable => "durable",
         }
     }
 }
@@ -116,6 +120,11 @@ pub trait Service: Send + Sync + 'static {
 
     /// Handles a request for the method at position `method` of the description.
     fn handle(&self, method: usize, request: Request<'_>) -> Handled;
+
+    /// What its durable methods answered, if it has such and keeps it.
+    fn durable(&self) -> Option<&Completions> {
+        None
+    }
 }
 
 /// A client of one service, made from a channel.

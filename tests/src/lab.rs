@@ -77,9 +77,10 @@ impl Lab {
     fn add(&mut self, plan: Plan) {
         let index = self.callers.len();
         let client = self.fresh_client(index);
-        let [high, low] = u16::try_from(index).expect("a lab has fewer callers").to_be_bytes();
+        let number = u16::try_from(index).expect("a lab has fewer callers");
+        let [high, low] = number.to_be_bytes();
         let address = SocketAddr::from(([10, 2, high, low], 1000));
-        let caller = LabNode::Caller(Box::new(Caller::new(client, plan)));
+        let caller = LabNode::Caller(Box::new(Caller::new(number, client, plan)));
         self.callers.push(self.world.add(address, caller));
     }
 

@@ -1,9 +1,10 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf, time::Duration};
 
-use bailiwick::{Endpoint, PublicKey};
+use bailiwick::{Bytes, Endpoint, PublicKey};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use hashtable::machine::Bounds;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::exit::{CALL_CODES, HAMMER_CODES, SERVE_CODES};
@@ -31,7 +32,11 @@ pub(crate) enum Command {
     Demo(DemoArgs),
 }
 
-/// Serve a table, which is empty at the start and kept in memory.
+/// Serve a table: in memory, empty at each start; or with --data, kept on disk.
+///
+/// With --data a call that changes something is answered once its change would survive `kill -9`
+/// and a power cut, and it takes effect exactly once: a caller who lost the answer gets it from the
+/// next server too. While the log is read at the start, calls are refused, and can be repeated.
 ///
 /// Prints a line for each address with what a client needs to dial it. SIGINT or SIGTERM drains:
 /// calls that run are answered, no new ones begin; a second signal ends the process at once.
@@ -57,9 +62,37 @@ pub(crate) struct ServeArgs {
     /// Where refusals are recorded; made if it is not there, else carried on.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// The most keys that the table takes.
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().keys)]
+    pub(crate) max_keys: usize,
+    /// The most bytes that it takes, of all keys and values together.
+    #[arg(long, value_name = "BYTES", default_value_t = Bounds::default().bytes)]
+    pub(crate) max_bytes: usize,
     /// What to log on stderr: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log: LevelFilter,
+}
+
+/// Where a table is kept, and how.
+#[derive(Debug, Parser)]
+pub(crate) struct DataArgs {
+    /// The directory that keeps the table; made if it is not there. One server at a time.
+    #[arg(long = "data", value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// If the log is damaged, cut it off there, say what is lost, and serve the rest. What was cut
+    /// off stays in the directory.
+    #[arg(long, requires = "dir")]
+    pub(crate) salvage: bool,
+    /// Write a checkpoint once the log has grown by so many bytes, and beyond twice the table.
+    #[arg(
+        long,
+        value_name = "BYTES",
+        requires = "dir",
+        default_value_t = stable_store::Options::default().checkpoint_bytes,
+    )]
+    pub(crate) checkpoint_after: u64,
 }
 
 /// Whom to call, and as whom.
@@ -99,7 +132,16 @@ pub(crate) enum Operation {
         #[arg(allow_hyphen_values = true)]
         value: OsString,
     },
-    /// Remove a key; that it is not there is no error.
+    /// Put a value under a key if it holds the one that is expected; print `yes`, or `no` if not.
+    #[command(name = "cas", visible_alias = "compare-and-swap")]
+    CompareAndSwap {
+        key: String,
+        #[command(flatten)]
+        expected: Expected,
+        #[arg(allow_hyphen_values = true)]
+        value: OsString,
+    },
+    /// Remove a key; print `yes`, or `no` if it was not there.
     Delete { key: String },
     /// Add to the number under a key, which counts from 0, and print the sum.
     Increment {
@@ -112,6 +154,27 @@ pub(crate) enum Operation {
         #[arg(default_value = "")]
         prefix: String,
     },
+    /// Print how much there is, and how it is kept.
+    Stats,
+}
+
+/// What a key must hold for `cas` to change it.
+#[derive(Debug, Parser)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Expected {
+    /// It holds this value.
+    #[arg(long = "if", value_name = "VALUE", allow_hyphen_values = true)]
+    pub(crate) held: Option<OsString>,
+    /// It is not there.
+    #[arg(long = "if-absent")]
+    pub(crate) absent: bool,
+}
+
+impl Expected {
+    /// The value; `None` is nothing.
+    pub(crate) fn bytes(self) -> Option<Bytes> {
+        self.held.map(|value| value.into_vec().into())
+    }
 }
 
 /// Increment one key from many connections at once, and see whether the sum is right.

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use bailiwick::{CallError, Context, Executed, service::Delivery};
 use bailiwick_acl::object;
+use hashtable::service::{KEYS_PER_PAGE, Kept, Stats, TABLE, Table as _, TableClient, TableError};
 use miette::{Report, miette};
 
 use crate::{
@@ -11,7 +12,6 @@ use crate::{
     dial::Dial,
     exit::{Exit, Failure},
     output,
-    service::{KEYS_PER_PAGE, TABLE, Table as _, TableClient, TableError},
 };
 
 /// Makes the call.
@@ -37,11 +37,16 @@ async fn operate(
         Operation::Put { key, value } => {
             table.put(cx, key, value.into_vec().into()).await.map(|()| Vec::new())
         }
-        Operation::Delete { key } => table.delete(cx, key).await.map(|()| Vec::new()),
+        Operation::CompareAndSwap { key, expected, value } => {
+            let (expected, value) = (expected.bytes(), value.into_vec().into());
+            table.compare_and_swap(cx, key, expected, value).await.map(yes_or_no)
+        }
+        Operation::Delete { key } => table.delete(cx, key).await.map(yes_or_no),
         Operation::Increment { key, by } => {
             table.increment(cx, key, by).await.map(|sum| format!("{sum}\n").into_bytes())
         }
         Operation::Keys { prefix } => keys(table, cx, &prefix).await,
+        Operation::Stats => table.stats(cx).await.map(|stats| describe(&stats).into_bytes()),
     })
 }
 
@@ -50,9 +55,11 @@ fn about(operation: &Operation) -> (&'static str, Option<String>) {
     match operation {
         Operation::Get { key } => ("get", Some(key.clone())),
         Operation::Put { key, .. } => ("put", Some(key.clone())),
+        Operation::CompareAndSwap { key, .. } => ("compare_and_swap", Some(key.clone())),
         Operation::Delete { key } => ("delete", Some(key.clone())),
         Operation::Increment { key, .. } => ("increment", Some(key.clone())),
         Operation::Keys { .. } => ("keys", None),
+        Operation::Stats => ("stats", None),
     }
 }
 
@@ -92,6 +99,25 @@ fn line(value: &[u8]) -> Vec<u8> {
     [value, b"\n"].concat()
 }
 
+fn yes_or_no(it: bool) -> Vec<u8> {
+    line(if it { b"yes" } else { b"no" })
+}
+
+fn describe(stats: &Stats) -> String {
+    let Stats { keys, bytes, kept } = stats;
+    let mut text = format!("keys         {keys}\nbytes        {bytes}\n");
+    match kept {
+        None => text += "kept         in memory only\n",
+        Some(Kept { epoch, records, forced, checkpoints }) => {
+            text += &format!(
+                "epoch        {epoch}\nrecords      {records}\nforced       {forced}\n\
+                 checkpoints  {checkpoints}\n"
+            );
+        }
+    }
+    text
+}
+
 /// What failed, and what the caller can do about it.
 pub(crate) fn failure(
     error: &CallError<TableError>,
@@ -105,7 +131,6 @@ fn report(error: &CallError<TableError>, method: &'static str, key: Option<&str>
     let Some(method) = TABLE.methods.iter().find(|it| it.name == method) else {
         return miette!("{error}");
     };
-    let may_repeat = method.delivery != Delivery::AtMostOnce;
     match (error, error.executed()) {
         (CallError::App(error), _) => miette!("{error}"),
         (CallError::Denied(_), _) => match key.map(object::check_segment) {
@@ -122,7 +147,7 @@ fn report(error: &CallError<TableError>, method: &'static str, key: Option<&str>
                 "{error}"
             ),
         },
-        (_, Executed::Unknown) if may_repeat => {
+        (_, Executed::Unknown) if method.delivery == Delivery::Readonly => {
             miette!(help = format!("`{}` can safely be repeated", method.name), "{error}")
         }
         (_, Executed::Unknown) => {
@@ -138,6 +163,7 @@ fn report(error: &CallError<TableError>, method: &'static str, key: Option<&str>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::Expected;
 
     #[test]
     fn each_operation_calls_a_method_that_there_is() {
@@ -145,9 +171,15 @@ mod tests {
         let operations = [
             Operation::Get { key: key() },
             Operation::Put { key: key(), value: "v".into() },
+            Operation::CompareAndSwap {
+                key: key(),
+                expected: Expected { held: None, absent: true },
+                value: "v".into(),
+            },
             Operation::Delete { key: key() },
             Operation::Increment { key: key(), by: 1 },
             Operation::Keys { prefix: key() },
+            Operation::Stats,
         ];
         for operation in &operations {
             let (method, _) = about(operation);
@@ -157,10 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_runs_at_most_once_is_not_to_be_repeated_unseen() {
+    fn only_what_reads_may_be_repeated_unseen() {
         let error = CallError::DeadlineExceeded { executed: Executed::Unknown, call: None };
         let help = |method| report(&error, method, Some("k")).help().map(|it| it.to_string());
-        assert_eq!(help("put").as_deref(), Some("`put` can safely be repeated"));
-        assert!(help("increment").is_some_and(|help| help.contains("may have run")));
+        assert_eq!(help("get").as_deref(), Some("`get` can safely be repeated"));
+        for method in ["put", "increment"] {
+            assert!(help(method).is_some_and(|help| help.contains("may have run")), "{method}");
+        }
     }
 }

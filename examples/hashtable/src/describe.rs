@@ -1,11 +1,11 @@
 //! `hashtable describe`: what the service looks like from outside, for machines.
 
+use hashtable::service::TABLE;
 use serde_json::json;
 
 use crate::{
     exit::{Exit, Failure},
     output,
-    service::TABLE,
 };
 
 /// Prints the description as JSON.

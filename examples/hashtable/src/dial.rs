@@ -1,11 +1,11 @@
 //! From the command line to a client: whom to call, and as whom.
 
 use bailiwick::{Channel, ChannelConfig, Context, Endpoint, Identity, Limits, PublicKey};
+use hashtable::service::TableClient;
 
 use crate::{
     args::DialArgs,
     exit::{Exit, Failure},
-    service::TableClient,
 };
 
 /// What it takes to connect, any number of times.

@@ -1,9 +1,10 @@
 //! A hashtable served over Bailiwick: server and client in one binary.
 //!
-//! `service.rs` is the contract, `store.rs` keeps it; the other files are commands, one each.
+//! The library beside it is the service; the files here are commands, one each.
 
 mod args;
 mod call;
+mod data;
 mod demo;
 mod describe;
 mod dial;
@@ -12,8 +13,6 @@ mod hammer;
 mod output;
 mod paint;
 mod serve;
-mod service;
-mod store;
 
 use std::process::ExitCode;
 

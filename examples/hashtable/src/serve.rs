@@ -1,17 +1,18 @@
 //! `hashtable serve`: checks everything, says how to be reached, serves until a signal.
 
-use std::{io, process};
+use std::{cell::OnceCell, io, process};
 
 use bailiwick::{AuditLog, Drained, Endpoint, Identity, PolicyFile, Server};
+use hashtable::{kept::KeptTable, machine::Bounds, service::TableServer, store::Store};
 use miette::{Report, miette};
+use stable_store::Journal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     args::ServeArgs,
+    data::{self, Data},
     exit::{Exit, Failure, INTERRUPTED},
     output,
-    service::TableServer,
-    store::Store,
 };
 
 /// Serves until SIGINT or SIGTERM.
@@ -24,7 +25,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .init();
     let mut signals = Signals::listen().map_err(refused)?;
     let asked = args.listen.clone();
-    let server = start(args).await?;
+    let bounds = Bounds { keys: args.max_keys, bytes: args.max_bytes };
+    let data = args.data.dir.clone().map(|dir| Data::take(dir, &args.data)).transpose()?;
+    let table = match &data {
+        Some(data) => data.table(),
+        None => Store::in_memory(bounds),
+    };
+    let server = start(args, table.clone()).await?;
     for warning in server.policy_warnings() {
         output::tell(format_args!("{:?}", Report::new(warning.clone())));
     }
@@ -38,7 +45,12 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
             process::exit(INTERRUPTED);
         });
     };
-    match server.serve_until(shutdown).await {
+    let serve = server.serve_until(shutdown);
+    let drained = match data {
+        Some(data) => keep(serve, data.recover(table, bounds)).await?,
+        None => serve.await,
+    };
+    match drained {
         Drained::Completely => {
             output::tell("stopped: every call that had begun was answered");
             Ok(())
@@ -53,18 +65,40 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     }
 }
 
+/// Serves while the table is recovered and then kept; ends at once if it cannot be, so that nobody
+/// is told of what may be lost.
+async fn keep(
+    serve: impl Future<Output = Drained>,
+    recover: impl Future<Output = Result<Journal<KeptTable>, Failure>>,
+) -> Result<Drained, Failure> {
+    let journal = OnceCell::new();
+    let kept = async {
+        match recover.await {
+            Ok(recovered) => data::failed(journal.get_or_init(|| recovered)).await,
+            Err(failure) => failure,
+        }
+    };
+    let drained = tokio::select! {
+        biased;
+        failure = kept => return Err(failure),
+        drained = serve => drained,
+    };
+    match journal.into_inner() {
+        Some(journal) => data::stop(journal).await.map(|()| drained),
+        None => Ok(drained),
+    }
+}
+
 /// Reads every file and binds every port, or refuses as a whole.
-async fn start(args: ServeArgs) -> Result<Server, Failure> {
+async fn start(args: ServeArgs, table: Store) -> Result<Server, Failure> {
     let identity = Identity::read(&args.identity).map_err(refused)?;
     let mut policy = PolicyFile::read(&args.policy).map_err(refused_with_help)?;
     if let Some(principals) = &args.principals {
         policy = policy.with_principals(principals).map_err(refused_with_help)?;
     }
     let audit = AuditLog::open(&args.audit).map_err(refused)?;
-    let mut server = Server::builder(identity)
-        .policy(policy)
-        .audit(audit)
-        .service(TableServer::new(Store::default()));
+    let mut server =
+        Server::builder(identity).policy(policy).audit(audit).service(TableServer::new(table));
     for endpoint in args.listen {
         server = server.listen(endpoint);
     }

@@ -4,13 +4,13 @@ use bailiwick::{Bytes, CallError, Context, rpc_service};
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of a key. Its object, `table/{key}`, then stays below the policy's 1,024.
-pub(crate) const MAX_KEY: usize = 512;
+pub const MAX_KEY: usize = 512;
 
 /// Most bytes of a value.
-pub(crate) const MAX_VALUE: usize = 64 * 1024;
+pub const MAX_VALUE: usize = 64 * 1024;
 
 /// Most keys of one answer of [`Table::keys`], so that it fits a frame: 512 KiB of 1 MiB.
-pub(crate) const KEYS_PER_PAGE: usize = 1024;
+pub const KEYS_PER_PAGE: usize = 1024;
 
 /// A table of values under keys.
 ///
@@ -18,13 +18,13 @@ pub(crate) const KEYS_PER_PAGE: usize = 1024;
 /// the list of all keys as `table`, with the verb `list`. A key is one segment of the object: one
 /// that holds a `/`, for example, is denied whoever asks.
 #[rpc_service]
-pub(crate) trait Table {
+pub trait Table {
     /// The value under `key`; `None` if there is none.
     #[rpc(verb = "read", object = "table/{key}", readonly)]
     async fn get(&self, cx: &Context, key: String) -> Result<Option<Bytes>, CallError<TableError>>;
 
     /// Puts `value` under `key`, over the one that may be there.
-    #[rpc(verb = "write", object = "table/{key}", idempotent)]
+    #[rpc(verb = "write", object = "table/{key}", durable)]
     async fn put(
         &self,
         cx: &Context,
@@ -32,13 +32,25 @@ pub(crate) trait Table {
         value: Bytes,
     ) -> Result<(), CallError<TableError>>;
 
-    /// Removes `key`. That it was not there is no error.
-    #[rpc(verb = "write", object = "table/{key}", idempotent)]
-    async fn delete(&self, cx: &Context, key: String) -> Result<(), CallError<TableError>>;
+    /// Puts `value` under `key` if what is there is `expected`; `None` is nothing. Answers whether
+    /// it was.
+    ///
+    /// It does not answer what was there instead: who may write need not be allowed to read.
+    #[rpc(verb = "write", object = "table/{key}", durable)]
+    async fn compare_and_swap(
+        &self,
+        cx: &Context,
+        key: String,
+        expected: Option<Bytes>,
+        value: Bytes,
+    ) -> Result<bool, CallError<TableError>>;
 
-    /// Adds `by` to the number under `key`, which counts from 0, and answers the sum. At most
-    /// once: nobody repeats it behind the caller's back.
-    #[rpc(verb = "write", object = "table/{key}")]
+    /// Removes `key`; answers whether it was there.
+    #[rpc(verb = "write", object = "table/{key}", durable)]
+    async fn delete(&self, cx: &Context, key: String) -> Result<bool, CallError<TableError>>;
+
+    /// Adds `by` to the number under `key`, which counts from 0, and answers the sum.
+    #[rpc(verb = "write", object = "table/{key}", durable)]
     async fn increment(
         &self,
         cx: &Context,
@@ -57,12 +69,40 @@ pub(crate) trait Table {
         prefix: String,
         after: Option<String>,
     ) -> Result<Vec<String>, CallError<TableError>>;
+
+    /// How much there is, and how it is kept. Whoever may list may know.
+    #[rpc(verb = "list", object = "table", readonly)]
+    async fn stats(&self, cx: &Context) -> Result<Stats, CallError<TableError>>;
+}
+
+/// What [`Table::stats`] answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Keys in the table.
+    pub keys: u64,
+    /// Bytes of all keys and values.
+    pub bytes: u64,
+    /// How the table is kept; `None` if it is in memory only.
+    pub kept: Option<Kept>,
+}
+
+/// The log and checkpoints of a table that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// How often the store was opened, this time included.
+    pub epoch: u64,
+    /// Records that became durable since the server was started.
+    pub records: u64,
+    /// How often the disk was made to keep them: many share one time.
+    pub forced: u64,
+    /// Checkpoints that were finished since the server was started.
+    pub checkpoints: u64,
 }
 
 /// Why a table refuses; nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum TableError {
+pub enum TableError {
     /// The key is longer than [`MAX_KEY`].
     #[error("the key has more than {MAX_KEY} bytes; choose a shorter one")]
     KeyTooLong,
@@ -78,4 +118,7 @@ pub(crate) enum TableError {
     /// The sum is out of range.
     #[error("the sum does not fit 64 bits; the value stays as it was")]
     Overflow,
+    /// More changes wait for the disk than may.
+    #[error("the disk is slower than those who write; try again later")]
+    Busy,
 }

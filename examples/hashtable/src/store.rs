@@ -1,96 +1,183 @@
-//! The implementation: a table in memory, bounded in keys and in bytes.
+//! The implementation: a table, in memory or kept by a journal.
 
 use std::{
-    collections::BTreeMap,
-    ops::Bound,
-    sync::{PoisonError, RwLock},
+    future,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
-use bailiwick::{Bytes, CallError, Context};
+use bailiwick::{
+    Bytes, CallError, Context, Unavailable,
+    durable::{Completions, Durable},
+};
+use serde::Serialize;
+use stable_store::{Epoch, Journal, Refused, StoreId};
 
-use crate::service::{KEYS_PER_PAGE, MAX_KEY, MAX_VALUE, Table, TableError};
+use crate::{
+    kept::{self, KeptTable},
+    machine::{Bounds, Decision, Machine},
+    record::CHANGE,
+    service::{Kept, Stats, Table, TableError},
+    table::Value,
+};
 
-/// What a store holds at the most.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
-    /// Keys. Default: 100,000.
-    pub(crate) keys: usize,
-    /// Bytes of all keys and values together. Default: 64 MiB.
-    pub(crate) bytes: usize,
-}
+/// A table that is served. Clones are of the same table.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Keeper>);
 
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { keys: 100_000, bytes: 64 << 20 }
-    }
-}
-
-/// A table in memory; it is empty at each start.
-#[derive(Debug, Default)]
-pub(crate) struct Store {
-    bounds: Bounds,
-    entries: RwLock<Entries>,
-}
-
-#[derive(Debug, Default)]
-struct Entries {
-    /// In order, so that listing a prefix reads what it answers and no more.
-    values: BTreeMap<String, Bytes>,
-    /// Bytes of all keys and values.
-    size: usize,
+#[derive(Debug)]
+enum Keeper {
+    /// It is empty at each start.
+    Memory(RwLock<Machine>),
+    Journal {
+        /// Not there before the log has been read.
+        journal: OnceLock<(Journal<KeptTable>, Epoch)>,
+        completions: Completions,
+    },
 }
 
 impl Store {
-    #[cfg(test)]
-    fn bounded(bounds: Bounds) -> Self {
-        Self { bounds, ..Self::default() }
+    /// A table in memory: it is empty at each start.
+    #[must_use]
+    pub fn in_memory(bounds: Bounds) -> Self {
+        Self(Arc::new(Keeper::Memory(RwLock::new(Machine::new(bounds)))))
     }
 
-    // A panic cannot leave the entries half changed: nothing between two changes can panic.
-    fn read<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
-        look(&self.entries.read().unwrap_or_else(PoisonError::into_inner))
+    /// A table that is kept under `id`, and refuses every call until it is [open](Self::open).
+    #[must_use]
+    pub fn recovering(id: StoreId) -> Self {
+        let completions = Completions::recovering(id.0);
+        Self(Arc::new(Keeper::Journal { journal: OnceLock::new(), completions }))
     }
 
-    fn write<T>(&self, change: impl FnOnce(&mut Entries) -> T) -> T {
-        change(&mut self.entries.write().unwrap_or_else(PoisonError::into_inner))
+    /// What the log is to be read into; then [`open`](Self::open).
+    ///
+    /// # Panics
+    ///
+    /// If the table is in memory.
+    #[must_use]
+    pub fn unread(&self, bounds: Bounds) -> KeptTable {
+        let Keeper::Journal { completions, .. } = &*self.0 else {
+            panic!("a table in memory has no log")
+        };
+        KeptTable::new(bounds, completions.clone())
+    }
+
+    /// Serves what was recovered.
+    ///
+    /// # Panics
+    ///
+    /// If the table is in memory, or open.
+    pub fn open(&self, journal: Journal<KeptTable>, epoch: Epoch) {
+        let Keeper::Journal { journal: place, completions } = &*self.0 else {
+            panic!("a table in memory has no journal")
+        };
+        assert!(place.set((journal, epoch)).is_ok(), "a table is opened once");
+        completions.open();
+    }
+
+    fn read<R>(&self, look: impl FnOnce(&Machine) -> R) -> Result<R, CallError<TableError>> {
+        match &*self.0 {
+            Keeper::Memory(machine) => {
+                Ok(look(&machine.read().unwrap_or_else(PoisonError::into_inner)))
+            }
+            Keeper::Journal { journal, .. } => {
+                Ok(opened(journal)?.0.read(|table| look(table.machine())))
+            }
+        }
+    }
+
+    /// Decides a call, and answers once what it decided is done.
+    async fn change<T: Serialize>(
+        &self,
+        cx: &Context,
+        decide: impl FnOnce(&Machine) -> Result<(T, Option<Decision>), TableError>,
+    ) -> Result<T, CallError<TableError>> {
+        match &*self.0 {
+            Keeper::Memory(machine) => {
+                let mut machine = machine.write().unwrap_or_else(PoisonError::into_inner);
+                let (answer, decision) = decide(&machine)?;
+                if let Some(decision) = decision {
+                    machine.apply_now(decision);
+                }
+                Ok(answer)
+            }
+            Keeper::Journal { journal, .. } => {
+                let submitted = opened(journal)?.0.submit(|table, log| {
+                    let (answer, decision) = decide(table.machine())?;
+                    if let Some(decision) = decision {
+                        let completion = cx.completion(&Ok::<_, TableError>(&answer));
+                        let record = kept::record(&decision, completion);
+                        let lsn = log.append(CHANGE, &record);
+                        table.expect(decision, lsn.expect("key, value and answer are short"));
+                    }
+                    Ok(answer)
+                });
+                match submitted {
+                    // Also a refusal may stand on what is pending: it waits as an effect does.
+                    Ok((answer, committed)) => {
+                        committed.await;
+                        Ok(answer.map_err(CallError::App)?)
+                    }
+                    Err(Refused::Overloaded | Refused::Stopped) => Err(TableError::Busy.into()),
+                    // Nobody knows what the disk holds. The process ends, and this call with it.
+                    Err(Refused::Failed) => future::pending().await,
+                }
+            }
+        }
     }
 }
 
 impl Table for Store {
     async fn get(&self, _: &Context, key: String) -> Result<Option<Bytes>, CallError<TableError>> {
-        Ok(self.read(|entries| entries.values.get(&key).cloned()))
+        let value = self.read(|machine| machine.entries().get(&key).cloned())?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     async fn put(
         &self,
-        _: &Context,
+        cx: &Context,
         key: String,
         value: Bytes,
     ) -> Result<(), CallError<TableError>> {
-        // The value borrows the receive buffer; keeping it would keep the whole buffer alive.
-        let value = Bytes::copy_from_slice(&value);
-        self.write(|entries| entries.put(key, value, self.bounds))?;
-        Ok(())
+        // A copy: the value borrows the receive buffer, which would be kept with it.
+        let value = Value::from(&value[..]);
+        self.change(cx, |machine| Ok(((), Some(machine.put(key, value)?)))).await
     }
 
-    async fn delete(&self, _: &Context, key: String) -> Result<(), CallError<TableError>> {
-        self.write(|entries| entries.delete(&key));
-        Ok(())
+    async fn compare_and_swap(
+        &self,
+        cx: &Context,
+        key: String,
+        expected: Option<Bytes>,
+        value: Bytes,
+    ) -> Result<bool, CallError<TableError>> {
+        let value = Value::from(&value[..]);
+        self.change(cx, |machine| {
+            let decision = machine.compare_and_swap(key, expected.as_deref(), value)?;
+            Ok((decision.is_some(), decision))
+        })
+        .await
+    }
+
+    async fn delete(&self, cx: &Context, key: String) -> Result<bool, CallError<TableError>> {
+        self.change(cx, |machine| {
+            let decision = machine.delete(key);
+            Ok((decision.is_some(), decision))
+        })
+        .await
     }
 
     async fn increment(
         &self,
-        _: &Context,
+        cx: &Context,
         key: String,
         by: i64,
     ) -> Result<i64, CallError<TableError>> {
-        // One lock over reading and writing, so that no increment is lost between the two.
-        let sum = self.write(|entries| {
-            let sum = entries.number(&key)?.checked_add(by).ok_or(TableError::Overflow)?;
-            entries.put(key, Bytes::from(sum.to_string()), self.bounds)?;
-            Ok::<_, TableError>(sum)
-        })?;
-        Ok(sum)
+        self.change(cx, |machine| {
+            let (sum, decision) = machine.increment(key, by)?;
+            Ok((sum, Some(decision)))
+        })
+        .await
     }
 
     async fn keys(
@@ -99,53 +186,40 @@ impl Table for Store {
         prefix: String,
         after: Option<String>,
     ) -> Result<Vec<String>, CallError<TableError>> {
-        Ok(self.read(|entries| entries.page(&prefix, after.as_deref())))
+        self.read(|machine| machine.page(&prefix, after.as_deref()))
+    }
+
+    async fn stats(&self, _: &Context) -> Result<Stats, CallError<TableError>> {
+        let size = self.read(|machine| machine.entries().size())?;
+        let kept = match &*self.0 {
+            Keeper::Memory(_) => None,
+            Keeper::Journal { journal, .. } => {
+                let (journal, epoch) = opened(journal)?;
+                let done = journal.stats();
+                Some(Kept {
+                    epoch: epoch.0,
+                    records: done.records,
+                    forced: done.batches,
+                    checkpoints: done.checkpoints,
+                })
+            }
+        };
+        Ok(Stats { keys: size.keys as u64, bytes: size.bytes as u64, kept })
     }
 }
 
-impl Entries {
-    fn put(&mut self, key: String, value: Bytes, bounds: Bounds) -> Result<(), TableError> {
-        if key.len() > MAX_KEY {
-            return Err(TableError::KeyTooLong);
+impl Durable for Store {
+    fn completions(&self) -> Option<&Completions> {
+        match &*self.0 {
+            Keeper::Memory(_) => None,
+            Keeper::Journal { completions, .. } => Some(completions),
         }
-        if value.len() > MAX_VALUE {
-            return Err(TableError::ValueTooLong);
-        }
-        let old = self.values.get(&key);
-        let keys = self.values.len() + usize::from(old.is_none());
-        let freed = old.map_or(0, |old| key.len() + old.len());
-        let size = self.size - freed + key.len() + value.len();
-        // What makes a full table smaller is always welcome.
-        if keys > bounds.keys || (size > bounds.bytes && size > self.size) {
-            return Err(TableError::Full);
-        }
-        self.values.insert(key, value);
-        self.size = size;
-        Ok(())
     }
+}
 
-    fn delete(&mut self, key: &str) {
-        if let Some(value) = self.values.remove(key) {
-            self.size -= key.len() + value.len();
-        }
-    }
-
-    /// The number under `key`; 0 if there is nothing.
-    fn number(&self, key: &str) -> Result<i64, TableError> {
-        let Some(value) = self.values.get(key) else { return Ok(0) };
-        let text = str::from_utf8(value).map_err(|_| TableError::NotANumber)?;
-        text.parse().map_err(|_| TableError::NotANumber)
-    }
-
-    fn page(&self, prefix: &str, after: Option<&str>) -> Vec<String> {
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let from_there = self.values.range::<str, _>((start, Bound::Unbounded));
-        let keys = from_there.map(|(key, _)| key).take_while(|key| key.starts_with(prefix));
-        keys.take(KEYS_PER_PAGE).cloned().collect()
-    }
+/// The runtime refuses all calls until a table is open; this is for calls past it.
+fn opened<J>(journal: &OnceLock<J>) -> Result<&J, CallError<TableError>> {
+    journal.get().ok_or(CallError::Unavailable(Unavailable::Recovering))
 }
 
 #[cfg(test)]

@@ -5,40 +5,42 @@ use std::time::Duration;
 use bailiwick::testing::test_identity;
 
 use super::*;
-use crate::service::TableClient;
+use crate::service::{KEYS_PER_PAGE, MAX_KEY, MAX_VALUE, TableClient};
 
 fn cx() -> Context {
     Context::within(Duration::from_secs(5))
+}
+
+fn in_memory() -> Store {
+    Store::in_memory(Bounds::default())
 }
 
 async fn put(store: &Store, key: &str, value: &str) -> Result<(), CallError<TableError>> {
     store.put(&cx(), key.into(), Bytes::copy_from_slice(value.as_bytes())).await
 }
 
-async fn size(store: &Store) -> usize {
-    store.read(|entries| {
-        let counted = entries.values.iter().map(|(key, value)| key.len() + value.len()).sum();
-        assert_eq!(entries.size, counted, "the running total is the true one");
-        counted
-    })
+async fn size(store: &Store) -> u64 {
+    let stats = store.stats(&cx()).await.unwrap();
+    assert_eq!(stats.kept, None);
+    stats.bytes
 }
 
 #[tokio::test]
 async fn what_was_put_is_got_until_it_is_deleted() {
-    let store = Store::default();
+    let store = in_memory();
     assert_eq!(store.get(&cx(), "k".into()).await, Ok(None));
     put(&store, "k", "one").await.unwrap();
     put(&store, "k", "two").await.unwrap();
     assert_eq!(store.get(&cx(), "k".into()).await, Ok(Some("two".into())));
-    store.delete(&cx(), "k".into()).await.unwrap();
-    store.delete(&cx(), "k".into()).await.unwrap();
+    assert_eq!(store.delete(&cx(), "k".into()).await, Ok(true));
+    assert_eq!(store.delete(&cx(), "k".into()).await, Ok(false));
     assert_eq!(store.get(&cx(), "k".into()).await, Ok(None));
     assert_eq!(size(&store).await, 0);
 }
 
 #[tokio::test]
 async fn an_increment_counts_from_zero_and_refuses_what_is_no_number() {
-    let store = Store::default();
+    let store = in_memory();
     assert_eq!(store.increment(&cx(), "n".into(), 5).await, Ok(5));
     assert_eq!(store.increment(&cx(), "n".into(), -7).await, Ok(-2));
     assert_eq!(store.get(&cx(), "n".into()).await, Ok(Some("-2".into())));
@@ -51,8 +53,27 @@ async fn an_increment_counts_from_zero_and_refuses_what_is_no_number() {
 }
 
 #[tokio::test]
+async fn a_value_is_swapped_only_for_the_one_that_was_expected() {
+    let store = in_memory();
+    let swap = async |expected: Option<&'static str>, value: &'static str| {
+        let expected = expected.map(|value| Bytes::from_static(value.as_bytes()));
+        store.compare_and_swap(&cx(), "k".into(), expected, value.into()).await
+    };
+    assert_eq!(swap(Some(""), "one").await, Ok(false), "nothing is not an empty value");
+    assert_eq!(store.get(&cx(), "k".into()).await, Ok(None));
+    assert_eq!(swap(None, "one").await, Ok(true));
+    assert_eq!(swap(None, "two").await, Ok(false));
+    assert_eq!(swap(Some("two"), "three").await, Ok(false));
+    assert_eq!(store.get(&cx(), "k".into()).await, Ok(Some("one".into())));
+    assert_eq!(swap(Some("one"), "two").await, Ok(true));
+    assert_eq!(store.get(&cx(), "k".into()).await, Ok(Some("two".into())));
+    let long: &'static str = "v".repeat(MAX_VALUE + 1).leak();
+    assert_eq!(swap(Some("two"), long).await, Err(TableError::ValueTooLong.into()));
+}
+
+#[tokio::test]
 async fn a_sum_out_of_range_changes_nothing() {
-    let store = Store::default();
+    let store = in_memory();
     store.increment(&cx(), "n".into(), i64::MAX).await.unwrap();
     assert_eq!(store.increment(&cx(), "n".into(), 1).await, Err(TableError::Overflow.into()));
     store.increment(&cx(), "m".into(), i64::MIN).await.unwrap();
@@ -62,7 +83,7 @@ async fn a_sum_out_of_range_changes_nothing() {
 
 #[tokio::test]
 async fn keys_and_values_have_a_longest_length() {
-    let store = Store::default();
+    let store = in_memory();
     let longest = "k".repeat(MAX_KEY);
     put(&store, &longest, "v").await.unwrap();
     let longer = longest + "k";
@@ -77,7 +98,7 @@ async fn keys_and_values_have_a_longest_length() {
 
 #[tokio::test]
 async fn a_table_full_of_keys_takes_no_new_one_and_still_changes_the_old() {
-    let store = Store::bounded(Bounds { keys: 2, bytes: 1000 });
+    let store = Store::in_memory(Bounds { keys: 2, bytes: 1000 });
     put(&store, "a", "1").await.unwrap();
     put(&store, "b", "1").await.unwrap();
     assert_eq!(put(&store, "c", "1").await, Err(TableError::Full.into()));
@@ -89,7 +110,7 @@ async fn a_table_full_of_keys_takes_no_new_one_and_still_changes_the_old() {
 
 #[tokio::test]
 async fn the_bytes_of_all_entries_are_bounded_and_counted_right() {
-    let store = Store::bounded(Bounds { keys: 100, bytes: 20 });
+    let store = Store::in_memory(Bounds { keys: 100, bytes: 20 });
     put(&store, "a", "123456789").await.unwrap();
     put(&store, "b", "123456789").await.unwrap();
     assert_eq!(size(&store).await, 20);
@@ -102,7 +123,7 @@ async fn the_bytes_of_all_entries_are_bounded_and_counted_right() {
 
 #[tokio::test]
 async fn a_stored_value_does_not_hold_the_message_it_came_in() {
-    let store = Store::default();
+    let store = in_memory();
     let message = Bytes::from(vec![7; 1000]);
     let value = message.slice(10..20);
     store.put(&cx(), "k".into(), value.clone()).await.unwrap();
@@ -113,7 +134,7 @@ async fn a_stored_value_does_not_hold_the_message_it_came_in() {
 
 #[tokio::test]
 async fn keys_come_in_order_and_page_by_page() {
-    let store = Store::default();
+    let store = in_memory();
     for number in (0..KEYS_PER_PAGE + 10).rev() {
         put(&store, &format!("n{number:05}"), "").await.unwrap();
     }
@@ -138,7 +159,7 @@ async fn keys_come_in_order_and_page_by_page() {
 
 #[tokio::test]
 async fn a_page_of_the_longest_keys_fits_a_frame() {
-    let table = TableClient::in_memory(Store::default())
+    let table = TableClient::in_memory(in_memory())
         .policy("alice | table/* | write | allow\nalice | table | list | allow");
     let alice = table.as_principal("alice").await;
     for number in 0..KEYS_PER_PAGE {
@@ -151,7 +172,7 @@ async fn a_page_of_the_longest_keys_fits_a_frame() {
 
 #[tokio::test]
 async fn each_method_is_judged_by_its_verb_and_its_key() {
-    let table = TableClient::in_memory(Store::default()).policy(
+    let table = TableClient::in_memory(in_memory()).policy(
         "writer | table/** | write | allow\n\
          reader | table/open | read | allow\n\
          lister | table | list | allow",
@@ -174,15 +195,19 @@ async fn each_method_is_judged_by_its_verb_and_its_key() {
     assert!(matches!(reader.put(&cx(), key(), "w".into()).await, Err(CallError::Denied(_))));
     assert!(matches!(reader.delete(&cx(), key()).await, Err(CallError::Denied(_))));
     assert!(matches!(reader.increment(&cx(), key(), 1).await, Err(CallError::Denied(_))));
+    let swapped = reader.compare_and_swap(&cx(), key(), Some("v".into()), "w".into()).await;
+    assert!(matches!(swapped, Err(CallError::Denied(_))));
+    assert!(matches!(reader.stats(&cx()).await, Err(CallError::Denied(_))));
 
     assert_eq!(lister.keys(&cx(), String::new(), None).await, Ok(vec![key()]));
+    assert_eq!(lister.stats(&cx()).await, Ok(Stats { keys: 1, bytes: 5, kept: None }));
     assert!(matches!(lister.get(&cx(), key()).await, Err(CallError::Denied(_))));
     assert_eq!(reader.get(&cx(), key()).await, Ok(Some("v".into())), "nothing denied has run");
 }
 
 #[tokio::test]
 async fn a_key_that_is_no_segment_is_denied_even_to_who_may_everything() {
-    let table = TableClient::in_memory(Store::default()).policy("root | ** | * | allow");
+    let table = TableClient::in_memory(in_memory()).policy("root | ** | * | allow");
     let root = table.as_principal("root").await;
     for key in ["", "a/b", "..", "a\\b", "a\u{202e}b"] {
         let denied = root.put(&cx(), key.into(), Bytes::new()).await;
@@ -194,14 +219,14 @@ async fn a_key_that_is_no_segment_is_denied_even_to_who_may_everything() {
 
 #[tokio::test]
 async fn a_stranger_gets_no_session() {
-    let table = TableClient::in_memory(Store::default()).policy("root | ** | * | allow");
+    let table = TableClient::in_memory(in_memory()).policy("root | ** | * | allow");
     let refused = table.connect(test_identity("stranger")).await;
     assert!(matches!(refused, Err(bailiwick::ConnectError::AccessDenied { .. })), "{refused:?}");
 }
 
 #[test]
 fn hundred_threads_lose_no_increment() {
-    let store = Store::default();
+    let store = in_memory();
     std::thread::scope(|scope| {
         for _ in 0..100 {
             scope.spawn(|| {
@@ -214,5 +239,6 @@ fn hundred_threads_lose_no_increment() {
             });
         }
     });
-    assert_eq!(store.read(|entries| entries.number("n")), Ok(10_000));
+    let total = store.read(|machine| machine.entries().get("n").cloned()).unwrap();
+    assert_eq!(total.as_deref(), Some(&b"10000"[..]));
 }

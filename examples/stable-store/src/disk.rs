@@ -150,10 +150,7 @@ impl ForgetfulDisk {
         let mut state = self.lock().clone();
         state.reseed(seed);
         let process = state.restart();
-        Self {
-            state: Arc::new(Mutex::new(state)),
-            process: AtomicU64::new(process),
-        }
+        Self { state: Arc::new(Mutex::new(state)), process: AtomicU64::new(process) }
     }
 
     /// Stops the machine in the middle of operation number `operation`, counted as
@@ -185,6 +182,12 @@ impl ForgetfulDisk {
     #[must_use]
     pub fn fingerprint(&self) -> u32 {
         self.lock().fingerprint
+    }
+
+    /// The names of all files now, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.lock().names.keys().cloned().collect()
     }
 
     /// What a reader of the file sees now; `None` without one of that name.

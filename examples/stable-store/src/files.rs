@@ -173,3 +173,7 @@ impl File for RealFile {
         self.0.set_len(size)
     }
 }
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 use crate::{
     Epoch, Lsn, OpenError, Opening,
     format::{self, Header},
-    recovery::{Reading, read_log},
+    log::{Reading, read_log},
     segment::{self, CHUNK, Reader, failed},
     storage::{File, Storage},
 };
@@ -45,21 +45,17 @@ impl<S: Storage> Opening<S> {
         if !is_damage {
             return Err(stop.error);
         }
-        let mut kept = Vec::new();
-        let mut moved = stop.index;
-        // A file that is good in front stays for that. What is behind does not count any more,
-        // because another file will go on from there, but a checkpoint will remove it one day.
-        if matches!(stop.error, OpenError::DamagedRecord { .. }) {
-            let name = &self.segments[stop.index].name;
-            kept.push(copy(&self.storage, name)?);
-            moved += 1;
-        }
+        // Copies first, whole and synced: until they are, nothing is taken away.
+        let from = stop.index.min(self.segments.len());
+        let kept = self.segments[from..].iter().map(|segment| copy(&self.storage, &segment.name));
+        let kept = kept.collect::<Result<Vec<_>, _>>()?;
+        self.storage.sync_dir().map_err(failed("sync", "."))?;
         self.begin_behind(stop.lsn)?;
-        // The last first: a crash must not make a gap of what is one stretch.
-        for segment in self.segments[moved.min(self.segments.len())..].iter().rev() {
-            let name = salvaged_name(&segment.name);
-            self.storage.rename(&segment.name, &name).map_err(failed("rename", &segment.name))?;
-            kept.push(name);
+        // A file that is good in front stays for that. What is behind the damage does not count
+        // any more, because another file goes on from there.
+        let good = matches!(stop.error, OpenError::DamagedRecord { .. });
+        for segment in self.segments[from..].iter().skip(usize::from(good)) {
+            self.storage.remove(&segment.name).map_err(failed("remove", &segment.name))?;
         }
         self.storage.sync_dir().map_err(failed("sync", "."))?;
         let lost_from = Some(stop.lsn);
@@ -83,13 +79,9 @@ impl<S: Storage> Opening<S> {
     }
 }
 
-fn salvaged_name(name: &str) -> String {
-    format!("salvaged-{name}")
-}
-
-/// Keeps a copy that survives a power cut.
+/// Keeps a copy; the directory is still to be synced.
 fn copy<S: Storage>(storage: &S, name: &str) -> Result<String, OpenError> {
-    let copy = salvaged_name(name);
+    let copy = format!("salvaged-{name}");
     let from = storage.open(name).map_err(failed("open", name))?;
     let mut reader = Reader::new(from, Vec::new(), 0).map_err(failed("read", name))?;
     let mut to = segment::create_over(storage, &copy)?;
@@ -103,6 +95,5 @@ fn copy<S: Storage>(storage: &S, name: &str) -> Result<String, OpenError> {
         reader.consume(written);
     }
     to.sync().map_err(failed("sync", &copy))?;
-    storage.sync_dir().map_err(failed("sync", "."))?;
     Ok(copy)
 }

@@ -53,3 +53,27 @@ fn is_witness(header: &RecordHeader, bad: Lsn, remaining: u64) -> bool {
         && header.len <= MAX_PAYLOAD
         && header.size() <= remaining
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Storage, disk::ForgetfulDisk, format::put_record};
+
+    #[test]
+    fn a_witness_is_found_wherever_it_lies_between_two_reads() {
+        const SEED: u32 = 7;
+        for at in [0, 1, CHUNK - 26, CHUNK - 25, CHUNK - 24, CHUNK - 1, CHUNK, CHUNK + 1] {
+            let mut bytes = vec![0xee; at];
+            put_record(&mut bytes, SEED, Lsn(9), Lsn(8), 0, b"witness");
+            bytes.extend([0xee; 30]);
+            let disk = ForgetfulDisk::new(1);
+            disk.put("log", &bytes);
+            let from = |bad| {
+                let mut reader = Reader::new(disk.open("log")?, Vec::new(), 0)?;
+                synced_since(&mut reader, SEED, Lsn(bad))
+            };
+            assert_eq!(from(8).unwrap(), Some(Lsn(8)), "at {at}");
+            assert_eq!(from(9).unwrap(), None, "at {at}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::io;
 use crate::{
     Lsn, OpenError, StoreId,
     format::{self, HEADER, Header, HeaderError, Kind, MAX_PAYLOAD, RECORD_HEADER, RecordHeader},
+    planted::{Bug, planted},
     storage::{File, Storage},
 };
 
@@ -46,10 +47,14 @@ pub(crate) fn create_over<S: Storage>(storage: &S, name: &str) -> Result<S::File
 pub(crate) fn create<S: Storage>(storage: &S, header: &Header) -> Result<S::File, Failure> {
     let mut file = create_over(storage, format::SEGMENT_TMP)?;
     file.append(&header.encode(Kind::Segment)).map_err(failed("write", format::SEGMENT_TMP))?;
-    file.sync().map_err(failed("sync", format::SEGMENT_TMP))?;
+    if !planted(Bug::SegmentNotSynced) {
+        file.sync().map_err(failed("sync", format::SEGMENT_TMP))?;
+    }
     let name = format::segment_name(header.segment);
     storage.rename(format::SEGMENT_TMP, &name).map_err(failed("rename to", &name))?;
-    storage.sync_dir().map_err(failed("sync", "."))?;
+    if !planted(Bug::NoDirSyncAfterSegment) {
+        storage.sync_dir().map_err(failed("sync", "."))?;
+    }
     Ok(file)
 }
 
@@ -60,17 +65,22 @@ pub(crate) fn read_header<S: Storage>(
     kind: Kind,
 ) -> Result<(Result<Header, HeaderError>, u64), OpenError> {
     let file = storage.open(name).map_err(failed("open", name))?;
-    let mut reader = Reader::new(file, Vec::new(), 0).map_err(failed("read", name))?;
-    let bytes = reader.peek(HEADER).map_err(failed("read", name))?;
-    let header = match bytes.first_chunk() {
-        Some(bytes) => Header::decode(bytes, kind),
-        None => Err(HeaderError::Damaged),
-    };
+    let size = file.size().map_err(failed("read", name))?;
+    let mut bytes = [0; HEADER];
+    let mut filled = 0;
+    while filled < HEADER {
+        match file.read_at(filled as u64, &mut bytes[filled..]).map_err(failed("read", name))? {
+            0 => break,
+            read => filled = HEADER.min(filled + read),
+        }
+    }
+    let header =
+        if filled == HEADER { Header::decode(&bytes, kind) } else { Err(HeaderError::Damaged) };
     if let Err(HeaderError::Version(found)) = header {
         let name = name.to_owned();
         return Err(OpenError::NewerVersion { name, found, known: format::VERSION });
     }
-    Ok((header, reader.size))
+    Ok((header, size))
 }
 
 /// Reads a file from front to back through one buffer.
@@ -179,7 +189,8 @@ pub(crate) fn peek_record<F: File>(
     if !is_whole(&header, bytes, seed) {
         return Ok(Next::Bad);
     }
-    if header.lsn != expected || header.kind >= format::RESERVED_KINDS {
+    let is_next = header.lsn == expected || planted(Bug::LsnNotChecked);
+    if !is_next || header.kind >= format::RESERVED_KINDS {
         return Ok(Next::Misplaced(header));
     }
     Ok(Next::Record(header, &bytes[RECORD_HEADER..size]))

@@ -1,13 +1,17 @@
 //! The log that is being written: records gathered in memory, then written and synced at once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
     CheckpointWriter, Epoch, Lsn, Options, StoreError, StoreId, Written,
     format::{self, HEADER, Header, RECORD_HEADER, RESERVED_KINDS},
+    planted::{Bug, planted},
     segment::{self, Failure, failed},
     storage::{File, Storage},
 };
@@ -41,6 +45,18 @@ pub(crate) struct Active<F> {
     pub(crate) bytes: u64,
 }
 
+impl<F: File> Active<F> {
+    fn force(&mut self) -> io::Result<()> {
+        if planted(Bug::BatchNotSynced) {
+            return Ok(());
+        }
+        match self.file.sync() {
+            Err(_) if planted(Bug::SyncErrorRetried) => self.file.sync(),
+            result => result,
+        }
+    }
+}
+
 /// What a store and its checkpoint writer have in common.
 pub(crate) struct Shared<S> {
     pub(crate) storage: S,
@@ -54,7 +70,7 @@ impl<S> Shared<S> {
 
     /// Ends all writing: after a failure nobody knows what is on disk.
     pub(crate) fn poison(&self, failure: Failure) -> StoreError {
-        self.poisoned.store(true, Ordering::Release);
+        self.poisoned.store(!planted(Bug::PoisonForgotten), Ordering::Release);
         let Failure { action, name, source } = failure;
         StoreError::Io { action, name, source: Arc::new(source) }
     }
@@ -97,6 +113,12 @@ impl<S: Storage> Store<S> {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The longest payload of a record, in bytes ([`Options::max_record`]).
+    #[must_use]
+    pub fn max_record(&self) -> usize {
+        self.options.max_record as usize
     }
 
     /// The last record that survives a power cut.
@@ -145,7 +167,8 @@ impl<S: Storage> Store<S> {
         }
         let lsn = self.last.next().ok_or(StoreError::Exhausted)?;
         let seed = format::seed(self.id, self.active.number);
-        format::put_record(&mut self.batch, seed, lsn, self.durable, kind, payload);
+        let durable = if planted(Bug::DurableLsnAhead) { self.last } else { self.durable };
+        format::put_record(&mut self.batch, seed, lsn, durable, kind, payload);
         self.last = lsn;
         Ok(lsn)
     }
@@ -162,15 +185,13 @@ impl<S: Storage> Store<S> {
         if self.batch.is_empty() {
             return Ok(self.durable);
         }
-        let name = || format::segment_name(self.active.number);
+        let number = self.active.number;
+        let name = || format::segment_name(number);
         self.active
             .file
             .append(&self.batch)
             .map_err(|error| self.shared.poison(failed("write", &name())(error)))?;
-        self.active
-            .file
-            .sync()
-            .map_err(|error| self.shared.poison(failed("sync", &name())(error)))?;
+        self.active.force().map_err(|error| self.shared.poison(failed("sync", &name())(error)))?;
         self.forced += 1;
         self.durable = self.last;
         self.active.bytes = self.active.bytes.saturating_add(self.batch.len() as u64);
@@ -209,6 +230,9 @@ impl<S: Storage> Store<S> {
         let full =
             std::mem::replace(&mut self.active, Active { number, file, bytes: HEADER as u64 });
         self.behind.push((full.number, full.bytes));
+        if planted(Bug::SegmentsGoTooEarly) {
+            self.take_before(number).remove()?;
+        }
         CheckpointWriter::new(
             Arc::clone(&self.shared),
             Arc::clone(&self.under_way),
@@ -223,18 +247,76 @@ impl<S: Storage> Store<S> {
     ///
     /// That of the storage, after which the store is poisoned.
     pub fn finish_checkpoint(&mut self, written: Written) -> Result<(), StoreError> {
+        self.replaced(written)?.remove()
+    }
+
+    /// As [`finish_checkpoint`](Self::finish_checkpoint), but leaves the files to the caller, who
+    /// may remove them on another thread: a file system needs some 100 ms for 200 MB.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Poisoned`].
+    pub fn replaced(&mut self, written: Written) -> Result<Replaced<S>, StoreError> {
         self.shared.check()?;
-        let storage = &self.shared.storage;
         let first = written.first_segment;
         drop(written);
-        for (number, _) in self.behind.iter().filter(|(number, _)| *number < first) {
+        Ok(self.take_before(first))
+    }
+
+    fn take_before(&mut self, first: u64) -> Replaced<S> {
+        let (replaced, behind) =
+            std::mem::take(&mut self.behind).into_iter().partition(|(number, _)| *number < first);
+        self.behind = behind;
+        Replaced {
+            shared: Arc::clone(&self.shared),
+            _under_way: Arc::clone(&self.under_way),
+            segments: replaced,
+        }
+    }
+}
+
+/// Log files that a checkpoint replaced. Until they are removed the checkpoint is under way.
+///
+/// Dropped, they stay until a recovery removes them.
+#[must_use = "the log files that the checkpoint replaced are still there"]
+pub struct Replaced<S> {
+    shared: Arc<Shared<S>>,
+    _under_way: Arc<()>,
+    segments: Vec<(u64, u64)>,
+}
+
+impl<S: Storage> Replaced<S> {
+    /// Removes them.
+    ///
+    /// # Errors
+    ///
+    /// That of the storage, after which the store is poisoned.
+    pub fn remove(self) -> Result<(), StoreError> {
+        self.shared.check()?;
+        let storage = &self.shared.storage;
+        for (number, _) in &self.segments {
             let name = format::segment_name(*number);
             storage
                 .remove(&name)
                 .map_err(|error| self.shared.poison(failed("remove", &name)(error)))?;
         }
-        storage.sync_dir().map_err(|error| self.shared.poison(failed("sync", ".")(error)))?;
-        self.behind.retain(|(number, _)| *number >= first);
-        Ok(())
+        storage.sync_dir().map_err(|error| self.shared.poison(failed("sync", ".")(error)))
+    }
+}
+
+impl<S> fmt::Debug for Replaced<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replaced").field("segments", &self.segments).finish_non_exhaustive()
+    }
+}
+
+impl<S: Storage> fmt::Debug for Store<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("id", &self.id)
+            .field("epoch", &self.epoch)
+            .field("last", &self.last)
+            .field("durable", &self.durable)
+            .finish_non_exhaustive()
     }
 }

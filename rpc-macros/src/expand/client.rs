@@ -17,6 +17,7 @@ pub(super) fn expand(service: &Service) -> TokenStream {
     let name = &definition.ident;
     let client = super::client_name(definition);
     let server = super::server_name(definition);
+    let served = super::served_bounds(service);
     let doc = format!(
         "A client of [`{name}`], which it implements by calling through a channel. Clones share \
          the channel."
@@ -48,7 +49,7 @@ pub(super) fn expand(service: &Service) -> TokenStream {
             /// A client of `implementation` over a channel in memory, with policy and audit in
             /// force, for tests.
             #[must_use]
-            #visibility fn in_memory(implementation: impl #name) -> #runtime::testing::InMemory<Self> {
+            #visibility fn in_memory(implementation: impl #served) -> #runtime::testing::InMemory<Self> {
                 #runtime::testing::InMemory::new(#server::new(implementation))
             }
         }
@@ -68,6 +69,16 @@ pub(super) fn expand_calls(service: &Service) -> TokenStream {
     let name = &definition.ident;
     let client = super::client_name(definition);
     let constant = constant_name(definition);
+    // A client can be served too: what it passes on is kept elsewhere.
+    let durable = service.is_durable().then(|| {
+        quote_spanned! {Span::mixed_site()=>
+            impl #runtime::durable::Durable for #client {
+                fn completions(&self) -> ::core::option::Option<&#runtime::durable::Completions> {
+                    ::core::option::Option::None
+                }
+            }
+        }
+    });
     let methods = service
         .methods
         .iter()
@@ -77,6 +88,8 @@ pub(super) fn expand_calls(service: &Service) -> TokenStream {
         impl #name for #client {
             #(#methods)*
         }
+
+        #durable
     }
 }
 

@@ -65,6 +65,7 @@ fn expand_method(runtime: &Path, service: &str, method: &Method) -> TokenStream 
         Delivery::Readonly => quote!(#runtime::service::Delivery::Readonly),
         Delivery::Idempotent => quote!(#runtime::service::Delivery::Idempotent),
         Delivery::AtMostOnce => quote!(#runtime::service::Delivery::AtMostOnce),
+        Delivery::Durable => quote!(#runtime::service::Delivery::Durable),
     };
     let timeout = match method.timeout {
         Some(milliseconds) => {

@@ -18,6 +18,7 @@ pub(super) fn expand(service: &Service) -> TokenStream {
     let visibility = &definition.vis;
     let name = &definition.ident;
     let server = super::server_name(definition);
+    let served = super::served_bounds(service);
     let server_text = server.to_string();
     let doc = format!(
         "A server of [`{name}`] over an implementation of it. Clones share the implementation."
@@ -30,7 +31,7 @@ pub(super) fn expand(service: &Service) -> TokenStream {
         }
 
         #shared
-        impl<T: #name> #server<T> {
+        impl<T: #served> #server<T> {
             /// A server of `implementation`.
             #[must_use]
             #visibility fn new(implementation: T) -> Self {
@@ -66,13 +67,21 @@ pub(super) fn expand_handle(service: &Service) -> TokenStream {
     let name = &definition.ident;
     let server = super::server_name(definition);
     let constant = constant_name(definition);
+    let served = super::served_bounds(service);
+    let durable = service.is_durable().then(|| {
+        quote_spanned! {Span::mixed_site()=>
+            fn durable(&self) -> ::core::option::Option<&#runtime::durable::Completions> {
+                #runtime::durable::Durable::completions(&*self.implementation)
+            }
+        }
+    });
     let arms = service
         .methods
         .iter()
         .enumerate()
         .map(|(position, method)| expand_arm(runtime, name, position, method));
     quote_spanned! {Span::mixed_site()=>
-        impl<T: #name> #runtime::service::Service for #server<T> {
+        impl<T: #served> #runtime::service::Service for #server<T> {
             fn description(&self) -> &'static #runtime::service::ServiceDescription {
                 &#constant
             }
@@ -87,6 +96,8 @@ pub(super) fn expand_handle(service: &Service) -> TokenStream {
                     _ => request.unimplemented(),
                 }
             }
+
+            #durable
         }
     }
 }

@@ -129,6 +129,24 @@ fn the_runtime_may_be_elsewhere() {
 }
 
 #[test]
+fn only_a_service_with_a_durable_method_asks_for_completions() {
+    let service = |keys: TokenStream| {
+        quote! {
+            trait Table {
+                #[rpc(verb = "v", object = "o", #keys)]
+                async fn f(&self, cx: &Context) -> Result<(), CallError<E>>;
+            }
+        }
+    };
+    for plain in [quote!(), quote!(readonly), quote!(idempotent)] {
+        assert!(!expanded(quote!(), &service(plain)).contains("durable"));
+    }
+    let durable = expanded(quote!(), &service(quote!(durable)));
+    assert!(durable.contains("impl<T: Table + ::bailiwick::durable::Durable>"), "{durable}");
+    assert!(durable.contains("impl ::bailiwick::durable::Durable for TableClient"), "{durable}");
+}
+
+#[test]
 fn a_const_is_named_as_consts_are() {
     for (name, constant) in [
         ("Table", "TABLE"),

@@ -164,6 +164,20 @@ fn one_mistake_gives_one_message() {
         ),
         (
             quote!(
+                #[rpc(verb = "v", object = "o", durable, readonly)]
+                async fn f(&self, cx: &Context) -> Result<(), CallError<E>>;
+            ),
+            "`readonly` and `durable` exclude each other",
+        ),
+        (
+            quote!(
+                #[rpc(verb = "v", object = "o", idempotent, durable)]
+                async fn f(&self, cx: &Context) -> Result<(), CallError<E>>;
+            ),
+            "`idempotent` and `durable` exclude each other",
+        ),
+        (
+            quote!(
                 #[rpc(verb = "v", object = "o", objects = keys)]
                 async fn f(&self, cx: &Context, keys: Vec<String>) -> Result<(), CallError<E>>;
             ),

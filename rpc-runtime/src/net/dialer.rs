@@ -24,7 +24,7 @@ use crate::{
     error::{ConnectError, Disconnected},
     id::Incarnation,
     proto::{
-        calls::{Calls, LaneId},
+        calls::{Calendar, Calls, LaneId},
         client::{Client, Progress, SharedCalls, lock},
         udp::{
             client::{Standing, UdpClient},
@@ -57,12 +57,13 @@ impl Dialer {
         server: PublicKey,
         identity: Identity,
         config: ChannelConfig,
+        calendar: Calendar,
     ) -> Self {
         let max_in_flight = match endpoint {
             Endpoint::Tcp(_) => config.limits.max_calls_in_flight,
             Endpoint::Udp(_) => config.limits.max_calls_in_flight_udp,
         };
-        let calls = Calls::new(&config.limits, max_in_flight, config.reconnect);
+        let calls = Calls::new(&config.limits, max_in_flight, config.reconnect, calendar);
         Self {
             endpoint,
             server,

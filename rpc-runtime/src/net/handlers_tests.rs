@@ -8,6 +8,7 @@ use crate::{
     id::{Incarnation, MethodId},
     proto::{
         claim::Turn,
+        completions::Past,
         duplicate_requests::{Digest, Keep},
         frame::WireOutcome,
         memories::{Attached, Memories},
@@ -39,7 +40,7 @@ impl Scene {
             Awaits::Handler => Keep::Answer { digest, method: 0 },
             Awaits::Readonly | Awaits::Another => Keep::Nothing,
         };
-        let turn = self.memory.arrive(call, 0, keep, self.now).unwrap();
+        let turn = self.memory.arrive(call, 0, keep, Past::none(), self.now).unwrap();
         let done = Arc::clone(&self.done);
         let frame = Box::pin(async move {
             std::future::poll_fn(|cx| {

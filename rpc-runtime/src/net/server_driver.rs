@@ -45,6 +45,9 @@ const LINGER: Duration = Duration::from_secs(1);
 /// ...or for this many bytes, so that the last record is not lost to a reset.
 const LINGER_BYTES: usize = 64 * 1024;
 
+/// How often a connection that owes an answer looks whether a service has read its log.
+const RECOVERED: Duration = Duration::from_millis(50);
+
 /// Resolves when the server begins to shut down.
 pub(crate) type Drain = Shared<oneshot::Receiver<()>>;
 
@@ -73,6 +76,9 @@ pub(crate) struct ServerDriver<S> {
     draining: bool,
     /// The client sends nothing more, and has said so.
     input_ended: bool,
+    /// A request came that could not be answered truly while so many services read their logs. Once
+    /// there are fewer the connection ends, so that the client asks again over the next one.
+    unanswered: Option<usize>,
     /// Requests wait in the input until the client has taken some of its answers.
     paused: bool,
     /// Set once the connection has ended.
@@ -84,6 +90,13 @@ struct Connected {
     info: Arc<SessionInfo>,
     caller: Caller,
     memory: Attached,
+}
+
+impl Common {
+    /// Forgets the clients whose lease is over. To be called about once a second.
+    pub(crate) fn expire(&self, now: Instant) {
+        self.memories.expire(&self.router.books, now);
+    }
 }
 
 impl<S: Socket> ServerDriver<S> {
@@ -110,6 +123,7 @@ impl<S: Socket> ServerDriver<S> {
             drain,
             draining: false,
             input_ended: false,
+            unanswered: None,
             paused: false,
             finish_by: None,
             discarded: 0,
@@ -121,8 +135,10 @@ impl<S: Socket> ServerDriver<S> {
             let now = clock::now();
             self.handle_time(cx, now);
             self.run_handlers(cx);
-            self.close_if_done(now);
-            let written = self.write(cx, now);
+            let mut written = self.write(cx, now);
+            if self.close_if_done(now) {
+                written = self.write(cx, now);
+            }
             if let Poll::Ready(Err(_)) = written {
                 self.core.handle_end_of_stream();
             }
@@ -174,18 +190,28 @@ impl<S: Socket> ServerDriver<S> {
 
     fn next_timeout(&self) -> Option<Instant> {
         let handshake = self.session.is_none().then_some(self.handshake_until);
-        [handshake, self.core.next_timeout(), self.handlers.next_deadline()]
+        let recovered = self.unanswered.map(|_| clock::now() + RECOVERED);
+        [handshake, self.core.next_timeout(), self.handlers.next_deadline(), recovered]
             .into_iter()
             .flatten()
             .min()
     }
 
-    /// Closes once the client has closed, or the server drains, and all calls are answered.
-    fn close_if_done(&mut self, now: Instant) {
-        let last = self.core.is_closing() || self.draining;
-        if last && self.handlers.is_empty() && !self.core.has_unsent() {
+    /// Whether what could not be answered before can be answered now, if the client asks again.
+    fn is_to_be_asked_again(&self) -> bool {
+        self.unanswered.is_some_and(|before| self.common.router.books.recovering() < before)
+    }
+
+    /// Closes once the client has closed, the server drains, or the client has to ask again, and all
+    /// other calls are answered; `true` if it has done so.
+    fn close_if_done(&mut self, now: Instant) -> bool {
+        let last = self.core.is_closing() || self.draining || self.is_to_be_asked_again();
+        let done = last && self.handlers.is_empty() && !self.core.has_unsent();
+        if done && self.core.ended().is_none() {
             self.core.close(now);
+            return true;
         }
+        false
     }
 
     /// Seals and writes what waits.
@@ -198,7 +224,7 @@ impl<S: Socket> ServerDriver<S> {
 
     /// Reads once, or goes on with what was read; `false` if nothing can be done.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.core.is_choked() || self.input_ended {
+        if self.core.is_choked() || self.input_ended || self.is_to_be_asked_again() {
             return false;
         }
         if self.paused {
@@ -287,7 +313,7 @@ impl<S: Socket> ServerDriver<S> {
             draining: self.draining,
             now,
         };
-        let handlers = &mut self.handlers;
+        let (handlers, unanswered) = (&mut self.handlers, &mut self.unanswered);
         let flow = self.core.handle_input(now, |frame, out| {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
@@ -297,6 +323,9 @@ impl<S: Socket> ServerDriver<S> {
                 }
                 Received::Cancelled(call) => {
                     handlers.cancel(call);
+                }
+                Received::Unanswered => {
+                    unanswered.get_or_insert(router.books.recovering());
                 }
             }
             Ok(())

@@ -108,6 +108,8 @@ impl UdpServer {
                 Received::Cancelled(call) => {
                     session.in_flight -= usize::from(handlers.cancel((id, call)));
                 }
+                // As though it had been lost: the client asks again.
+                Received::Unanswered => {}
             }
             Ok(())
         });

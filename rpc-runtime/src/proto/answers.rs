@@ -48,19 +48,25 @@ impl Answers<'_> {
         match Frame::parse(bytes, 0)? {
             Frame::Reply(reply) => {
                 let sent = self.calls.sent(reply.call).map(|sent| (sent, reply.attempt));
+                self.hear(sent);
                 self.calls.complete(&reply, own(reply.body))?;
                 return Ok(sent);
             }
             Frame::Working { call, attempt, estimate } => {
                 let pause = estimate.clamp(MIN_ESTIMATE, MAX_ESTIMATE);
                 self.calls.working(call, self.now + pause);
-                return Ok(self.calls.sent(call).map(|sent| (sent, attempt)));
+                let sent = self.calls.sent(call).map(|sent| (sent, attempt));
+                self.hear(sent);
+                return Ok(sent);
             }
-            Frame::Memory(memory) => self.calls.recall(self.lane, memory, self.bulk_frame),
+            Frame::Memory(memory) => {
+                self.calls.recall(self.lane, memory, self.bulk_frame, self.now);
+            }
             Frame::Outcome { call, outcome } => self.calls.tell_outcome(call, outcome),
             Frame::Ping { token } => self.calls.answer_ping(self.lane, token),
             Frame::GoAway => self.calls.drain(self.lane),
-            Frame::Pong { .. } | Frame::Stream { .. } => {}
+            Frame::Pong { token } => self.calls.ponged(self.lane, token),
+            Frame::Stream { .. } => {}
             Frame::Request(_)
             | Frame::Cancel { .. }
             | Frame::Acknowledge { .. }
@@ -68,5 +74,15 @@ impl Answers<'_> {
             | Frame::Inquire { .. } => return Err(ProtocolError::Direction),
         }
         Ok(None)
+    }
+
+    /// The server was there after it was sent what it answers; an earlier attempt's time is not
+    /// known any more.
+    fn hear(&mut self, answered: Option<(Sent, u64)>) {
+        if let Some((sent, attempt)) = answered
+            && sent.attempt == attempt
+        {
+            self.calls.heard(self.lane, sent.taken);
+        }
     }
 }

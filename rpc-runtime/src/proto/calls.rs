@@ -19,7 +19,7 @@ use super::status;
 use crate::{
     config::Limits,
     context::Metadata,
-    error::{Disconnected, Executed, NotSent, ProtocolError},
+    error::{Disconnected, Executed, NotSent, Outcome, ProtocolError},
     id::{CallNumber, MethodId},
     marshal::MarshalError,
 };
@@ -28,17 +28,20 @@ mod acknowledgements;
 mod endings;
 mod held;
 mod lane;
+mod lease;
 mod lost;
 mod sending;
 mod window;
 
 pub(crate) use lane::LaneId;
+pub(crate) use lease::Calendar;
 pub(crate) use lost::Read;
 pub(crate) use sending::Sent;
 
 use acknowledgements::Acknowledgements;
 use held::HeldCalls;
 use lane::Lane;
+use lease::Lease;
 use window::Window;
 
 /// Bytes that may wait behind a socket that takes none, before pings go unanswered.
@@ -105,6 +108,30 @@ pub(crate) enum Rerun {
     /// It changes nothing, or the same twice as once.
     Allowed,
     Forbidden,
+    /// While the server has the records of what ran: it answers from them and does not run it again.
+    Durable,
+}
+
+/// What a server may have done with a call whose memory of it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    /// It may have run, and nobody knows.
+    Perhaps,
+    /// If it ran, the present server has the record.
+    OnRecord,
+}
+
+impl Before {
+    /// Whether a server that answers so can know that the call did not run.
+    fn is_known(self, status: u8) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Perhaps => false,
+            // Where a method is not known, nobody has looked for records of it.
+            Self::OnRecord => status != status::UNIMPLEMENTED,
+        }
+    }
 }
 
 /// A call that has begun; gives its answer once.
@@ -135,6 +162,7 @@ pub(crate) struct Calls {
     waiting: Slab<Waiting>,
     window: Window,
     held: HeldCalls,
+    lease: Lease,
     acknowledgements: Acknowledgements,
     main: Lane,
     bulk: Lane,
@@ -172,6 +200,10 @@ struct Waiting {
     attempts: u64,
     /// A server whose memory has the name we know may have read it.
     seen: bool,
+    before: Before,
+    /// When it was first handed to a connection, and last.
+    first: Option<Instant>,
+    last: Option<Instant>,
     resend: Option<Instant>,
     waker: Option<Waker>,
     answer: Option<Answer>,
@@ -187,11 +219,19 @@ enum State {
 }
 
 impl Calls {
-    pub(crate) fn new(limits: &Limits, max_in_flight: usize, reconnect: Reconnect) -> Self {
+    /// No calls. Beside the times that it is told it looks at the `calendar`, to notice that the
+    /// machine has slept.
+    pub(crate) fn new(
+        limits: &Limits,
+        max_in_flight: usize,
+        reconnect: Reconnect,
+        calendar: Calendar,
+    ) -> Self {
         Self {
             waiting: Slab::new(),
             window: Window::default(),
             held: HeldCalls::new(limits.lease),
+            lease: Lease::new(calendar),
             acknowledgements: Acknowledgements::default(),
             main: Lane::of(Some(limits.max_frame)),
             bulk: Lane::of(None),
@@ -244,6 +284,9 @@ impl Calls {
             state: State::Queued,
             attempts: 0,
             seen: false,
+            before: Before::Nothing,
+            first: None,
+            last: None,
             resend: None,
             waker: Some(waker),
             answer: None,
@@ -342,8 +385,12 @@ impl Calls {
             return Err(ProtocolError::CallNumber);
         }
         let Some(slot) = self.window.slot(reply.call) else {
+            // A copy that met its own fence, say, is answered as stale: that tells less than the
+            // answer to the question, which may be under way.
             let outcome = status::outcome(reply.status, body.bytes());
-            self.held.learn(reply.call, outcome, &mut self.window);
+            if outcome != Outcome::Unknown {
+                self.held.learn(reply.call, outcome, &mut self.window);
+            }
             return Ok(());
         };
         if reply.status == status::TOO_LARGE_HERE && self.bulk.max_frame.is_some() {
@@ -353,7 +400,13 @@ impl Calls {
         let size = body.bytes().len();
         self.window.settle(reply.call);
         self.acknowledgements.answered(reply.call, size, self.window.floor());
-        self.finish(slot, Answer::Reply { status: reply.status, body });
+        let did_not_run = status::outcome(reply.status, body.bytes()) == Outcome::DidNotRun;
+        let answer = if did_not_run && !self.waiting[slot].before.is_known(reply.status) {
+            Answer::Lost
+        } else {
+            Answer::Reply { status: reply.status, body }
+        };
+        self.finish(slot, answer);
         Ok(())
     }
 
@@ -368,8 +421,23 @@ impl Calls {
     }
 
     /// Asks whether the server is there.
-    pub(crate) fn ask(&mut self, lane: LaneId) {
-        frame::put_ping(0, &mut self.lane_mut(lane).control);
+    pub(crate) fn ask(&mut self, lane: LaneId, now: Instant) {
+        let token = self.lease.ask(now);
+        frame::put_ping(token, &mut self.lane_mut(lane).control);
+    }
+
+    /// The server answers the question whether it is there.
+    pub(crate) fn ponged(&mut self, lane: LaneId, token: u64) {
+        if self.lane(lane).open {
+            self.lease.heed(token);
+        }
+    }
+
+    /// The server has answered what was sent at this time.
+    pub(crate) fn heard(&mut self, lane: LaneId, sent: Instant) {
+        if self.lane(lane).open {
+            self.lease.answered(sent);
+        }
     }
 
     /// Answers the server's question. One that never reads the answers gets no more of them.

@@ -1,18 +1,31 @@
-use std::{task::Waker, time::Duration};
+use std::{
+    task::Waker,
+    time::{Duration, SystemTime},
+};
 
 use super::*;
 use crate::proto::frame::Frame;
 
 pub(super) fn calls(limits: &Limits) -> Calls {
-    let mut calls = Calls::new(limits, limits.max_calls_in_flight, Reconnect::Always);
+    let mut calls = made(limits, Reconnect::Always);
     connect(&mut calls, 1);
     calls
 }
 
+/// Calls on a machine that never sleeps.
+pub(super) fn made(limits: &Limits, reconnect: Reconnect) -> Calls {
+    Calls::new(limits, limits.max_calls_in_flight, reconnect, || SystemTime::UNIX_EPOCH)
+}
+
 /// A connection to a server whose memory goes by this name.
 pub(super) fn connect(calls: &mut Calls, memory: u8) {
-    calls.connected(LaneId::Main, 1 << 16);
-    calls.recall(LaneId::Main, MemoryId { id: [memory; 8], ..MemoryId::default() }, None);
+    meet(calls, MemoryId { id: [memory; 8], ..MemoryId::default() }, Instant::now());
+}
+
+/// A connection to a server that has this memory.
+pub(super) fn meet(calls: &mut Calls, memory: MemoryId, now: Instant) {
+    calls.connected(LaneId::Main, 1 << 16, now);
+    calls.recall(LaneId::Main, memory, None, now);
 }
 
 pub(super) fn begin(

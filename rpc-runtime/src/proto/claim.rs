@@ -4,7 +4,8 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    duplicate_requests::{Arrival, Begun, Keep, ShortAnswer},
+    completions::Past,
+    duplicate_requests::{Arrival, Begun, Digest, Keep, Memory, ShortAnswer},
     memories::{Attached, ClientMemory},
 };
 use crate::error::ProtocolError;
@@ -49,7 +50,26 @@ pub(crate) enum Refused {
 }
 
 impl Attached {
-    /// Looks a request up and, if it is new, takes it on.
+    /// Whether nothing is known of a request's call.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::CallNumber`], as for [`arrive`](Self::arrive).
+    pub(crate) fn is_new(
+        &self,
+        call: u64,
+        floor: u64,
+        past: Past<'_>,
+    ) -> Result<bool, ProtocolError> {
+        if call < floor {
+            return Err(ProtocolError::CallNumber);
+        }
+        let mut memory = self.lock();
+        acknowledge(&mut memory, floor, past);
+        memory.is_new(call)
+    }
+
+    /// Looks a request up and, if it is new to the memory and to `past`, takes it on.
     ///
     /// # Errors
     ///
@@ -60,6 +80,7 @@ impl Attached {
         call: u64,
         floor: u64,
         keep: Keep,
+        past: Past<'_>,
         now: Instant,
     ) -> Result<Turn, ProtocolError> {
         if call < floor {
@@ -67,7 +88,10 @@ impl Attached {
         }
         let arrival = {
             let mut memory = self.lock();
-            memory.acknowledge(floor);
+            acknowledge(&mut memory, floor, past);
+            if keep != Keep::Nothing {
+                past.recall(&mut memory, call)?;
+            }
             memory.arrive(call, keep, self.via(), now)?
         };
         let claim = |before| {
@@ -86,7 +110,20 @@ impl Attached {
     }
 }
 
+/// The client has the answers to all calls below `floor`.
+pub(crate) fn acknowledge(memory: &mut Memory, floor: u64, past: Past<'_>) {
+    if memory.floor() < floor {
+        memory.acknowledge(floor);
+        past.acknowledge(floor);
+    }
+}
+
 impl Claim {
+    /// Of the request's method and arguments, unless it is readonly.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        self.begun.and_then(|begun| begun.keep.digest())
+    }
+
     /// The handler is done: its answer, `status ‖ body`, is kept if it must be and can be.
     pub(crate) fn finish(mut self, answer: &[u8]) {
         if let Some(begun) = self.begun.take() {

@@ -148,7 +148,7 @@ impl Client {
                 self.output.bytes().extend_from_slice(&fin);
                 self.proven = true;
                 let session = Session::new(keys, &self.limits, now);
-                lock(&self.calls).connected(self.lane, session.peer_max_frame);
+                lock(&self.calls).connected(self.lane, session.peer_max_frame, now);
                 self.state = State::Open(Box::new(session));
             }
             Err(error) => self.state = State::NotTrusted(error),
@@ -183,7 +183,7 @@ impl Client {
         if let Err(failure) = session.check_idle(now) {
             self.fail(failure, now);
         } else if self.ask_at(session).is_some_and(|at| at <= now) {
-            lock(&self.calls).ask(self.lane);
+            lock(&self.calls).ask(self.lane, now);
             self.asked = Some(now);
         }
     }

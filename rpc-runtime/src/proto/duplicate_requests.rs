@@ -117,6 +117,50 @@ impl Memory {
         }
     }
 
+    /// All calls below are acknowledged.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Whether nothing is known of a call but perhaps that it was dropped at its deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::CallNumber`] for a number that is too far from the floor.
+    pub(crate) fn is_open_question(&mut self, call: u64) -> Result<bool, ProtocolError> {
+        Ok(match self.entry(call)? {
+            Some(Entry::New) => true,
+            Some(Entry::Record(at)) => {
+                let at = usize::from(*at);
+                matches!(self.records[at].state, State::Late(_))
+            }
+            _ => false,
+        })
+    }
+
+    /// Whether nothing at all is known of a call.
+    ///
+    /// # Errors
+    ///
+    /// [`ProtocolError::CallNumber`] for a number that is too far from the floor.
+    pub(crate) fn is_new(&mut self, call: u64) -> Result<bool, ProtocolError> {
+        Ok(matches!(self.entry(call)?, Some(Entry::New)))
+    }
+
+    /// A log says that an open question ran, and what it answered.
+    pub(crate) fn adopt(&mut self, call: u64, digest: Digest, answer: &[u8]) {
+        if !self.is_open_question(call).unwrap_or(false) {
+            return;
+        }
+        let state = self.answers.keep(answer).map_or(State::Lost, State::Kept);
+        let at = self.records.insert(Record { digest: Some(digest), state });
+        match u16::try_from(at) {
+            Ok(at) => self.replace(call, Entry::Record(at)),
+            // As many records as numbers: not to be reached.
+            Err(_) => self.replace(call, Entry::Stale),
+        }
+    }
+
     /// A request has come over the connection `via`.
     ///
     /// # Errors

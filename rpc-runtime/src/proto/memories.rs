@@ -2,7 +2,7 @@
 //! by its connections, and kept for a lease after the last of them.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,7 +13,10 @@ use std::{
 
 use bailiwick_crypto::PublicKey;
 
-use super::duplicate_requests::{Memory, Via};
+use super::{
+    completions::{Books, Life},
+    duplicate_requests::{Memory, Via},
+};
 use crate::{config::Limits, id::Incarnation};
 
 /// One key may have no more than this part of the places, so that it cannot turn others away.
@@ -81,16 +84,28 @@ impl Memories {
         Ok(Attached::new(&place.memory))
     }
 
-    /// Forgets the clients whose lease is over, and gives back what the others do not need. To be
-    /// called about once a second.
-    pub(crate) fn expire(&self, now: Instant) {
+    /// Forgets the clients whose lease is over, with what `books` have of them, and gives back what
+    /// the others do not need. To be called about once a second.
+    pub(crate) fn expire(&self, books: &Books, now: Instant) {
         let mut table = lock(&self.table);
-        let lease = self.limits.lease;
-        table.clients.retain(|_, lives| {
-            lives.retain(|_, place| !place.is_over(lease, now));
+        let (lease, mut over) = (self.limits.lease, Vec::new());
+        table.clients.retain(|client, lives| {
+            lives.retain(|incarnation, place| {
+                let is_over = place.is_over(lease, now);
+                if is_over {
+                    over.push(Life::new(client, incarnation));
+                }
+                !is_over
+            });
             !lives.is_empty()
         });
         table.places = table.clients.values().map(HashMap::len).sum();
+        let clients = table.clients.iter();
+        let lives =
+            clients.flat_map(|(client, lives)| lives.keys().map(|it| Life::new(client, it)));
+        let remembered: HashSet<Life> =
+            if books.is_empty() { HashSet::new() } else { lives.collect() };
+        books.expire(&over, lease, now, |life| remembered.contains(life));
     }
 
     /// How many clients there are, what all of them have kept, in bytes, and the one with most.

@@ -7,6 +7,7 @@ use crate::{
     id::MethodId,
     proto::{
         claim::{Claim, Turn},
+        completions::Past,
         duplicate_requests::{Digest, Keep},
     },
 };
@@ -27,7 +28,8 @@ fn life(number: u8) -> Incarnation {
 
 fn begin(attached: &Attached, call: u64) -> Claim {
     let digest = Digest::of(MethodId::new(1), b"");
-    match attached.arrive(call, 0, Keep::Answer { digest, method: 0 }, Instant::now()) {
+    match attached.arrive(call, 0, Keep::Answer { digest, method: 0 }, Past::none(), Instant::now())
+    {
         Ok(Turn::Mine(claim)) => claim,
         _ => panic!("call {call} does not begin"),
     }
@@ -35,7 +37,8 @@ fn begin(attached: &Attached, call: u64) -> Claim {
 
 fn is_new(attached: &Attached, call: u64) -> bool {
     let digest = Digest::of(MethodId::new(1), b"");
-    let turn = attached.arrive(call, 0, Keep::Answer { digest, method: 0 }, Instant::now());
+    let turn =
+        attached.arrive(call, 0, Keep::Answer { digest, method: 0 }, Past::none(), Instant::now());
     matches!(turn, Ok(Turn::Mine(_)))
 }
 
@@ -60,19 +63,19 @@ fn a_memory_outlives_its_last_connection_by_the_lease() {
     let (memories, begun) = (memories(10), Instant::now());
     let attached = memories.attach(client(1), life(1), [1; 8]).unwrap();
     begin(&attached, 5).finish(b"\0");
-    memories.expire(begun + 100 * LEASE);
+    memories.expire(&Books::default(), begun + 100 * LEASE);
     drop(attached);
 
     let left = begun + 200 * LEASE;
-    memories.expire(left);
-    memories.expire(left + LEASE - Duration::from_millis(1));
+    memories.expire(&Books::default(), left);
+    memories.expire(&Books::default(), left + LEASE - Duration::from_millis(1));
     let attached = memories.attach(client(1), life(1), [2; 8]).unwrap();
     assert_eq!(attached.id(), [1; 8]);
     assert!(!is_new(&attached, 5));
     drop(attached);
 
-    memories.expire(left + 10 * LEASE);
-    memories.expire(left + 11 * LEASE);
+    memories.expire(&Books::default(), left + 10 * LEASE);
+    memories.expire(&Books::default(), left + 11 * LEASE);
     let attached = memories.attach(client(1), life(1), [3; 8]).unwrap();
     assert_eq!(attached.id(), [3; 8], "another name: the client can tell that all is forgotten");
     assert!(is_new(&attached, 5));
@@ -82,9 +85,9 @@ fn a_memory_outlives_its_last_connection_by_the_lease() {
 fn a_lease_begins_anew_with_each_connection_however_short() {
     let (memories, begun) = (memories(10), Instant::now());
     drop(memories.attach(client(1), life(1), [1; 8]).unwrap());
-    memories.expire(begun);
+    memories.expire(&Books::default(), begun);
     drop(memories.attach(client(1), life(1), [2; 8]).unwrap());
-    memories.expire(begun + LEASE);
+    memories.expire(&Books::default(), begun + LEASE);
     assert_eq!(memories.attach(client(1), life(1), [3; 8]).unwrap().id(), [1; 8]);
 }
 
@@ -97,8 +100,8 @@ fn clients_at_rest_give_memory_back() {
     }
     attached.lock().acknowledge(1000);
     assert!(attached.lock().footprint() > 50_000);
-    memories.expire(Instant::now());
-    memories.expire(Instant::now());
+    memories.expire(&Books::default(), Instant::now());
+    memories.expire(&Books::default(), Instant::now());
     assert!(attached.lock().footprint() < 1024, "{} bytes", attached.lock().footprint());
 }
 
@@ -108,10 +111,10 @@ fn a_client_with_a_call_at_work_is_not_forgotten() {
     let attached = memories.attach(client(1), life(1), [1; 8]).unwrap();
     let claim = begin(&attached, 5);
     drop(attached);
-    memories.expire(begun);
-    memories.expire(begun + 100 * LEASE);
+    memories.expire(&Books::default(), begun);
+    memories.expire(&Books::default(), begun + 100 * LEASE);
     claim.finish(b"\0");
-    memories.expire(begun + 101 * LEASE);
+    memories.expire(&Books::default(), begun + 101 * LEASE);
     assert_eq!(memories.attach(client(1), life(1), [2; 8]).unwrap().id(), [1; 8]);
 }
 
@@ -125,8 +128,8 @@ fn a_full_table_turns_new_clients_away_and_forgets_nobody() {
     for seed in 1..=4 {
         assert_eq!(memories.attach(client(seed), life(1), [9; 8]).unwrap().id(), [seed; 8]);
     }
-    memories.expire(begun);
-    memories.expire(begun + LEASE);
+    memories.expire(&Books::default(), begun);
+    memories.expire(&Books::default(), begun + LEASE);
     assert!(memories.attach(client(5), life(1), [5; 8]).is_ok());
 }
 
@@ -145,7 +148,8 @@ fn a_claim_that_is_dropped_leaves_a_mark() {
     let attached = memories.attach(client(1), life(1), [1; 8]).unwrap();
     drop(begin(&attached, 5));
     let digest = Digest::of(MethodId::new(1), b"");
-    let turn = attached.arrive(5, 0, Keep::Answer { digest, method: 0 }, Instant::now());
+    let turn =
+        attached.arrive(5, 0, Keep::Answer { digest, method: 0 }, Past::none(), Instant::now());
     assert!(matches!(turn, Ok(Turn::Stale)));
     assert!(attached.lock().is_idle());
 }

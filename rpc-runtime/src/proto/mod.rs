@@ -24,6 +24,7 @@ pub(crate) mod answers;
 pub(crate) mod calls;
 
 pub(crate) mod claim;
+pub(crate) mod completions;
 pub(crate) mod duplicate_requests;
 pub(crate) mod memories;
 

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use bailiwick_crypto::{Identity, PublicKey, Transport};
@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::transmits::{SEGMENTS, Transmits};
 use crate::{
-    client::ChannelConfig,
+    client::{ChannelConfig, rerun},
     context::Metadata,
     endpoint::Endpoint,
     error::{CallError, ConnectError, Disconnected, Executed, Outcome},
@@ -24,12 +24,12 @@ use crate::{
         redial::{self, GOOD},
     },
     proto::{
-        calls::{BeginError, Header, LaneId, Rerun, Ticket},
+        calls::{BeginError, Header, LaneId, Ticket},
         client::lock,
         udp::client::{Standing, UdpClient},
     },
     reply,
-    service::{Delivery, MethodDescription},
+    service::MethodDescription,
 };
 
 /// A channel's client over UDP, with the reconnecting that its tasks do.
@@ -89,7 +89,10 @@ impl SimClient {
         now: Instant,
     ) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut dialer = Dialer::new(Endpoint::udp(address.to_string()), server, identity, config);
+        let endpoint = Endpoint::udp(address.to_string());
+        // No machine sleeps here, whatever the time is outside.
+        let calendar = || SystemTime::UNIX_EPOCH;
+        let mut dialer = Dialer::new(endpoint, server, identity, config, calendar);
         let mut incarnation = [0; 16];
         rng.fill_bytes(&mut incarnation);
         dialer.incarnation = Incarnation::from_bytes(incarnation);
@@ -118,10 +121,7 @@ impl SimClient {
         arguments: &impl Serialize,
         now: Instant,
     ) -> Result<Option<SimCall>, CallError<E>> {
-        let rerun = match method.delivery {
-            Delivery::Readonly | Delivery::Idempotent => Rerun::Allowed,
-            Delivery::AtMostOnce => Rerun::Forbidden,
-        };
+        let rerun = rerun(method.delivery);
         let metadata = &Metadata::default();
         let header = Header { method: method.id, rerun, deadline, metadata };
         let waker = Waker::noop().clone();

@@ -190,7 +190,7 @@ impl SimServer {
         }
         if self.tick_at <= now {
             self.common.router.monitor.tick();
-            self.common.memories.expire(now);
+            self.common.expire(now);
             self.tick_at = now + TICK;
         }
     }

@@ -1,6 +1,7 @@
 //! The runtime's promises, tested through what users and peers see of it.
 #![allow(clippy::unwrap_used, reason = "a test that fails stops where it fails")]
 
+mod counter; // a durable service
 mod probe; // the services that are called
 mod raw; // a peer that builds its records by hand
 mod relay; // a stretch of network that breaks where a test likes
@@ -12,6 +13,7 @@ mod cuts; // what is known of a call whose connection was cut
 mod delivery; // a call that comes again
 mod denials; // what never reaches a handler, and what goes on record
 mod drain; // how a server ends
+mod durable; // a call that comes again after a crash
 mod fake_server; // a server that breaks the protocol
 mod floods; // many connections
 mod outcomes; // every failure, and whether the call ran

@@ -1,6 +1,6 @@
 //! A peer that builds its frames and records by hand, so that it can build wrong ones.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bailiwick::{Identity, MethodId, PublicKey};
 use bailiwick_crypto::{
@@ -24,6 +24,7 @@ pub(crate) struct Raw {
     pub(crate) memory: [u8; 8],
     /// Where the server says that it listens over TCP.
     pub(crate) tcp_port: u16,
+    pub(crate) store: [u8; 8],
     input: Vec<u8>,
     /// What records brought behind the last whole frame.
     plain: Vec<u8>,
@@ -75,6 +76,7 @@ impl Raw {
         assert_eq!(kind, [11, 1], "the frame that confirms the handshake");
         raw.memory = *rest.first_chunk().unwrap();
         raw.tcp_port = u16::from_be_bytes(rest[8..10].try_into().unwrap());
+        raw.store = rest[10..18].try_into().unwrap();
         raw
     }
 
@@ -96,7 +98,7 @@ impl Raw {
 
     fn over(socket: TcpStream, records: Records) -> Self {
         let (input, plain) = (Vec::new(), Vec::new());
-        Self { socket, records, memory: [0; 8], tcp_port: 0, input, plain }
+        Self { socket, records, memory: [0; 8], tcp_port: 0, store: [0; 8], input, plain }
     }
 
     /// A server that has done the handshake with whoever dials `listener`.
@@ -262,15 +264,35 @@ pub(crate) fn request_of(
     method: MethodId,
     arguments: &[u8],
 ) -> Vec<u8> {
+    request_with(Duration::from_secs(20), call, [floor, attempt], method, arguments)
+}
+
+fn request_with(
+    remaining: Duration,
+    call: u64,
+    [floor, attempt]: [u64; 2],
+    method: MethodId,
+    arguments: &[u8],
+) -> Vec<u8> {
     let mut body = vec![1];
     for number in [call, floor, attempt] {
         varint(number, &mut body);
     }
     body.extend_from_slice(&method.get().to_be_bytes());
-    varint(20_000_000, &mut body); // microseconds
+    varint(u64::try_from(remaining.as_micros()).unwrap(), &mut body);
     body.extend_from_slice(&[0, 0]); // flags, entries of metadata
     body.extend_from_slice(arguments);
     frame(&body)
+}
+
+/// A request of a caller who waits no longer than `remaining`.
+pub(crate) fn request_within(
+    remaining: Duration,
+    call: u64,
+    method: MethodId,
+    arguments: &[u8],
+) -> Vec<u8> {
+    request_with(remaining, call, [0, 0], method, arguments)
 }
 
 /// A reply to the first attempt.

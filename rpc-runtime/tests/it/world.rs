@@ -66,9 +66,33 @@ impl World {
 
     /// The policy knows the keys of `known` alone.
     async fn at(endpoints: &[Endpoint], builder: ServerBuilder, known: &[&str]) -> Self {
+        Self::under(policy(known), endpoints, builder).await
+    }
+
+    /// A server of the builder's counter too, to which Alice may do all.
+    pub(crate) async fn counting(builder: ServerBuilder) -> Self {
+        Self::counting_at(&[Endpoint::tcp("127.0.0.1:0")], builder, "allow").await
+    }
+
+    /// The same over UDP.
+    pub(crate) async fn counting_over_udp(builder: ServerBuilder) -> Self {
+        Self::counting_at(&[Endpoint::udp("127.0.0.1:0")], builder, "allow").await
+    }
+
+    /// The same where Alice may do nothing to the counter.
+    pub(crate) async fn counting_for_nobody(builder: ServerBuilder) -> Self {
+        Self::counting_at(&[Endpoint::tcp("127.0.0.1:0")], builder, "deny").await
+    }
+
+    async fn counting_at(endpoints: &[Endpoint], builder: ServerBuilder, alice: &str) -> Self {
+        let row = format!("alice | counter | read,write | {alice}\n");
+        Self::under(policy(&["alice", "bob", "mallory"]) + &row, endpoints, builder).await
+    }
+
+    async fn under(policy: String, endpoints: &[Endpoint], builder: ServerBuilder) -> Self {
         let (audit, state) = (AuditLog::memory(), State::new());
         let mut builder = builder
-            .policy(PolicyFile::from_text("policy.acl", policy(known)))
+            .policy(PolicyFile::from_text("policy.acl", policy))
             .audit(audit.clone())
             .service(ProbeServer::new(Counting(Arc::clone(&state))))
             .service(GreeterServer::new(Counting(Arc::clone(&state))));
@@ -166,6 +190,11 @@ impl Dead {
 
     pub(crate) async fn restart_knowing(self, known: &[&str]) -> World {
         World::at(&self.endpoints, Server::builder(test_identity("server")), known).await
+    }
+
+    /// The same with the builder's counter.
+    pub(crate) async fn restart_counting(self, builder: ServerBuilder) -> World {
+        World::counting_at(&self.endpoints, builder, "allow").await
     }
 }
 

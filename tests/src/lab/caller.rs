@@ -87,12 +87,15 @@ impl Ended {
 struct Open {
     kind: Kind,
     call: SimCall,
+    ordinal: u64,
     begun: Instant,
 }
 
 /// A client and its calls.
 pub struct Caller {
     client: SimClient,
+    /// The ordinal of its first call: no two callers have one in common.
+    first: u64,
     plan: Plan,
     begun: usize,
     not_before: Option<Instant>,
@@ -105,10 +108,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(client: SimClient, plan: Plan) -> Self {
+    /// The caller of its lab that has this number.
+    pub(super) fn new(number: u16, client: SimClient, plan: Plan) -> Self {
         let (open, ended, asking) = (Vec::new(), Vec::new(), Vec::new());
         let (begun, not_before, abandoned) = (0, None, Vec::new());
-        Self { client, plan, begun, not_before, open, ended, asking, abandoned }
+        let first = u64::from(number) << 32;
+        Self { client, first, plan, begun, not_before, open, ended, asking, abandoned }
     }
 
     pub(super) fn restart(&mut self, client: SimClient) {
@@ -176,20 +181,19 @@ impl Caller {
     fn begin(&mut self, kind: Kind, now: Instant) -> bool {
         let method = kind.method();
         let deadline = now + self.plan.deadline;
+        let ordinal = self.first + self.begun as u64;
         let begun = match kind {
             Kind::Increment | Kind::Read | Kind::Forbidden => {
                 self.start(method, deadline, &(), now)
             }
-            Kind::Set => self.start(method, deadline, &(self.begun as u64,), now),
-            Kind::Echo(length) => {
-                self.start(method, deadline, &(payload(length, self.begun),), now)
-            }
+            Kind::Set => self.start(method, deadline, &(ordinal,), now),
+            Kind::Echo(length) => self.start(method, deadline, &(payload(length, ordinal),), now),
             Kind::Fill(length) => self.start(method, deadline, &(length,), now),
             Kind::Slow(millis) => self.start(method, deadline, &(millis,), now),
         };
         match begun {
             Ok(None) => return false,
-            Ok(Some(call)) => self.open.push(Open { kind, call, begun: now }),
+            Ok(Some(call)) => self.open.push(Open { kind, call, ordinal, begun: now }),
             Err(error) => {
                 let (result, took) = (Err(error), Duration::ZERO);
                 self.ended.push(Ended { kind, key: None, result, outcome: None, took });
@@ -210,8 +214,8 @@ impl Caller {
 
     fn collect(&mut self, now: Instant) {
         let Self { client, open, ended, asking, .. } = self;
-        open.retain(|Open { kind, call, begun }| {
-            let Some(result) = kind.poll(client, call) else { return true };
+        open.retain(|Open { kind, call, ordinal, begun }| {
+            let Some(result) = kind.poll(client, call, *ordinal) else { return true };
             let unknown = matches!(&result, Err(error) if error.unknown_call().is_some());
             if unknown {
                 asking.push(ended.len());
@@ -238,9 +242,10 @@ impl Caller {
     }
 }
 
-/// Bytes that no other call of this caller has.
-fn payload(length: usize, number: usize) -> Vec<u8> {
-    (0..length).map(|at| at.wrapping_mul(31).wrapping_add(number).to_le_bytes()[0]).collect()
+/// Bytes that no other call has, from eight on; the fewer they are the more calls share them.
+fn payload(length: usize, ordinal: u64) -> Vec<u8> {
+    let pattern = ordinal.to_le_bytes();
+    (0..length).map(|at| at.wrapping_mul(31).to_le_bytes()[0] ^ pattern[at % 8]).collect()
 }
 
 impl Kind {
@@ -262,16 +267,22 @@ impl Kind {
         }]
     }
 
-    fn poll(self, client: &mut SimClient, call: &SimCall) -> Option<Result<u64, CallError>> {
+    fn poll(
+        self,
+        client: &mut SimClient,
+        call: &SimCall,
+        ordinal: u64,
+    ) -> Option<Result<u64, CallError>> {
         match self {
             Self::Echo(length) => client.poll::<Vec<u8>, _>(call).map(|result| {
                 result.map(|bytes| {
-                    assert_eq!(bytes.len(), length, "an echo is as long as what it answers");
-                    let first = bytes.first().copied().unwrap_or_default();
-                    let same = payload(length, first.into()) == bytes;
+                    let same = payload(length, ordinal) == bytes;
                     assert!(same, "an echo has the bytes of what it answers");
                     length as u64
                 })
+            }),
+            Self::Set => client.poll(call).map(|result| {
+                result.inspect(|value| assert_eq!(*value, ordinal, "it answers what was set"))
             }),
             Self::Fill(length) => client.poll::<Vec<u8>, _>(call).map(|result| {
                 result.map(|bytes| {

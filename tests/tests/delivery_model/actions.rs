@@ -1,9 +1,10 @@
 //! What can happen next, and what it does.
 
 use super::client::{Call, End};
+use super::log::{Crash, Log};
 use super::network::{Body, Message};
 use super::server::{Effect, Entry, Verdict};
-use super::{Bug, Delivery, World};
+use super::{Bug, Delivery, Truth, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -50,7 +51,11 @@ pub(super) enum Action {
     ExpireLease {
         client: usize,
     },
-    Restart,
+    Restart(Crash),
+    /// A durable server has read its log.
+    Recover,
+    /// What a durable server has written is on disk.
+    Sync,
 }
 
 pub(super) fn possible(model: &Delivery, world: &World, actions: &mut Vec<Action>) {
@@ -90,7 +95,9 @@ pub(super) fn possible(model: &Delivery, world: &World, actions: &mut Vec<Action
     for (client, admitted) in world.server.clients.iter().enumerate() {
         if let Some(memory) = &admitted.memory {
             for call in 0..model.bounds.calls {
-                if matches!(memory.entry(call), Entry::AtWork { .. }) {
+                if matches!(memory.entry(call), Entry::AtWork { .. })
+                    && world.server.may_finish(client, call, model.bug)
+                {
                     actions.push(Action::Finish { client, call });
                 }
             }
@@ -98,12 +105,20 @@ pub(super) fn possible(model: &Delivery, world: &World, actions: &mut Vec<Action
         for &session in &admitted.sessions {
             actions.push(Action::Close { client, session });
         }
-        if admitted.is_leased() {
+        if world.server.is_leased(client) {
             actions.push(Action::ExpireLease { client });
         }
     }
     if world.server.restarts < model.bounds.restarts {
-        actions.push(Action::Restart);
+        actions.push(Action::Restart(Crash::Kill));
+        if world.server.log.is_some() {
+            actions.extend([Crash::PowerCut, Crash::Wipe].map(Action::Restart));
+        }
+    }
+    if world.server.is_recovering {
+        actions.push(Action::Recover);
+    } else if world.server.log.as_ref().is_some_and(Log::needs_sync) {
+        actions.push(Action::Sync);
     }
 }
 
@@ -112,8 +127,8 @@ pub(super) fn perform(model: &Delivery, world: &mut World, action: Action) {
         Action::Connect { client } => {
             let own = &mut world.clients[client];
             own.connect();
-            let id = world.server.admit(client, own.session, model.bounds.calls);
-            world.network.send(client, own.session, Body::Memory { id });
+            let memory = world.server.admit(client, own.session, model.bounds.calls);
+            world.network.send(client, own.session, memory);
         }
         Action::Send { client, call } => {
             let own = &mut world.clients[client];
@@ -144,8 +159,22 @@ pub(super) fn perform(model: &Delivery, world: &mut World, action: Action) {
         Action::Close { client, session } => {
             world.server.clients[client].sessions.retain(|open| *open != session);
         }
-        Action::ExpireLease { client } => world.server.clients[client].memory = None,
-        Action::Restart => world.server.restart(),
+        Action::ExpireLease { client } => {
+            world.server.expire(client);
+            // A server waits longer than a client counts on it.
+            let own = &mut world.clients[client];
+            own.lapsed = Some(own.session);
+            world.has_excuse = true;
+        }
+        Action::Restart(crash) => {
+            world.has_excuse |= crash == Crash::Wipe || world.server.log.is_none();
+            for (client, call) in world.server.restart(crash, model.bug) {
+                let Truth { begun, undone, .. } = &mut world.truth[client][call];
+                (*begun, *undone) = (*begun - 1, true);
+            }
+        }
+        Action::Recover => world.server.recover(model.bug),
+        Action::Sync => world.server.log.iter_mut().for_each(Log::sync),
     }
     forget_dead_messages(world);
 }
@@ -153,9 +182,7 @@ pub(super) fn perform(model: &Delivery, world: &mut World, action: Action) {
 fn deliver(model: &Delivery, world: &mut World, message: Message, verdict: Verdict) {
     let Message { client, session, body } = message;
     let whose = if model.bug == Bug::KeyWithoutClient { 0 } else { client };
-    // A session that is open has a memory.
-    let Some(memory) = &mut world.server.clients[whose].memory else { return };
-    match memory.handle(session, body, verdict, model.bug) {
+    match world.server.handle(whose, session, body, verdict, model.bug) {
         Effect::Begin { call, attempt } => {
             let truth = &mut world.truth[client][call];
             truth.begun += 1;

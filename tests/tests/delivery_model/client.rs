@@ -9,8 +9,11 @@ pub(super) struct Client {
     pub(super) session: u8,
     /// Whether it knows which memory the server of this session has; before, it sends nothing.
     pub(super) is_ready: bool,
-    /// The memory that its calls were sent to.
-    memory: Option<u8>,
+    /// The memory that its calls were sent to, and the log behind it.
+    memory: Option<(u8, Option<u8>)>,
+    /// Its clock says that no server may know any more what it did before, and what comes over this
+    /// session and those before it is no younger.
+    pub(super) lapsed: Option<u8>,
     pub(super) calls: Vec<Call>,
 }
 
@@ -30,7 +33,7 @@ pub(super) enum End {
     DidNotRun(Known),
     /// Its deadline has passed: it may have run, and the server can be asked.
     Late,
-    /// It may have run; the memory that it was sent to is gone.
+    /// It may have run; the memory that it was sent to is gone, and no log tells.
     OtherMemory,
     /// It may have run; the client has stopped asking, or the server does not tell.
     NeverKnown,
@@ -64,7 +67,7 @@ impl End {
 impl Client {
     pub(super) fn new(calls: usize) -> Self {
         let calls = vec![Call::Waiting { attempts: 0 }; calls];
-        Self { session: 0, is_ready: false, memory: None, calls }
+        Self { session: 0, is_ready: false, memory: None, lapsed: None, calls }
     }
 
     /// All calls below it have ended, and nobody asks about them any more.
@@ -87,7 +90,7 @@ impl Client {
 
     pub(super) fn handle(&mut self, body: Body, bug: Bug) {
         match body {
-            Body::Memory { id } => self.meet(id, bug),
+            Body::Memory { id, store } => self.meet(id, store, bug),
             Body::Reply { call, attempt, answer } => {
                 if let waiting @ Call::Waiting { .. } = &mut self.calls[call] {
                     let known = Known::ByAnswer { attempt };
@@ -122,11 +125,20 @@ impl Client {
         }
     }
 
-    /// Learns whose memory it talks to. Another one knows nothing of what was sent before.
-    fn meet(&mut self, id: u8, bug: Bug) {
-        let is_another = self.memory.replace(id).is_some_and(|known| known != id);
+    /// Learns whose memory it talks to. Another one knows nothing of what was sent before, but for
+    /// what its log has.
+    fn meet(&mut self, id: u8, store: Option<u8>, bug: Bug) {
+        let before = self.memory.replace((id, store));
+        let is_another = before.is_some_and(|(known, _)| known != id);
+        let is_same_log = before.is_some_and(|(_, known)| known == store && store.is_some());
+        let has_lapsed = self.lapsed.is_some() && bug != Bug::LeaseIgnored;
+        let session = self.session;
+        self.lapsed.take_if(|last| *last < session || bug == Bug::LateWordCounts);
         self.is_ready = true;
         if !is_another || bug == Bug::MemoryIgnored {
+            return;
+        }
+        if (is_same_log || bug == Bug::StoreIgnored) && !has_lapsed {
             return;
         }
         for call in &mut self.calls {

@@ -25,6 +25,8 @@ pub(super) enum Body {
     },
     Memory {
         id: u8,
+        /// Names the log, where there is one.
+        store: Option<u8>,
     },
     Reply {
         call: usize,

@@ -1,6 +1,7 @@
 //! The server: what it remembers of each client, and the sessions that it has open.
 
 use super::Bug;
+use super::log::{Crash, Log};
 use super::network::{Answer, Body, State};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -9,6 +10,10 @@ pub(super) struct Server {
     /// The id of the memory made next.
     next_memory: u8,
     pub(super) clients: Vec<Admitted>,
+    /// Of a durable service.
+    pub(super) log: Option<Log>,
+    /// The log has not been read yet.
+    pub(super) is_recovering: bool,
 }
 
 /// What the server has of one client.
@@ -59,25 +64,106 @@ pub(super) enum Effect {
 }
 
 impl Server {
-    pub(super) fn new(clients: usize) -> Self {
-        Self { restarts: 0, next_memory: 0, clients: vec![Admitted::default(); clients] }
+    pub(super) fn new(clients: usize, log: Option<Log>) -> Self {
+        let (clients, is_recovering) = (vec![Admitted::default(); clients], false);
+        Self { restarts: 0, next_memory: 0, clients, log, is_recovering }
     }
 
-    /// Opens a session, with a memory for it; returns the memory's id.
-    pub(super) fn admit(&mut self, client: usize, session: u8, calls: usize) -> u8 {
+    /// Opens a session, with a memory for it; returns what the client is told of that.
+    pub(super) fn admit(&mut self, client: usize, session: u8, calls: usize) -> Body {
+        let store = self.log.as_ref().map(|log| log.store);
         let admitted = &mut self.clients[client];
         admitted.sessions.push(session);
         let memory = admitted.memory.get_or_insert_with(|| {
             self.next_memory += 1;
             Memory { id: self.next_memory, floor: 0, calls: vec![Entry::New; calls] }
         });
-        memory.id
+        Body::Memory { id: memory.id, store }
     }
 
-    /// The process ends, with all that it knew and did, and another starts.
-    pub(super) fn restart(&mut self) {
+    /// The process ends, with all that it knew and did and had not written, and another starts.
+    /// Returns the calls whose effects are lost.
+    pub(super) fn restart(&mut self, crash: Crash, bug: Bug) -> Vec<(usize, usize)> {
         self.restarts += 1;
         self.clients.fill(Admitted::default());
+        let Some(log) = &mut self.log else { return Vec::new() };
+        self.is_recovering = true;
+        let mut lost = Vec::new();
+        match crash {
+            Crash::Kill => {}
+            Crash::PowerCut => lost = log.cut_power(),
+            Crash::Wipe => log.wipe(),
+        }
+        match bug {
+            Bug::RecordsDroppedAtBoot => log.drop_all(),
+            // The effect had a record of its own, which was synced first.
+            Bug::EffectApart => lost.clear(),
+            _ => {}
+        }
+        lost
+    }
+
+    /// The log has been read.
+    pub(super) fn recover(&mut self, bug: Bug) {
+        self.is_recovering = false;
+        if let Some(log) = &mut self.log
+            && bug != Bug::RecoveryWithoutSync
+        {
+            log.sync();
+        }
+    }
+
+    /// Nothing is remembered of the client any more.
+    pub(super) fn expire(&mut self, client: usize) {
+        self.clients[client].memory = None;
+        if let Some(log) = &mut self.log {
+            log.forget(client);
+        }
+    }
+
+    /// Whether nothing of the client holds what is remembered but the lease.
+    pub(super) fn is_leased(&self, client: usize) -> bool {
+        let admitted = &self.clients[client];
+        let has_records = self.log.as_ref().is_some_and(|log| log.has_any(client));
+        admitted.sessions.is_empty()
+            && (admitted.memory.is_some() || (has_records && !self.is_recovering))
+    }
+
+    /// Takes a message of a client's.
+    pub(super) fn handle(
+        &mut self,
+        client: usize,
+        session: u8,
+        body: Body,
+        verdict: Verdict,
+        bug: Bug,
+    ) -> Effect {
+        // A session that is open has a memory.
+        let Some(memory) = &mut self.clients[client].memory else { return Effect::Nothing };
+        let Some(log) = &mut self.log else {
+            return memory.handle(session, body, verdict, bug);
+        };
+        if self.is_recovering {
+            return memory.put_off(session, body, bug);
+        }
+        match body {
+            Body::Request { call, .. } | Body::Inquire { call } if log.has(client, call) => {
+                memory.adopt(call);
+            }
+            Body::Acknowledge { floor } => log.acknowledge(client, floor),
+            _ => {}
+        }
+        let effect = memory.handle(session, body, verdict, bug);
+        if let Effect::Begin { call, .. } = effect {
+            log.write(client, call);
+        }
+        effect
+    }
+
+    /// Whether a handler that is at work may come to its end.
+    pub(super) fn may_finish(&self, client: usize, call: usize, bug: Bug) -> bool {
+        let synced = |log: &Log| log.is_synced(client, call) || bug == Bug::AnsweredBeforeSync;
+        self.log.as_ref().is_none_or(synced)
     }
 
     /// Whether every client has acknowledged every call.
@@ -98,11 +184,6 @@ impl Admitted {
     pub(super) fn awaits_floor(&self, floor: usize) -> bool {
         self.memory.as_ref().is_some_and(|memory| memory.floor < floor)
     }
-
-    /// Whether nothing of the client holds the memory but the lease.
-    pub(super) fn is_leased(&self) -> bool {
-        self.sessions.is_empty() && self.memory.is_some()
-    }
 }
 
 impl Memory {
@@ -110,7 +191,7 @@ impl Memory {
         self.calls[call]
     }
 
-    pub(super) fn handle(&mut self, session: u8, body: Body, verdict: Verdict, bug: Bug) -> Effect {
+    fn handle(&mut self, session: u8, body: Body, verdict: Verdict, bug: Bug) -> Effect {
         match body {
             Body::Request { call, attempt } => self.request(session, call, attempt, verdict, bug),
             Body::Acknowledge { floor } => {
@@ -121,6 +202,26 @@ impl Memory {
                 Effect::Send(Body::Outcome { call, state: self.inquire(call, bug) })
             }
             Body::Memory { .. } | Body::Reply { .. } | Body::Outcome { .. } => Effect::Nothing,
+        }
+    }
+
+    /// The log says that a call which is new here has run.
+    fn adopt(&mut self, call: usize) {
+        if self.calls[call] == Entry::New {
+            self.calls[call] = Entry::Done;
+        }
+    }
+
+    /// Before the log is read nothing runs. Only what was never sent before cannot be in it.
+    fn put_off(&mut self, session: u8, body: Body, bug: Bug) -> Effect {
+        match body {
+            Body::Request { attempt: 1.., .. } if bug != Bug::RefusedWhileRecovering => {
+                Effect::Nothing
+            }
+            Body::Request { call, attempt } => {
+                self.request(session, call, attempt, Verdict::Refuse, bug)
+            }
+            _ => Effect::Nothing,
         }
     }
 

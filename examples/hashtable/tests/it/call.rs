@@ -19,15 +19,22 @@ fn values_come_back_as_they_were_put() {
     alice(&["get", "empty"]).done("\n");
     alice(&["put", "option", "-x y"]).done("");
     alice(&["get", "option"]).done("-x y\n");
-    alice(&["delete", "option"]).done("");
+    alice(&["delete", "option"]).done("yes\n");
     alice(&["increment", "count", "44"]).done("44\n");
     alice(&["increment", "count", "-2"]).done("42\n");
     alice(&["keys", ""]).done("count\nempty\ngreeting\n");
     alice(&["keys", "g"]).done("greeting\n");
     alice(&["keys"]).done("count\nempty\ngreeting\n");
-    alice(&["delete", "empty"]).done("");
-    alice(&["delete", "empty"]).done("");
+    alice(&["delete", "empty"]).done("yes\n");
+    alice(&["delete", "empty"]).done("no\n");
     alice(&["keys", "e"]).done("");
+    alice(&["cas", "count", "--if", "41", "0"]).done("no\n");
+    alice(&["cas", "count", "--if-absent", "0"]).done("no\n");
+    alice(&["cas", "count", "--if", "42", "-1"]).done("yes\n");
+    alice(&["cas", "new", "--if-absent", ""]).done("yes\n");
+    alice(&["cas", "count", "--if", "-1", "42"]).done("yes\n");
+    let stats = "keys         3\nbytes        30\nkept         in memory only\n";
+    alice(&["stats"]).done(stats);
     world.call(&server, "bob", &["get", "count"]).done("42\n");
 }
 
@@ -51,6 +58,7 @@ fn usage_is_exit_2_and_nothing_is_sent() {
     world.run(&["call"]).failed(2, &["--connect", "--server", "--identity"]);
     world.call_at(at, &key, "alice", &["frobnicate"]).failed(2, &["frobnicate"]);
     world.call_at(at, &key, "alice", &["increment", "k", "many"]).failed(2, &["many"]);
+    world.call_at(at, &key, "alice", &["cas", "k", "v"]).failed(2, &["--if", "--if-absent"]);
     world.call_at("127.0.0.1:1", &key, "alice", &["keys"]).failed(2, &["tcp://127.0.0.1:1"]);
     world.call_at(at, "ed25519:12", "alice", &["keys"]).failed(2, &["64 hexadecimal digits"]);
     let soon = world.run(&[
@@ -129,7 +137,7 @@ fn an_answer_that_does_not_come_in_time_is_exit_4() {
     let relayed = relay::start(server.address(), Mishap::RequestVanishes);
     let late = ["--timeout", "500ms", "put", "k", "v"];
     let late = world.call_at(&relayed, &server.server, "alice", &late);
-    late.failed(4, &["deadline", "`put` can safely be repeated"]);
+    late.failed(4, &["deadline", "read the key before you repeat it"]);
     world.call(&server, "alice", &["get", "k"]).failed(1, &["no such key"]);
 }
 

@@ -20,10 +20,12 @@ fn each_method_stands_there_with_its_verb_and_object() {
         methods.iter().map(method).collect::<Vec<_>>(),
         [
             "get read table/{key} readonly",
-            "put write table/{key} idempotent",
-            "delete write table/{key} idempotent",
-            "increment write table/{key} at-most-once",
+            "put write table/{key} durable",
+            "compare_and_swap write table/{key} durable",
+            "delete write table/{key} durable",
+            "increment write table/{key} durable",
             "keys list table readonly",
+            "stats list table readonly",
         ]
     );
     assert_eq!(methods[0]["arguments"], serde_json::json!([{ "name": "key", "type": "String" }]));

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio},
 };
 
 use bailiwick::{Identity, PublicKey, key_file};
@@ -74,6 +74,20 @@ impl World {
 
     /// A server with the key of `name`, at each of `endpoints`.
     pub(crate) fn serve_at(&self, endpoints: &[&str], name: &str, audit: &str) -> Running {
+        self.serve_with(endpoints, name, audit, &[])
+    }
+
+    /// A server that keeps its table in `data`, at each of `endpoints`. It has recovered.
+    pub(crate) fn serve_kept(&self, endpoints: &[&str], more: &[&str]) -> Running {
+        let options = [&["--data", "data"], more].concat();
+        let mut server = self.serve_with(endpoints, "server", "audit.jsonl", &options);
+        let line = server.next_stdout();
+        assert!(line.starts_with("recovered: "), "{line:?}");
+        server.recovered = line;
+        server
+    }
+
+    fn serve_with(&self, endpoints: &[&str], name: &str, audit: &str, more: &[&str]) -> Running {
         let identity = format!("{name}.key");
         let listen: Vec<_> = endpoints.iter().flat_map(|it| ["--listen", it]).collect();
         let rest = [
@@ -87,7 +101,7 @@ impl World {
             audit,
         ];
         let mut process = self
-            .command(&[&["serve"], &listen[..], &rest].concat())
+            .command(&[&["serve"], &listen[..], &rest, more].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -112,7 +126,7 @@ impl World {
         let stderr = BufReader::new(process.stderr.take().unwrap());
         let (connect, server) = ready.remove(0);
         let others = ready.into_iter().map(|(connect, _)| connect).collect();
-        Running { process, stderr, connect, others, server }
+        Running { process, stdout, stderr, connect, others, server, recovered: String::new() }
     }
 
     /// `hashtable call` with the key of `who` at `connect`, expecting the key `server`.
@@ -136,11 +150,14 @@ impl World {
 /// A server process; killed when dropped.
 pub(crate) struct Running {
     process: Child,
+    stdout: BufReader<ChildStdout>,
     stderr: BufReader<ChildStderr>,
     pub(crate) connect: String,
     /// Where it listens beside that.
     pub(crate) others: Vec<String>,
     pub(crate) server: String,
+    /// What it said of its recovery.
+    pub(crate) recovered: String,
 }
 
 impl Running {
@@ -151,6 +168,22 @@ impl Running {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.process.id().try_into().unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    fn next_stdout(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends it as a power cut would, but for what the system still writes.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
     }
 
     /// The next line that it says on stderr.

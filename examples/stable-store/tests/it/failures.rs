@@ -3,6 +3,7 @@
 
 use stable_store::disk::{ForgetfulDisk, Operation, Survivors};
 use stable_store::faults::{Fault, Faulty};
+use stable_store::storage::{File as _, Storage as _};
 use stable_store::{OpenError, Store, StoreError};
 
 use crate::support::{Ended, History, KIND, life, recover};
@@ -10,22 +11,21 @@ use crate::support::{Ended, History, KIND, life, recover};
 const SCRIPT: u64 = 4;
 const ROUNDS: u32 = 14;
 
-type Storage = Faulty<ForgetfulDisk>;
+type Failing = Faulty<ForgetfulDisk>;
 
 /// Lets the `nth` operation of a kind fail. `None` if there are not so many.
 fn run(operation: Operation, nth: u64, fault: Fault) -> Option<(ForgetfulDisk, History)> {
     let disk = ForgetfulDisk::new(nth);
-    let storage = Faulty::new(disk.clone());
     let mut history = History::default();
-    // Something to recover from, so that opening fails as well.
+    // Something to recover from, with a torn end, so that opening has everything to do.
     drop(life(disk.clone(), &mut history, SCRIPT, 3).expect("nothing is in its way"));
+    tear(&disk);
     disk.kill();
-    let storage_of_next = Faulty::new(disk.clone());
-    drop(storage);
-    storage_of_next.fail(operation, nth, fault);
-    match life(storage_of_next.clone(), &mut history, SCRIPT, ROUNDS) {
+    let storage = Faulty::new(disk.clone());
+    storage.fail(operation, nth, fault);
+    match life(storage.clone(), &mut history, SCRIPT, ROUNDS) {
         Ok(_) => {
-            assert_eq!(storage_of_next.failed(), 0, "{operation:?} {nth} failed and nobody said so");
+            assert_eq!(storage.failed(), 0, "{operation:?} {nth} failed and nobody said so");
             return None;
         }
         Err(Ended::Opening(error)) => assert!(matches!(error, OpenError::Io { .. }), "{error:?}"),
@@ -34,13 +34,20 @@ fn run(operation: Operation, nth: u64, fault: Fault) -> Option<(ForgetfulDisk, H
             poisoned(*store);
         }
     }
-    assert_eq!(storage_of_next.failed(), 1);
-    assert_eq!(storage_of_next.after_failure(), [], "after {operation:?} {nth} had failed");
+    assert_eq!(storage.failed(), 1);
+    assert_eq!(storage.after_failure(), [], "after {operation:?} {nth} had failed");
     Some((disk, history))
 }
 
+/// Half a record at the end of the log, in the page cache alone.
+fn tear(disk: &ForgetfulDisk) {
+    let last = disk.names().into_iter().rfind(|name| name.starts_with("log-"));
+    let mut file = disk.open(&last.expect("it has a log")).expect("opens");
+    file.append(&[0x55; 700]).expect("appends");
+}
+
 /// Nothing more is promised.
-fn poisoned(mut store: Store<Storage>) {
+fn poisoned(mut store: Store<Failing>) {
     let durable = store.durable();
     for _ in 0..2 {
         assert!(matches!(store.append(KIND, b"more"), Err(StoreError::Poisoned)));
@@ -70,8 +77,7 @@ fn a_failure_of_any_operation_poisons_and_loses_nothing_acknowledged() {
                 }
             }
             println!("{operation:?} {fault:?}: {failures} failures");
-            let expected = if operation == Operation::Truncate { 0 } else { 1 };
-            assert!(failures >= expected, "{operation:?} never failed");
+            assert!(failures > 0, "{operation:?} never failed");
         }
     }
 }

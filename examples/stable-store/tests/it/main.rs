@@ -5,6 +5,7 @@
 mod crash_table;
 mod damage;
 mod failures;
+mod fuzzing;
 mod power_cuts;
 mod redb_oracle;
 mod storms;

@@ -43,7 +43,10 @@ fn no_storm_loses_what_was_acknowledged() {
         records += history.acknowledged;
         checkpoints += history.checkpoints;
     }
-    println!("{} storms of {LIVES} lives: {records} records, {checkpoints} checkpoints", seeds().end);
+    println!(
+        "{} storms of {LIVES} lives: {records} records, {checkpoints} checkpoints",
+        seeds().end
+    );
     assert!(records > 0 && checkpoints > 0);
 }
 

@@ -1,6 +1,8 @@
 //! An application that keeps everything it was ever told, so that any prefix can be told from any
 //! other, and its life on a disk: what it said it would keep, and what it was given back.
 
+use std::fmt;
+
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
 use stable_store::disk::ForgetfulDisk;
@@ -36,10 +38,7 @@ impl Replay for Payloads {
 
 /// A store that is the same one each time.
 pub(crate) fn options() -> Options {
-    Options {
-        new_id: Some(StoreId([7; 16])),
-        ..Options::default()
-    }
+    Options { new_id: Some(StoreId([7; 16])), ..Options::default() }
 }
 
 /// Opens a store and gives what it held.
@@ -82,12 +81,20 @@ impl History {
 }
 
 /// How a life ended early.
-#[derive(Debug)]
 pub(crate) enum Ended<S: Storage> {
     /// It did not begin.
     Opening(OpenError),
     /// The store failed.
     Working(StoreError, Box<Store<S>>),
+}
+
+impl<S: Storage> fmt::Debug for Ended<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opening(error) => error.fmt(f),
+            Self::Working(error, _) => error.fmt(f),
+        }
+    }
 }
 
 /// Opens, checks what was kept, appends for some rounds, a checkpoint in every fifth or so.

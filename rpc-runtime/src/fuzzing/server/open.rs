@@ -113,6 +113,8 @@ impl Open {
                     handlers.insert(pending.header.call, pending);
                 }
                 Received::Cancelled(call) => _ = handlers.cancel(call),
+                // No service of this world has a log to read.
+                Received::Unanswered => {}
             }
             Ok(())
         });

@@ -322,7 +322,7 @@ impl World {
 
     /// Lets everything run that can, and looks whether the promises hold.
     pub(super) fn settle(&mut self) {
-        self.memories.expire(self.now);
+        self.memories.expire(&self.router.books, self.now);
         for at in (0..CONNECTIONS).chain(0..CONNECTIONS) {
             self.pump(at);
         }

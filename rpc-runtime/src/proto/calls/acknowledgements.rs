@@ -83,6 +83,11 @@ impl Acknowledgements {
         ranges
     }
 
+    /// Another server has the answers on record: it has heard none of what was told before.
+    pub(super) fn restate(&mut self, beyond: impl Iterator<Item = u64>) {
+        *self = Self { beyond: beyond.collect(), owed: true, ..Self::default() };
+    }
+
     /// The server that kept the answers is gone.
     pub(super) fn forget(&mut self) {
         *self = Self::default();

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Answer, Calls, State};
+use super::{Answer, Before, Calls};
 use crate::{
     error::{Executed, NotSent, Outcome},
     proto::frame::{self, WireOutcome},
@@ -26,8 +26,13 @@ impl Calls {
         self.deadline = open().map(|(_, waiting)| waiting.deadline).filter(|at| *at > now).min();
         for (slot, number) in late {
             let waiting = &self.waiting[slot];
-            if waiting.seen || waiting.state != State::Queued {
-                self.held.insert(number, now, &mut self.window);
+            if waiting.before == Before::Perhaps {
+                // The present server can be asked, and would only know about itself.
+                self.window.settle(number);
+                self.finish(slot, Answer::DeadlineExceeded(Executed::Unknown));
+            } else if waiting.may_have_run() {
+                let durability = waiting.durability();
+                self.held.insert(number, durability, now, &mut self.window);
                 self.finish(slot, Answer::DeadlineExceeded(Executed::Unknown));
             } else {
                 self.window.settle(number);

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::window::Window;
+use super::{lease::Records, window::Window};
 use crate::{error::Outcome, proto::frame::WireOutcome};
 
 /// Calls held at the most; then the oldest is let go.
@@ -20,8 +20,28 @@ pub(super) struct HeldCalls {
     lease: Duration,
 }
 
+/// What a call leaves at a durable server that has run it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Durability {
+    /// Nothing that outlasts the server's memory.
+    Remembered,
+    /// A record. The call was first sent at `first`.
+    Recorded { first: Instant },
+}
+
+impl Durability {
+    /// Whether these records tell what became of the call.
+    pub(super) fn is_covered(self, records: Option<Records>) -> bool {
+        match (self, records) {
+            (Self::Recorded { first }, Some(records)) => records.cover(first),
+            _ => false,
+        }
+    }
+}
+
 struct Held {
     number: u64,
+    durability: Durability,
     until: Instant,
     outcome: Option<Outcome>,
     /// Who asks. One question is under way for all of them.
@@ -33,7 +53,13 @@ impl HeldCalls {
         Self { calls: VecDeque::new(), lease }
     }
 
-    pub(super) fn insert(&mut self, number: u64, now: Instant, window: &mut Window) {
+    pub(super) fn insert(
+        &mut self,
+        number: u64,
+        durability: Durability,
+        now: Instant,
+        window: &mut Window,
+    ) {
         if self.calls.len() >= MAX_HELD
             && let Some(oldest) = self.calls.pop_front()
         {
@@ -41,7 +67,8 @@ impl HeldCalls {
         }
         window.hold(number);
         let until = now.checked_add(self.lease).unwrap_or(now);
-        self.calls.push_back(Held { number, until, outcome: None, asking: Vec::new() });
+        let (outcome, asking) = (None, Vec::new());
+        self.calls.push_back(Held { number, durability, until, outcome, asking });
     }
 
     /// What is known of the call. `None` if it is not held. That it is at work is told once: who
@@ -92,10 +119,15 @@ impl HeldCalls {
         self.calls.front().map(|oldest| oldest.until)
     }
 
-    /// The server that knew about them is gone.
-    pub(super) fn forget_all(&mut self, window: &mut Window) {
+    /// The server that knew about them is gone; these records are left.
+    pub(super) fn forget(&mut self, records: Option<Records>, window: &mut Window) {
         for held in &mut self.calls {
-            if matches!(held.outcome, None | Some(Outcome::Running)) {
+            let is_open = matches!(held.outcome, None | Some(Outcome::Running));
+            if is_open && held.durability.is_covered(records) {
+                held.outcome = None;
+                continue;
+            }
+            if is_open {
                 held.outcome = Some(Outcome::Unknown);
             }
             held.asking.drain(..).for_each(Waker::wake);

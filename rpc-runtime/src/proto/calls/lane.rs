@@ -1,6 +1,6 @@
 //! What waits to go out over one connection, and whom to wake for it.
 
-use std::{collections::VecDeque, mem, task::Waker};
+use std::{collections::VecDeque, mem, task::Waker, time::Instant};
 
 /// A batch of this many calls is worth a write of its own...
 const LARGE_BATCH: usize = 16;
@@ -35,6 +35,8 @@ pub(super) struct Lane {
     pub(super) backlog: usize,
     /// Requests may go: the session stands, and the server has said which memory it has of us.
     pub(super) open: bool,
+    /// When the session was made.
+    pub(super) since: Option<Instant>,
     /// That memory's id.
     pub(super) memory: Option<[u8; 8]>,
     /// The longest frame that can be sent; `None` where there is no such connection to be had.
@@ -117,7 +119,7 @@ impl Lane {
         self.clear_queue();
         self.control = Vec::new();
         (self.taken, self.backlog, self.batch) = (0, 0, 0);
-        (self.open, self.draining, self.memory) = (false, false, None);
+        (self.open, self.draining, self.memory, self.since) = (false, false, None, None);
     }
 
     /// The connection has nothing to do until there are frames.

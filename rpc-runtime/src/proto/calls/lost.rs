@@ -1,6 +1,11 @@
 //! Between two connections: what is sent again, and what nobody can know any more.
 
-use super::{Answer, Calls, LaneId, Reconnect, Rerun, State, footprint};
+use std::time::Instant;
+
+use super::{
+    Answer, Before, Calls, LaneId, Reconnect, Rerun, State, Waiting, footprint, held::Durability,
+    lease::Records,
+};
 use crate::{
     error::{Disconnected, NotSent},
     proto::frame::MemoryId,
@@ -20,16 +25,24 @@ pub(crate) enum Read {
 
 impl Calls {
     /// A connection stands: frames of at most `max_frame` bytes can go. Requests wait until the
-    /// server has said which memory it has.
-    pub(crate) fn connected(&mut self, lane: LaneId, max_frame: u32) {
+    /// server has said which memory it has. All that the server says it says after `since`.
+    pub(crate) fn connected(&mut self, lane: LaneId, max_frame: u32, since: Instant) {
         self.disconnected = None;
-        self.lane_mut(lane).max_frame = Some(max_frame);
+        let lane = self.lane_mut(lane);
+        (lane.max_frame, lane.since) = (Some(max_frame), Some(since));
     }
 
     /// The server has said which memory it has of this client: whatever is not answered goes,
-    /// oldest first. Where the memory is another, the server does not know what it ran before; then
-    /// only that goes which no server can have seen, or which may run again.
-    pub(crate) fn recall(&mut self, lane: LaneId, memory: MemoryId, bulk_frame: Option<u32>) {
+    /// oldest first. Where the memory is another, the server does not know what it ran before, but
+    /// for what it has on record; then only that goes which no server can have seen, or which may
+    /// run again, or which would be on record.
+    pub(crate) fn recall(
+        &mut self,
+        lane: LaneId,
+        memory: MemoryId,
+        bulk_frame: Option<u32>,
+        now: Instant,
+    ) {
         if self.lane(lane).open && self.memory == Some(memory) {
             return;
         }
@@ -37,12 +50,12 @@ impl Calls {
         if lane == LaneId::Bulk {
             return self.open_bulk();
         }
-        let knows = self.memory.is_none_or(|known| known.id == memory.id);
-        self.memory = Some(memory);
+        let before = self.memory.replace(memory);
+        let records = self.lease.meet(before, memory, self.main.since, now);
         self.bulk.max_frame = bulk_frame.filter(|_| memory.tcp_port != 0);
-        if !knows {
+        if before.is_some_and(|before| before.id != memory.id) {
             self.bulk.open = false;
-            self.forgotten();
+            self.forgotten(records);
         }
         self.open(LaneId::Main);
         self.open_bulk();
@@ -64,19 +77,29 @@ impl Calls {
         self.lane_mut(lane).wake(in_flight);
     }
 
-    /// The server that may have run calls does not know about them any more.
-    fn forgotten(&mut self) {
-        self.acknowledgements.forget();
-        self.held.forget_all(&mut self.window);
+    /// The server that may have run calls does not know about them any more, but for what these
+    /// records cover.
+    fn forgotten(&mut self, records: Option<Records>) {
+        match records {
+            Some(_) => self.acknowledgements.restate(self.window.settled()),
+            None => self.acknowledgements.forget(),
+        }
+        self.held.forget(records, &mut self.window);
         for slot in self.open_slots() {
             let waiting = &mut self.waiting[slot];
-            let seen = waiting.seen || waiting.state != State::Queued;
-            let unknown = seen && waiting.rerun == Rerun::Forbidden;
-            waiting.seen = false;
-            if unknown {
-                let number = waiting.number;
-                self.window.settle(number);
-                self.finish(slot, Answer::Lost);
+            if !waiting.seen && waiting.state == State::Queued {
+                continue;
+            }
+            match waiting.rerun {
+                Rerun::Allowed => (waiting.seen, waiting.before) = (false, Before::Perhaps),
+                Rerun::Durable if waiting.durability().is_covered(records) => {
+                    waiting.before = Before::OnRecord;
+                }
+                Rerun::Durable | Rerun::Forbidden => {
+                    let number = waiting.number;
+                    self.window.settle(number);
+                    self.finish(slot, Answer::Lost);
+                }
             }
         }
     }
@@ -157,10 +180,10 @@ impl Calls {
 
     /// No connection is to be had: ends all calls, each with what is true of it.
     pub(crate) fn give_up(&mut self, why: &Disconnected) {
-        self.held.forget_all(&mut self.window);
+        self.held.forget(None, &mut self.window);
         for slot in self.open_slots() {
             let waiting = &self.waiting[slot];
-            let answer = if waiting.seen || waiting.state != State::Queued {
+            let answer = if waiting.may_have_run() {
                 Answer::Lost
             } else {
                 Answer::NotSent(NotSent::Disconnected(why.clone()))
@@ -192,6 +215,24 @@ impl Calls {
     }
 }
 
+impl Waiting {
+    /// Whether any server, the present one or one before it, may have run the call.
+    pub(super) fn may_have_run(&self) -> bool {
+        self.seen || self.state != State::Queued || self.before != Before::Nothing
+    }
+
+    pub(super) fn durability(&self) -> Durability {
+        match (self.rerun, self.first) {
+            (Rerun::Durable, Some(first)) => Durability::Recorded { first },
+            _ => Durability::Remembered,
+        }
+    }
+}
+
 #[cfg(test)]
 #[path = "lost_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "durable_tests.rs"]
+mod durable_tests;

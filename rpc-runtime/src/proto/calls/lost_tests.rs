@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::super::tests::{
-    answered, begin, begin_as, calls, connect, empty, poll, reply, requests,
+    answered, begin, begin_as, calls, connect, empty, made, poll, reply, requests,
 };
 use crate::{
     config::Limits,
@@ -19,6 +19,11 @@ use crate::{
 };
 
 const CUT: Disconnected = Disconnected::Truncated;
+
+/// A memory of a server over UDP that listens over TCP too.
+fn with_tcp(id: u8) -> MemoryId {
+    MemoryId { id: [id; 8], tcp_port: 7400, ..MemoryId::default() }
+}
 
 fn take(calls: &mut Calls, now: Instant) -> u64 {
     calls.take_frames(LaneId::Main, now, &mut Vec::new())
@@ -92,7 +97,7 @@ fn what_an_earlier_connection_may_have_run_stays_so_though_the_last_one_closed_i
 fn a_channel_that_does_not_reconnect_ends_its_calls_with_what_is_true() {
     let now = Instant::now();
     let limits = Limits::default();
-    let mut calls = Calls::new(&limits, 8, Reconnect::Never);
+    let mut calls = made(&limits, Reconnect::Never);
     connect(&mut calls, 1);
     let sent = begin(&mut calls, now, 100).unwrap();
     let sealed = take(&mut calls, now);
@@ -150,6 +155,22 @@ fn an_answer_that_comes_too_late_still_tells_what_became_of_the_call() {
 }
 
 #[test]
+fn a_copy_that_meets_its_own_fence_does_not_hide_that_the_call_was_fenced() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    begin(&mut calls, now, 10).unwrap();
+    take(&mut calls, now);
+    calls.expire(now + Duration::from_millis(10));
+    assert_eq!(outcome(&mut calls, 0), Poll::Pending);
+    let mut stale = reply(0);
+    stale.status = status::STALE;
+    calls.complete(&stale, empty()).unwrap();
+    assert_eq!(outcome(&mut calls, 0), Poll::Pending, "the question is still open");
+    calls.tell_outcome(0, WireOutcome::Fenced);
+    assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::DidNotRun));
+}
+
+#[test]
 fn nobody_knows_what_a_server_that_forgot_has_run() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
@@ -183,23 +204,15 @@ fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number(
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
     calls.lost(LaneId::Main, &CUT, Read::None);
-    calls.connected(LaneId::Main, 1 << 16);
-    calls.recall(
-        LaneId::Main,
-        MemoryId { id: [1; 8], tcp_port: 7400, ..MemoryId::default() },
-        Some(1 << 20),
-    );
+    calls.connected(LaneId::Main, 1 << 16, now);
+    calls.recall(LaneId::Main, with_tcp(1), Some(1 << 20), now);
     let ticket = begin(&mut calls, now, 100).unwrap();
     take(&mut calls, now);
     let mut too_large = reply(0);
     too_large.status = status::TOO_LARGE_HERE;
     calls.complete(&too_large, empty()).unwrap();
     assert!(calls.wants_connection(LaneId::Bulk));
-    calls.recall(
-        LaneId::Bulk,
-        MemoryId { id: [1; 8], tcp_port: 7400, ..MemoryId::default() },
-        None,
-    );
+    calls.recall(LaneId::Bulk, with_tcp(1), None, now);
     let mut frames = Vec::new();
     calls.take_frames(LaneId::Bulk, now, &mut frames);
     assert_eq!(frames[4..8], [1, 0, 0, 1], "request, call 0, floor 0, attempt 1");
@@ -211,29 +224,17 @@ fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number(
 fn a_second_connection_that_leads_to_another_memory_gets_no_calls() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
-    calls.recall(
-        LaneId::Main,
-        MemoryId { id: [1; 8], tcp_port: 7400, ..MemoryId::default() },
-        Some(1 << 20),
-    );
+    calls.recall(LaneId::Main, with_tcp(1), Some(1 << 20), now);
     begin(&mut calls, now, 100).unwrap();
     take(&mut calls, now);
     let mut too_large = reply(0);
     too_large.status = status::TOO_LARGE_HERE;
     calls.complete(&too_large, empty()).unwrap();
-    calls.recall(
-        LaneId::Bulk,
-        MemoryId { id: [2; 8], tcp_port: 7400, ..MemoryId::default() },
-        None,
-    );
+    calls.recall(LaneId::Bulk, with_tcp(2), None, now);
     let mut frames = Vec::new();
     calls.take_frames(LaneId::Bulk, now, &mut frames);
     assert!(frames.is_empty(), "it may have run for the first, and would run again for the second");
-    calls.recall(
-        LaneId::Main,
-        MemoryId { id: [2; 8], tcp_port: 7400, ..MemoryId::default() },
-        Some(1 << 20),
-    );
+    calls.recall(LaneId::Main, with_tcp(2), Some(1 << 20), now);
     calls.take_frames(LaneId::Bulk, now, &mut frames);
     assert!(frames.is_empty(), "it has ended: nobody knows whether it ran");
 }
@@ -288,12 +289,8 @@ fn nothing_is_sent_again_over_a_stream_however_long_the_server_works() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
     calls.lost(LaneId::Main, &CUT, Read::None);
-    calls.connected(LaneId::Main, 1 << 16);
-    calls.recall(
-        LaneId::Main,
-        MemoryId { id: [1; 8], tcp_port: 7400, ..MemoryId::default() },
-        Some(1 << 20),
-    );
+    calls.connected(LaneId::Main, 1 << 16, now);
+    calls.recall(LaneId::Main, with_tcp(1), Some(1 << 20), now);
     begin(&mut calls, now, 100).unwrap();
     take(&mut calls, now);
     calls.send_again(LaneId::Bulk, 0);

@@ -23,6 +23,8 @@ pub(crate) struct Due {
 pub(crate) struct Sent {
     pub(crate) mark: u64,
     pub(crate) at: Instant,
+    /// When it was handed to its connection, which is before the server can have seen it.
+    pub(crate) taken: Instant,
     /// The number of the attempt.
     pub(crate) attempt: u64,
 }
@@ -101,7 +103,10 @@ impl Calls {
     pub(crate) fn sent(&self, number: u64) -> Option<Sent> {
         let waiting = &self.waiting[self.window.slot(number)?];
         match waiting.state {
-            State::Out { mark, at } => Some(Sent { mark, at, attempt: waiting.attempts - 1 }),
+            State::Out { mark, at } => {
+                let taken = waiting.last?;
+                Some(Sent { mark, at, taken, attempt: waiting.attempts - 1 })
+            }
             State::Queued => None,
         }
     }
@@ -131,7 +136,8 @@ impl Calls {
         frame::put_request(&header, &waiting.request, into);
         waiting.state = State::Out { mark, at: now };
         waiting.attempts += 1;
-        waiting.resend = None;
+        waiting.first.get_or_insert(now);
+        (waiting.last, waiting.resend) = (Some(now), None);
         let size = footprint(&waiting.request);
         let lane = self.lane_mut(lane);
         lane.queued = lane.queued.saturating_sub(size);

@@ -58,6 +58,12 @@ impl Window {
         }
     }
 
+    /// The calls beyond the floor that the server may forget, ascending.
+    pub(super) fn settled(&self) -> impl Iterator<Item = u64> {
+        let marked = (self.floor..).zip(&self.numbers);
+        marked.filter(|(_, mark)| **mark == SETTLED).map(|(number, _)| number)
+    }
+
     fn set(&mut self, number: u64, mark: u32) {
         let index = self.index(number);
         if let Some(at) = index.and_then(|index| self.numbers.get_mut(index)) {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::MethodId;
 
 /// 128 bits of BLAKE3 over a request's method and arguments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Digest([u8; 16]);
 
 impl Digest {
@@ -30,7 +32,7 @@ pub(crate) enum Keep {
 }
 
 impl Keep {
-    pub(super) fn digest(self) -> Option<Digest> {
+    pub(crate) fn digest(self) -> Option<Digest> {
         match self {
             Self::Nothing => None,
             Self::Answer { digest, .. } => Some(digest),

@@ -190,7 +190,7 @@ impl UdpClient {
 
     /// A session stands; an older one is left behind.
     fn connected(&mut self, connected: Connected, now: Instant) {
-        let Connected { link, params, frames, .. } = connected;
+        let Connected { link, since, params, frames } = connected;
         (self.dial, self.silent_since, self.dial_after) = (None, None, None);
         self.bulk_frame = params.max_frame;
         self.ask_memory = Some(now + link.rto());
@@ -198,7 +198,8 @@ impl UdpClient {
         if self.link.is_some() {
             calls.lost(LaneId::Main, &Disconnected::Truncated, Read::All);
         }
-        calls.connected(LaneId::Main, u32::try_from(link.max_message()).unwrap_or(u32::MAX));
+        let max_message = u32::try_from(link.max_message()).unwrap_or(u32::MAX);
+        calls.connected(LaneId::Main, max_message, since);
         let bulk_frame = Some(self.bulk_frame);
         let mut answers = Answers { calls: &mut calls, lane: LaneId::Main, bulk_frame, now };
         // A frame that breaks the protocol here will be followed by others.

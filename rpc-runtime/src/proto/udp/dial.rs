@@ -60,6 +60,8 @@ pub(crate) enum Dialled {
 /// A session that both sides know to stand.
 pub(crate) struct Connected {
     pub(crate) link: Link,
+    /// When this side ended the handshake: the server has said nothing in this session before.
+    pub(crate) since: Instant,
     /// What the server accepts.
     pub(crate) params: Params,
     /// Frames that came in the packet that showed it, without their length fields.
@@ -165,7 +167,7 @@ impl Dial {
         if let Some(rtt) = self.timer.round_trip(now) {
             link.sample_rtt(rtt);
         }
-        let connected = Box::new(Connected { link, params, frames: Vec::new() });
+        let connected = Box::new(Connected { link, since: now, params, frames: Vec::new() });
         self.state = State::AwaitingPacket { fin, connected };
         self.timer = Resend::begin(rng);
         self.afresh_at = Some(now + AFRESH_AFTER);

@@ -1,0 +1,71 @@
+//! `hashtable serve --data`: what was answered is there after the end of the server, however it came.
+
+use rustix::process::Signal;
+
+use crate::support::World;
+
+const TCP: &[&str] = &["tcp://127.0.0.1:0"];
+
+#[test]
+fn what_was_answered_is_there_after_kill_9() {
+    let world = World::new();
+    let server = world.serve_kept(TCP, &[]);
+    let alice = |operation: &[&str]| world.call(&server, "alice", operation);
+    alice(&["put", "greeting", "good morning"]).done("");
+    alice(&["increment", "visitors", "42"]).done("42\n");
+    alice(&["put", "gone", "soon"]).done("");
+    alice(&["delete", "gone"]).done("yes\n");
+    alice(&["cas", "greeting", "--if", "good morning", "good night"]).done("yes\n");
+    server.kill();
+
+    let server = world.serve_kept(TCP, &[]);
+    assert!(server.recovered.starts_with("recovered: 5 records, "), "{}", server.recovered);
+    assert!(server.recovered.ends_with(", no torn tail, epoch 2\n"), "{}", server.recovered);
+    let alice = |operation: &[&str]| world.call(&server, "alice", operation);
+    alice(&["get", "greeting"]).done("good night\n");
+    alice(&["increment", "visitors", "1"]).done("43\n");
+    alice(&["keys"]).done("greeting\nvisitors\n");
+    let stats = "keys         2\nbytes        28\nepoch        2\nrecords      1\n\
+                 forced       1\ncheckpoints  0\n";
+    alice(&["stats"]).done(stats);
+}
+
+#[test]
+fn a_drained_server_leaves_its_table_and_lets_go_of_it() {
+    let world = World::new();
+    for round in 1..=3 {
+        let server = world.serve_kept(TCP, &[]);
+        world.call(&server, "alice", &["increment", "n", "1"]).done(&format!("{round}\n"));
+        server.signal(Signal::TERM);
+        let (status, stderr) = server.wait();
+        assert_eq!(status.code(), Some(0), "{stderr}");
+        assert!(stderr.contains("stopped: every call"), "{stderr}");
+    }
+}
+
+#[test]
+fn a_table_in_checkpoints_is_the_same_table() {
+    let world = World::new();
+    let often = ["--checkpoint-after", "1"];
+    let server = world.serve_kept(TCP, &often);
+    for number in 0..20 {
+        world.call(&server, "alice", &["put", &format!("k{number}"), "v"]).done("");
+        world.call(&server, "alice", &["delete", &format!("k{}", number / 2)]).code.unwrap();
+    }
+    let keys = world.call(&server, "alice", &["keys"]).stdout;
+    assert!(!world.call(&server, "alice", &["stats"]).stdout.contains("checkpoints  0\n"));
+    server.kill();
+
+    let server = world.serve_kept(TCP, &often);
+    world.call(&server, "alice", &["keys"]).done(&keys);
+}
+
+#[test]
+fn the_bounds_of_a_table_are_the_operators() {
+    let world = World::new();
+    let server = world.serve_kept(TCP, &["--max-keys", "1", "--max-bytes", "10"]);
+    let alice = |operation: &[&str]| world.call(&server, "alice", operation);
+    alice(&["put", "a", "123456789"]).done("");
+    alice(&["put", "b", ""]).failed(1, &["full"]);
+    alice(&["put", "a", "1234567890"]).failed(1, &["full"]);
+}
