@@ -93,7 +93,8 @@ fn idle_kib(comparison: &Comparison, system: System) -> Option<Spread> {
     })
 }
 
-fn verdict(what: &'static str, bound: Bound, measured: Option<Spread>) -> Verdict {
+/// Judges the median of what was measured by `bound`.
+pub(crate) fn verdict(what: &'static str, bound: Bound, measured: Option<Spread>) -> Verdict {
     let met = measured.is_some_and(|spread| bound.holds(spread.median));
     Verdict { what, bound, measured, met }
 }

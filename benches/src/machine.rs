@@ -29,6 +29,21 @@ impl Machine {
             build: if cfg!(debug_assertions) { "debug" } else { "release" },
         }
     }
+
+    /// For the head of a report.
+    pub(crate) fn describe(&self) -> String {
+        let Self { processor, processors, kernel, build } = self;
+        format!("{processors} × {processor}, Linux {kernel}, {build} build")
+    }
+
+    /// What to say behind it if the figures mean nothing; else empty.
+    pub(crate) fn warning(&self) -> &'static str {
+        if self.build == "debug" {
+            "This is a debug build: the figures mean nothing. Use --release.\n\n"
+        } else {
+            ""
+        }
+    }
 }
 
 fn model_name(cpuinfo: &str) -> Option<&str> {

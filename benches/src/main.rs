@@ -7,6 +7,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod compare;
+mod durable;
 mod floor;
 mod goals;
 mod idle;
@@ -66,6 +67,16 @@ enum Command {
     Compare(Output),
     /// Count the write system calls of each server with `strace`.
     Syscalls(Output),
+    /// Measure what durability costs: updates, recovery, checkpoints.
+    Durable {
+        /// Where the files lie while it runs: on a disk, not in memory.
+        #[arg(long, default_value = durable::DEFAULT_DIR)]
+        dir: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    #[command(hide = true)]
+    DurableCheckpoint(durable::Site),
     #[command(hide = true)]
     Serve(Site),
     #[command(hide = true)]
@@ -139,6 +150,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Compare(output) => compare(&output),
         Command::Syscalls(output) => syscalls(&output),
+        Command::Durable { dir, output } => durable(&dir, &output),
+        Command::DurableCheckpoint(site) => durable_checkpoint(&site),
         Command::Serve(site) => on(site.system, Serve(site)),
         Command::Load(load) => on(load.site.system, load),
         Command::Hold(hold) => on(hold.site.system, hold),
@@ -164,6 +177,19 @@ fn syscalls(output: &Output) -> Result<(), AnyError> {
     let counts = syscalls::run(output.extent())?;
     println!("{}", report::syscalls_text(&counts));
     output.write_json(&counts)
+}
+
+fn durable(dir: &Path, output: &Output) -> Result<(), AnyError> {
+    let amount = if output.quick { durable::Amount::QUICK } else { durable::Amount::FULL };
+    let measured = durable::run(output.extent(), amount, dir)?;
+    let goals = durable::judge(&measured);
+    println!("{}", durable::text(&measured, &goals));
+    output.write_json(&durable::Document { measured: &measured, goals: &goals })
+}
+
+fn durable_checkpoint(site: &durable::Site) -> Result<(), AnyError> {
+    println!("{}", serde_json::to_string(&durable::play(site)?)?);
+    Ok(())
 }
 
 impl Output {

@@ -146,12 +146,7 @@ pub(crate) fn cpu_time(process: u32) -> Result<Duration, ProcessError> {
 pub(crate) fn resident_bytes(process: u32) -> Result<u64, ProcessError> {
     let path = PathBuf::from(format!("/proc/{process}/smaps_rollup"));
     let text = read_proc(&path)?;
-    let kilobytes = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Rss:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|number| number.parse::<u64>().ok());
-    kilobytes.map(|kib| kib.saturating_mul(1024)).ok_or(ProcessError::ProcFormat { path })
+    kib_of(&text, "Rss:").ok_or(ProcessError::ProcFormat { path })
 }
 
 /// A command that runs this very binary.
@@ -255,6 +250,33 @@ fn parse_ready(line: &str) -> Option<(SocketAddr, u32)> {
     let mut words = line.split_whitespace();
     (words.next()? == READY).then_some(())?;
     Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+/// The most memory of this process that was in RAM since [`reset_peak`], in bytes.
+///
+/// # Errors
+///
+/// [`ProcessError::Proc`] if there is no `/proc`.
+pub(crate) fn peak_resident_bytes() -> Result<u64, ProcessError> {
+    let path = PathBuf::from("/proc/self/status");
+    let text = read_proc(&path)?;
+    kib_of(&text, "VmHWM:").ok_or(ProcessError::ProcFormat { path })
+}
+
+/// Forgets the peak of this process's memory (`proc(5)`, `clear_refs`).
+///
+/// # Errors
+///
+/// [`ProcessError::Proc`] if the kernel cannot do that.
+pub(crate) fn reset_peak() -> Result<(), ProcessError> {
+    let path = PathBuf::from("/proc/self/clear_refs");
+    fs::write(&path, "5").map_err(|source| ProcessError::Proc { path, source })
+}
+
+/// The bytes that a file of `/proc` gives in KiB behind `name`.
+fn kib_of(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 fn read_proc(path: &Path) -> Result<String, ProcessError> {

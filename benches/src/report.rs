@@ -97,20 +97,14 @@ pub(crate) fn syscalls_text(counts: &[Count]) -> String {
 }
 
 fn heading(comparison: &Comparison) -> String {
-    let machine = &comparison.machine;
     let extent = &comparison.extent;
     let mut text = format!(
-        "{} × {}, Linux {}, {} build; {} repetitions of {} s, median (least–most)\n\n",
-        machine.processors,
-        machine.processor,
-        machine.kernel,
-        machine.build,
+        "{}; {} repetitions of {} s, median (least–most)\n\n",
+        comparison.machine.describe(),
         extent.repetitions,
         extent.window_seconds,
     );
-    if machine.build == "debug" {
-        text += "This is a debug build: the figures mean nothing. Use --release.\n\n";
-    }
+    text += comparison.machine.warning();
     text
 }
 
@@ -184,7 +178,8 @@ fn udp_ratios_table(comparison: &Comparison) -> String {
     table(&head, rows)
 }
 
-fn goals_table(verdicts: &[Verdict]) -> String {
+/// The goals, each met or not.
+pub(crate) fn goals_table(verdicts: &[Verdict]) -> String {
     let rows = verdicts.iter().map(|verdict| {
         let bound = match verdict.bound {
             Bound::AtLeast(least) => format!("≥ {least}"),
@@ -196,7 +191,8 @@ fn goals_table(verdicts: &[Verdict]) -> String {
     table(&["goal", "bound", "measured", ""], rows)
 }
 
-fn show(spread: Option<Spread>, unit: f64, decimals: usize) -> String {
+/// The median, with the least and the most, in so many `unit`s; a dash if there is none.
+pub(crate) fn show(spread: Option<Spread>, unit: f64, decimals: usize) -> String {
     let Some(Spread { median, min, max }) = spread else {
         return "—".to_owned();
     };
@@ -205,7 +201,7 @@ fn show(spread: Option<Spread>, unit: f64, decimals: usize) -> String {
 }
 
 /// A Markdown table with its columns aligned.
-fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().collect();
     let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
     let width = |column: usize| {

@@ -175,8 +175,8 @@ impl Router {
             Frame::Acknowledge { floor, ranges } => {
                 let (mut memory, past) = (connection.memory.lock(), self.past(connection));
                 claim::acknowledge(&mut memory, floor, past);
-                memory.acknowledge_ranges(ranges.clone());
-                past.acknowledge_ranges(ranges);
+                past.acknowledge_ranges(&ranges);
+                memory.acknowledge_ranges(ranges);
             }
             Frame::WhichMemory => {
                 let memory = self.memory_id(connection.memory, connection.tcp_port);

@@ -7,7 +7,7 @@ mod tally;
 
 use std::{process, sync::Arc, time::Duration};
 
-use bailiwick::Context;
+use bailiwick::{CallError, Context, Unavailable};
 use hashtable::service::{Table as _, TableClient, TableError};
 use tokio::{
     signal,
@@ -22,7 +22,7 @@ use crate::{
     exit::{Exit, Failure, INTERRUPTED},
     output,
 };
-use caller::{Caller, Work};
+use caller::{Caller, PAUSE, Work};
 use progress::Progress;
 use summary::Summary;
 
@@ -146,9 +146,15 @@ fn panicked(error: JoinError) -> Failure {
     Failure::of(Exit::Service, error)
 }
 
-/// The number under `key`; 0 if there is nothing.
+/// The number under `key`; 0 if there is nothing. A server that still reads its log is waited for.
 async fn number(table: &TableClient, key: &str) -> Result<i64, Failure> {
-    let got = table.get(&Context::within(PATIENCE), key.to_owned()).await;
+    let cx = Context::within(PATIENCE);
+    let got = loop {
+        match table.get(&cx, key.to_owned()).await {
+            Err(CallError::Unavailable(Unavailable::Recovering)) => time::sleep(PAUSE).await,
+            got => break got,
+        }
+    };
     let value = got.map_err(|error| call::failure(&error, "get", Some(key)))?;
     let number = match &value {
         None => Some(0),

@@ -13,6 +13,9 @@ use crate::{
 
 /// The bytes that are gathered for one write.
 const BUFFER: usize = 256 << 10;
+/// The bytes after which the file is synced while it is written. One sync of 100 MB at the end
+/// would keep the log's, which the file system orders with it, waiting for 50 ms; these are short.
+const SYNC_EVERY: u64 = 8 << 20;
 
 /// Writes a checkpoint's items. It may do so on another thread, while the store goes on.
 ///
@@ -26,6 +29,7 @@ pub struct CheckpointWriter<S: Storage> {
     crc: u32,
     items: u64,
     bytes: u64,
+    synced: u64,
     max_item: u32,
 }
 
@@ -65,7 +69,18 @@ impl<S: Storage> CheckpointWriter<S> {
             .map_err(|failure| shared.poison(failure))?;
         let buffer = header.encode(format::Kind::Checkpoint).to_vec();
         let crc = format::u32_at(&buffer, HEADER - 4);
-        Ok(Self { shared, under_way, file, header, buffer, crc, items: 0, bytes: 0, max_item })
+        Ok(Self {
+            shared,
+            under_way,
+            file,
+            header,
+            buffer,
+            crc,
+            items: 0,
+            bytes: 0,
+            synced: 0,
+            max_item,
+        })
     }
 
     /// The last record that is in it.
@@ -97,11 +112,10 @@ impl<S: Storage> CheckpointWriter<S> {
         self.shared.check()?;
         self.put(FOOTER_MARK, &self.items.to_le_bytes());
         self.flush()?;
-        let shared = &self.shared;
         if !planted(Bug::NoSyncBeforeRename) {
-            let synced = self.file.sync().map_err(failed("sync", CHECKPOINT_TMP));
-            synced.map_err(|e| shared.poison(e))?;
+            self.sync()?;
         }
+        let shared = &self.shared;
         let storage = &shared.storage;
         storage
             .rename(CHECKPOINT_TMP, CHECKPOINT)
@@ -126,6 +140,14 @@ impl<S: Storage> CheckpointWriter<S> {
         self.crc = format::put_crc(&mut self.buffer, start, self.crc);
     }
 
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.synced = self.bytes;
+        self.file
+            .sync()
+            .map_err(failed("sync", CHECKPOINT_TMP))
+            .map_err(|failure| self.shared.poison(failure))
+    }
+
     fn flush(&mut self) -> Result<(), StoreError> {
         self.file
             .append(&self.buffer)
@@ -134,7 +156,7 @@ impl<S: Storage> CheckpointWriter<S> {
         self.bytes += self.buffer.len() as u64;
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER);
-        Ok(())
+        if self.bytes - self.synced >= SYNC_EVERY { self.sync() } else { Ok(()) }
     }
 }
 

@@ -55,6 +55,9 @@
 //! # }
 //! ```
 //!
+//! A [`Journal`] does this for many callers at once: one sync for all that came while the last one
+//! ran, and checkpoints beside them.
+//!
 //! An error of a [`Store`]'s storage is its last word: end the process, and let recovery find out what
 //! is on disk.
 
@@ -93,4 +96,4 @@ pub use options::Options;
 pub use recovery::{Opening, Progress, Record, Recovery, Rejected, Replay, Torn};
 pub use salvage::Salvaged;
 pub use storage::Storage;
-pub use store::Store;
+pub use store::{Replaced, Store};

@@ -44,6 +44,10 @@ pub enum Bug {
     RecoveryDoesNotSyncDir,
     /// The epoch of a boot is not on disk when the boot goes on.
     EpochNotForced,
+    /// A journal's writers are woken before their batch is synced.
+    WokenBeforeSync,
+    /// A journal's machine sees a batch before it is synced, and so do its readers.
+    AppliedBeforeSync,
 }
 
 /// Whether this bug is put in. Other crates have bugs of their own.

@@ -65,17 +65,22 @@ pub(crate) fn read_header<S: Storage>(
     kind: Kind,
 ) -> Result<(Result<Header, HeaderError>, u64), OpenError> {
     let file = storage.open(name).map_err(failed("open", name))?;
-    let mut reader = Reader::new(file, Vec::new(), 0).map_err(failed("read", name))?;
-    let bytes = reader.peek(HEADER).map_err(failed("read", name))?;
-    let header = match bytes.first_chunk() {
-        Some(bytes) => Header::decode(bytes, kind),
-        None => Err(HeaderError::Damaged),
-    };
+    let size = file.size().map_err(failed("read", name))?;
+    let mut bytes = [0; HEADER];
+    let mut filled = 0;
+    while filled < HEADER {
+        match file.read_at(filled as u64, &mut bytes[filled..]).map_err(failed("read", name))? {
+            0 => break,
+            read => filled = HEADER.min(filled + read),
+        }
+    }
+    let header =
+        if filled == HEADER { Header::decode(&bytes, kind) } else { Err(HeaderError::Damaged) };
     if let Err(HeaderError::Version(found)) = header {
         let name = name.to_owned();
         return Err(OpenError::NewerVersion { name, found, known: format::VERSION });
     }
-    Ok((header, reader.size))
+    Ok((header, size))
 }
 
 /// Reads a file from front to back through one buffer.

@@ -28,9 +28,7 @@ use crate::{
     exit::{Exit, Failure},
     nodes::{Address, COORDINATOR, Nodes},
     output,
-    services::{
-        Coordinator as _, CoordinatorClient, Participant as _, ParticipantClient, Refusal,
-    },
+    services::{Coordinator as _, CoordinatorClient, Participant as _, ParticipantClient, Refusal},
 };
 use nodes::Node;
 use tellers::{Found, Teller};

@@ -163,6 +163,7 @@ async fn handlers_at_work_are_answered_before_a_connection_ends_for_what_is_not(
     // What comes now is for the next connection.
     time::sleep(Duration::from_millis(100)).await;
     client.send(&value(3)).await;
+    time::sleep(Duration::from_millis(100)).await;
     world.state.go.add_permits(1);
     assert_eq!(answer(&mut client, 1).await, [0]);
     assert_eq!(client.rest().await, [Seen::Close, Seen::End]);
@@ -240,6 +241,8 @@ async fn a_call_without_an_effect_leaves_nothing_and_may_decide_anew() {
     assert_eq!(own, [&[1, 14][..], b"nothing to add"].concat());
     assert_eq!(ask(&mut client, 0, &add(0, 1, 0)).await, own, "it is kept while the server lives");
     assert_eq!((life.begun(), log.lock().unwrap().len()), (1, 0));
+    let plain = request_of(1, 0, 0, method("at_most_once"), &[]);
+    assert_eq!(ask(&mut client, 1, &plain).await, [0], "a method that is not durable has none");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// After a call that nobody took, or between two questions about one that is at work.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// What all callers share: the calls that are left, and the count of what became of the others.
 #[derive(Debug)]

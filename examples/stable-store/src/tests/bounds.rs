@@ -3,7 +3,9 @@
 use super::*;
 use crate::{
     StoreError,
+    disk::Operation,
     faults::{Fault, Faulty},
+    format::CHECKPOINT_TMP,
 };
 
 fn store_with(options: Options) -> Store<ForgetfulDisk> {
@@ -72,6 +74,22 @@ fn a_checkpoint_is_due_by_the_bytes_of_the_log_or_its_files() {
         opening.recover(&mut Fed::default(), &mut |_| ()).unwrap().0.wants_checkpoint(0)
     };
     assert_eq!([boot(), boot(), boot(), boot()], [false, false, false, true]);
+}
+
+#[test]
+fn a_long_checkpoint_never_has_much_to_sync() {
+    let disk = ForgetfulDisk::new(35);
+    let mut store = open(&disk);
+    let mut writer = store.begin_checkpoint().unwrap();
+    (0..20).for_each(|_| writer.item(&[3; 1 << 20]).unwrap());
+    let _ = writer.finish().unwrap();
+    let trace = disk.trace();
+    let steps = trace.iter().filter(|step| step.file == CHECKPOINT_TMP);
+    let unsynced = steps.scan(0, |unsynced, step| {
+        *unsynced = if step.operation == Operation::Sync { 0 } else { *unsynced + step.bytes };
+        Some(*unsynced)
+    });
+    assert!(unsynced.max().unwrap() < 10 << 20);
 }
 
 #[test]

@@ -75,6 +75,16 @@ fn a_header_that_is_none_and_a_file_that_is_gone_end_the_log_too() {
 }
 
 #[test]
+fn boots_whose_headers_are_lost_keep_their_epochs() {
+    let disk = three_boots();
+    for name in [SECOND, THIRD] {
+        damage(&disk, name, |bytes| bytes[44] ^= 1);
+    }
+    assert_eq!(salvage(&disk).unwrap().lost_from, Some(Lsn(4)));
+    assert!(open(&disk).epoch().0 > 3);
+}
+
+#[test]
 fn a_checkpoint_is_not_salvaged_and_the_state_it_has_is_kept_without_a_log() {
     let disk = three_boots();
     let mut store = open(&disk);

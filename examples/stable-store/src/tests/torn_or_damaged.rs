@@ -95,6 +95,7 @@ fn a_hole_in_the_last_batch_is_torn_though_records_behind_it_are_whole() {
     let bytes = (at[7] - at[3]) as u64;
     assert_eq!(recovery.torn, Some(Torn { segment: 2, offset: at[3] as u64, bytes }));
     assert_torn(&disk, 3);
+    assert_eq!(disk.bytes(LOG).unwrap().len(), at[3], "what is torn is cut off");
 }
 
 #[test]
@@ -129,6 +130,17 @@ fn the_tail_of_an_earlier_boot_was_synced_by_the_next() {
 #[test]
 fn a_record_that_was_cut_out_is_damage_though_all_others_are_whole() {
     let disk = disk_with(|store| append_synced(store, 4));
+    let at = offsets(1, 4);
+    damage(&disk, LOG, |bytes| drop(bytes.drain(at[1]..at[2])));
+    assert_damaged(&disk, 2, 3);
+}
+
+#[test]
+fn a_record_that_was_cut_out_is_damage_though_nobody_says_that_it_was_synced() {
+    let disk = disk_with(|store| {
+        append(store, 4);
+        store.sync().unwrap();
+    });
     let at = offsets(1, 4);
     damage(&disk, LOG, |bytes| drop(bytes.drain(at[1]..at[2])));
     assert_damaged(&disk, 2, 3);

@@ -16,7 +16,7 @@ use stable_store::{FileStorage, Storage, storage::File};
 
 use crate::args::Die;
 
-const LIVE: u8 = 0;
+// 0 is to live.
 const BEFORE_WRITE: u8 = 1;
 const AFTER_SYNC: u8 = 2;
 

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bench;
 mod clients;
+mod coordinator;
 mod crash_points;
 mod host;
+mod participant;
 mod random;
 mod rows;
 mod world;

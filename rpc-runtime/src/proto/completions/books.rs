@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{Completions, Known, Life};
-use crate::{error::ProtocolError, proto::duplicate_requests::Memory};
+use crate::{
+    error::ProtocolError,
+    proto::{duplicate_requests::Memory, frame::Ranges},
+};
 
 /// The completions of all durable services of a server.
 #[derive(Default)]
@@ -105,7 +108,7 @@ impl Past<'_> {
     }
 
     /// The client has the answers to these calls too, as (first, one behind the last).
-    pub(crate) fn acknowledge_ranges(&self, ranges: impl Iterator<Item = (u64, u64)> + Clone) {
+    pub(crate) fn acknowledge_ranges(&self, ranges: &Ranges<'_>) {
         for book in &self.books.0 {
             book.acknowledge_ranges(&self.life, ranges.clone());
         }
