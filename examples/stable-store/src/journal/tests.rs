@@ -22,7 +22,7 @@ use gate::Gated;
 use ledger::{Ledger, SET, recovered, set, start, start_with};
 
 /// Far longer than anything here takes; a broken promise fails the test rather than hangs it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for a future on this thread.
 fn wait<F: Future>(future: F) -> F::Output {
