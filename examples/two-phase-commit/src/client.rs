@@ -65,11 +65,10 @@ pub(crate) async fn connect(
 pub(crate) async fn transact(coordinator: &CoordinatorClient, cx: &Context, wish: &Wish) -> End {
     let mut pause = Duration::from_millis(5);
     loop {
-        let txid = match coordinator.begin(cx).await {
-            Ok(txid) => txid,
-            Err(error) => return End::Failed(error),
+        let end = match coordinator.begin(cx).await {
+            Ok(txid) => attempt(coordinator, cx, txid, wish).await,
+            Err(error) => End::Failed(error),
         };
-        let end = attempt(coordinator, cx, txid, wish).await;
         let again = match &end {
             End::Aborted { why, .. } => is_passing(why),
             // It was read, and is not known any more.
@@ -108,6 +107,13 @@ pub(crate) async fn attempt(
                 continue;
             }
             Ok(Outcome::Pending | Outcome::Forgotten) => End::Unknown { txid },
+            // This time it was not even looked at. It may have been the time before: a channel
+            // asks again by itself when a coordinator was restarted.
+            Err(CallError::App(Refusal::Busy)) if cx.remaining() > MAX_PAUSE => {
+                time::sleep(MAX_PAUSE).await;
+                continue;
+            }
+            Err(CallError::App(Refusal::Busy)) => End::Unknown { txid },
             // A refusal is the service's word that nothing is done under this name.
             Err(error @ (CallError::App(_) | CallError::Denied(_))) => End::Failed(error),
             // What did not run this time may have run the time before.
@@ -119,18 +125,16 @@ pub(crate) async fn attempt(
 /// Whether the same may succeed a moment later.
 fn is_passing(why: &Why) -> bool {
     match why {
-        Why::No { no, .. } => matches!(
-            no,
-            No::Locked { .. } | No::Expired | No::AlreadyAborted | No::Overloaded
-        ),
-        Why::Silent(_) | Why::Presumed => true,
-        Why::WipedDisk(_) | Why::Broken(_) => false,
+        Why::No { no, .. } => {
+            matches!(no, No::Locked { .. } | No::Expired | No::AlreadyAborted | No::Overloaded)
+        }
+        Why::Presumed => true,
+        // Who is away may be away for long: the caller decides.
+        Why::Silent(_) | Why::WipedDisk(_) | Why::Broken(_) => false,
     }
 }
 
+/// Whether nothing was begun because of a moment's load.
 fn is_busy(error: &CallError<Refusal>) -> bool {
-    matches!(
-        error,
-        CallError::App(Refusal::Busy | Refusal::Coordinator(Refused::Overloaded))
-    )
+    matches!(error, CallError::App(Refusal::Busy | Refusal::Coordinator(Refused::Overloaded)))
 }

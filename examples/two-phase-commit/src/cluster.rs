@@ -75,8 +75,9 @@ impl Cluster {
 
     /// A line `principal NAME = KEY` for each of `names`.
     pub(crate) fn principal_lines(&self, names: &[String]) -> Result<String, Report> {
-        let line =
-            |name: &String| Ok(format!("principal {name} = {}\n", self.identity(name)?.public_key()));
+        let line = |name: &String| {
+            Ok(format!("principal {name} = {}\n", self.identity(name)?.public_key()))
+        };
         names.iter().map(line).collect()
     }
 
@@ -148,7 +149,9 @@ impl Process {
     /// Kills it with SIGKILL and waits until it is gone, with its ports and its lock.
     pub(crate) async fn kill(&mut self) -> Result<(), Report> {
         match self.child.start_kill() {
-            Err(error) if error.kind() != ErrorKind::InvalidInput => Err(self.failed("kill", error)),
+            Err(error) if error.kind() != ErrorKind::InvalidInput => {
+                Err(self.failed("kill", error))
+            }
             // It may have died by itself.
             _ => self.ended().await.map(drop),
         }

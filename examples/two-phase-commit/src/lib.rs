@@ -12,7 +12,7 @@ pub mod machine;
 pub mod message;
 pub mod node;
 pub mod participant;
-mod planted;
+pub mod planted;
 pub mod record;
 mod timers;
 pub mod txid;

@@ -5,7 +5,7 @@
 
 /// A step of the protocol that is left out or done wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bug {
+pub enum Bug {
     /// The participant says yes before PREPARED is on the disk.
     YesBeforeForce,
     /// The coordinator sends its commits before COMMIT is on the disk.
@@ -42,7 +42,8 @@ pub(crate) enum Bug {
 
 /// True if this build was asked to have the bug.
 #[cfg(planted)]
-pub(crate) fn planted(bug: Bug) -> bool {
+#[must_use]
+pub fn planted(bug: Bug) -> bool {
     static NAME: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     let name = NAME.get_or_init(|| std::env::var("BAILIWICK_PLANTED").ok());
     name.as_deref() == Some(format!("{bug:?}").as_str())
@@ -50,6 +51,7 @@ pub(crate) fn planted(bug: Bug) -> bool {
 
 /// False: this build has none.
 #[cfg(not(planted))]
-pub(crate) const fn planted(_: Bug) -> bool {
+#[must_use]
+pub const fn planted(_: Bug) -> bool {
     false
 }

@@ -15,7 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bailiwick::{AuditLog, Drained, Endpoint, Identity, Limits, PolicyFile, Server, service::Service};
+use bailiwick::{
+    AuditLog, Drained, Endpoint, Identity, Limits, PolicyFile, Server, service::Service,
+};
 use miette::{Report, miette};
 use stable_store::{FileStorage, Opening, Options, Recovery};
 use two_phase_commit::{
@@ -42,7 +44,7 @@ pub(crate) use participant::Service as ParticipantService;
 
 /// How long calls that run may take when the node is asked to end. What is not over then goes on
 /// at the next start.
-const DRAIN: Duration = Duration::from_secs(2);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Handshakes under way from one address: a bank on one machine has all its clients there.
 const MAX_HALF_OPEN: usize = 512;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{Batch, Ending, JournalError, Machine, Shared, State};
-use crate::{CheckpointWriter, Lsn, Record, Rejected, Storage, Store, StoreError, Written};
+use crate::{
+    CheckpointWriter, Lsn, Record, Rejected, Storage, Store, StoreError, Written,
+    planted::{Bug, planted},
+};
 
 /// The only one who touches the store.
 pub(super) struct Committer<S: Storage, M: Machine> {
@@ -95,8 +98,13 @@ impl<S: Storage, M: Machine> Committer<S, M> {
                 return Err(JournalError::OutOfStep { expected, written });
             }
         }
+        if planted(Bug::WokenBeforeSync) {
+            self.shared.waiting.advance(self.store.last());
+        }
+        let early =
+            planted(Bug::AppliedBeforeSync).then(|| self.apply(before, batch)).transpose()?;
         let durable = self.store.sync()?;
-        let size = self.apply(before, batch)?;
+        let size = early.map_or_else(|| self.apply(before, batch), Ok)?;
         self.shared.waiting.advance(durable);
         Ok(size)
     }

@@ -110,7 +110,8 @@ impl Line {
             }
         };
         let pair = |(name, balance): &(String, i64)| Ok::<_, String>((account(name)?, *balance));
-        let values = self.values.as_ref().map(|values| values.iter().map(pair).collect::<Result<_, _>>());
+        let values =
+            self.values.as_ref().map(|values| values.iter().map(pair).collect::<Result<_, _>>());
         Ok(Claim {
             txid: self.transaction.parse().map_err(|error| format!("{error}"))?,
             transaction: transaction.map_err(|error| error.to_string())?,
@@ -139,7 +140,11 @@ mod tests {
         let claims = [
             begun(1, Wish::Transfer(transfer), Told::Unknown),
             begun(2, Wish::Read(vec![a.clone()]), Told::Aborted),
-            begun(3, Wish::Read(vec![a, b.clone()]), Told::Committed { values: Some(vec![(b, -1)]) }),
+            begun(
+                3,
+                Wish::Read(vec![a, b.clone()]),
+                Told::Committed { values: Some(vec![(b, -1)]) },
+            ),
         ];
         let folder = tempfile::tempdir().expect("a folder");
         write(folder.path(), &claims).expect("it is ours");

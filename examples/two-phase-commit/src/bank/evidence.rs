@@ -57,7 +57,11 @@ fn participants(folder: &Path) -> Result<Vec<NodeId>, Report> {
         ids.extend(name.and_then(|name| name.parse::<NodeId>().ok()));
     }
     ids.sort_unstable();
-    if ids.is_empty() { Err(miette!("no participant has books in {}", folder.display())) } else { Ok(ids) }
+    if ids.is_empty() {
+        Err(miette!("no participant has books in {}", folder.display()))
+    } else {
+        Ok(ids)
+    }
 }
 
 fn recover<M: Machine>(

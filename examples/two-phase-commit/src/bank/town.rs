@@ -89,7 +89,8 @@ impl Town {
 
     /// All nodes, each with what its command line has beside the usual.
     pub(super) fn nodes(&self) -> Vec<(String, Vec<String>)> {
-        let mut nodes: Vec<_> = self.participants.iter().map(|name| self.participant(name)).collect();
+        let mut nodes: Vec<_> =
+            self.participants.iter().map(|name| self.participant(name)).collect();
         nodes.push((COORDINATOR.to_owned(), Vec::new()));
         nodes
     }

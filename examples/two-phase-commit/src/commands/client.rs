@@ -47,7 +47,8 @@ impl Client {
             End::Unknown { txid } => Err(Failure::new(
                 Exit::Unknown,
                 miette!(
-                    help = format!("ask later what became of it: `two-phase-commit outcome {txid}`"),
+                    help =
+                        format!("ask later what became of it: `two-phase-commit outcome {txid}`"),
                     "outcome unknown: {txid} may be committed"
                 ),
             )),

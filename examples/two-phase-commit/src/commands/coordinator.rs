@@ -1,5 +1,7 @@
 //! `two-phase-commit coordinator`: recovers what was decided, and goes on deciding.
 
+use std::time::Duration;
+
 use two_phase_commit::{
     coordinator::{Coordinator, Options},
     message::Address,
@@ -15,16 +17,24 @@ use crate::{
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(args: CoordinatorArgs) -> Result<(), Failure> {
     let fate = CoordinatorFate::default();
-    let recovered =
-        Checked::read(args.node, Address::Coordinator)?.recover(fate.clone(), |log, nodes| {
-            Coordinator::new(log, nodes.participants.keys().copied(), Options::default())
+    let recovered = Checked::read(args.node, Address::Coordinator)?
+        .recover(fate.clone(), |log, nodes| {
+            Coordinator::new(log, nodes.participants.keys().copied(), times())
         })?;
     // From here on the first record is that of a decision.
     if let Some(die) = args.die {
         fate.seal(die);
     }
     let epoch = recovered.recovery.epoch.0;
-    recovered
-        .serve(|engine| CoordinatorServer::new(CoordinatorService::new(engine, epoch)))
-        .await
+    recovered.serve(|engine| CoordinatorServer::new(CoordinatorService::new(engine, epoch))).await
+}
+
+/// Nodes of one site answer within milliseconds: who does not within these is away.
+fn times() -> Options {
+    Options {
+        vote_timeout: Duration::from_secs(1),
+        resend: Duration::from_millis(100),
+        resend_most: Duration::from_secs(2),
+        ..Options::default()
+    }
 }

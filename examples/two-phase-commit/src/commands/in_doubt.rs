@@ -115,13 +115,14 @@ fn print_doubts(id: NodeId, Doubts { gauges, listed }: &Doubts) -> Result<(), Fa
         gauges.in_doubt, gauges.blocked, gauges.locked, gauges.damaged
     ))?;
     for InDoubt { txid, state, age, peers, accounts } in listed {
-        output::line(format_args!(
-            "  {txid}  {}, for {:.1} s, holds {}, with {}",
-            describe(*state),
-            age.as_secs_f64(),
-            if accounts.is_empty() { "nothing".to_owned() } else { accounts.join(" ") },
-            names(peers),
-        ))?;
+        let mut line = format!("  {txid}  {}, for {:.1} s", describe(*state), age.as_secs_f64());
+        if !accounts.is_empty() {
+            line += &format!(", holds {}", accounts.join(" "));
+        }
+        if !peers.is_empty() {
+            line += &format!(", with {}", names(peers));
+        }
+        output::line(line)?;
     }
     Ok(())
 }

@@ -21,8 +21,7 @@ pub(crate) async fn run(args: ParticipantArgs) -> Result<(), Failure> {
     let me = args.name;
     let checked = Checked::read(args.node, Address::Participant(me))?;
     let fate = Default::default();
-    let mut recovered =
-        checked.recover(fate, |log, _| Participant::new(me, log, Options::default()))?;
+    let mut recovered = checked.recover(fate, |log, _| Participant::new(me, log, times()))?;
     let opened = open(&mut recovered.start.node, args.open)?;
     recovered.start.effects.extend(opened);
     recovered.serve(|engine| ParticipantServer::new(ParticipantService::new(engine))).await
@@ -38,7 +37,8 @@ fn open(
     let mut others = Vec::new();
     for some in new.chunks(MAX_OPEN) {
         let accounts: BTreeMap<_, _> = some.iter().cloned().collect();
-        let request = Input::Request { id: RequestId(u64::MAX), request: Request::Open { accounts } };
+        let request =
+            Input::Request { id: RequestId(u64::MAX), request: Request::Open { accounts } };
         let effects = node.step([request], Duration::ZERO);
         for effect in effects.map_err(|error| Failure::of(Exit::Refused, error))? {
             match effect {
@@ -52,4 +52,13 @@ fn open(
         }
     }
     Ok(others)
+}
+
+/// Nodes of one site answer within milliseconds.
+fn times() -> Options {
+    Options {
+        inquire: Duration::from_millis(100),
+        inquire_most: Duration::from_secs(2),
+        ..Options::default()
+    }
 }

@@ -2,20 +2,23 @@
 
 use std::{
     fmt::Display,
-    fs, io,
-    process::Output,
+    io,
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 use miette::{Report, miette};
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::time;
 
 use crate::{
     cluster::{Cluster, NODES, Process},
     output,
     paint::Paint,
 };
+
+/// How long what must come about may take.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 pub(super) struct Stage {
     cluster: Cluster,
@@ -35,8 +38,13 @@ pub(super) struct Answer {
     pub(super) stderr: &'static str,
 }
 
-/// A command that has begun and not been waited for.
-pub(super) struct Begun(JoinHandle<io::Result<Output>>);
+/// What a command came back with.
+#[derive(Debug)]
+pub(super) struct Said {
+    code: Option<i32>,
+    stdout: String,
+    pub(super) stderr: String,
+}
 
 impl Stage {
     /// Makes the folder, which only its owner can read.
@@ -124,42 +132,59 @@ impl Stage {
         who: &str,
         command: &str,
         expected: Answer,
-    ) -> Result<String, Report> {
-        let begun = self.begin(who, command, "");
-        self.end(begun, expected).await
+    ) -> Result<Said, Report> {
+        self.show_command(&format!("two-phase-commit {}", arguments(who, command)));
+        let said = self.ask(who, command).await?;
+        self.hear(said, &expected)
     }
 
-    /// Begins a client's command.
-    pub(super) fn begin(&self, who: &str, command: &str, shown_behind: &str) -> Begun {
-        let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
-        let line = format!("{verb} --nodes {NODES} --identity {who}.key {rest}");
-        let line = line.trim_end();
-        self.show_command(&format!("two-phase-commit {line}{shown_behind}"));
+    /// Runs a client's command again and again until it says what is expected, and shows the last.
+    pub(super) async fn wait(
+        &self,
+        who: &str,
+        command: &str,
+        expected: Answer,
+    ) -> Result<Said, Report> {
+        let end = Instant::now() + PATIENCE;
+        self.show_command(&format!("two-phase-commit {}", arguments(who, command)));
+        let mut said = self.ask(who, command).await?;
+        while !expected.is(&said) && Instant::now() < end {
+            time::sleep(Duration::from_millis(100)).await;
+            said = self.ask(who, command).await?;
+        }
+        self.hear(said, &expected)
+    }
+
+    async fn ask(&self, who: &str, command: &str) -> Result<Said, Report> {
+        let line = arguments(who, command);
         let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-        let mut program = self.cluster.command(words.iter());
-        Begun(tokio::spawn(async move { program.output().await }))
+        let output = self.cluster.command(words.iter()).output().await.map_err(Report::from_err)?;
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        Ok(Said { code: output.status.code(), stdout, stderr })
     }
 
-    /// Waits for the end of a command; what it said on stdout.
-    pub(super) async fn end(&self, begun: Begun, expected: Answer) -> Result<String, Report> {
-        let output = begun.0.await.map_err(Report::from_err)?.map_err(Report::from_err)?;
-        self.output(&String::from_utf8_lossy(&output.stdout));
-        self.output(&String::from_utf8_lossy(&output.stderr));
-        let status = match output.status.code() {
+    fn hear(&self, said: Said, expected: &Answer) -> Result<Said, Report> {
+        self.output(&said.stdout);
+        self.output(&said.stderr);
+        let status = match said.code {
             Some(0) => self.paint.good("exit 0"),
             Some(code) => self.paint.bad(format_args!("exit {code}")),
             None => self.paint.bad("killed"),
         };
         self.print(format_args!("     {status}"));
-        expected.check(&output)?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        if expected.is(&said) {
+            Ok(said)
+        } else {
+            Err(miette!("this should have been {expected:?}"))
+        }
     }
+}
 
-    /// What a node has said on stderr so far.
-    pub(super) fn log(&self, name: &str) -> Result<String, Report> {
-        let path = self.cluster.path(&format!("{name}.log"));
-        fs::read_to_string(path).map_err(Report::from_err)
-    }
+/// The command line of a client.
+fn arguments(who: &str, command: &str) -> String {
+    let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+    format!("{verb} --nodes {NODES} --identity {who}.key {rest}").trim_end().to_owned()
 }
 
 impl Answer {
@@ -174,12 +199,9 @@ impl Answer {
         Self { code, stdout: Vec::new(), stderr }
     }
 
-    fn check(&self, output: &Output) -> Result<(), Report> {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        let as_expected = output.status.code() == Some(self.code)
-            && self.stdout.iter().all(|words| stdout.contains(words))
-            && stderr.contains(self.stderr);
-        if as_expected { Ok(()) } else { Err(miette!("this should have been {self:?}")) }
+    fn is(&self, said: &Said) -> bool {
+        said.code == Some(self.code)
+            && self.stdout.iter().all(|words| said.stdout.contains(words))
+            && said.stderr.contains(self.stderr)
     }
 }

@@ -125,3 +125,127 @@ impl Coordinator for Service {
 fn client(cx: &Context) -> Option<PublicKey> {
     cx.call_key().map(|call| call.client)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use bailiwick::testing::InMemory;
+    use stable_store::{FileStorage, Opening, Options};
+    use tempfile::TempDir;
+    use two_phase_commit::{
+        coordinator::{Refused, Why},
+        message::{BadTransaction, No},
+        node::{Node, Opened},
+        txid::NodeId,
+    };
+
+    use super::{
+        super::{engine::Start, links::Links, mortal::Mortal},
+        *,
+    };
+    use crate::services::CoordinatorClient;
+
+    const POLICY: &str = "\
+alice | transaction | begin,outcome,inquire | allow
+bob   | transaction | begin,outcome         | allow
+alice | from/p1/a   | transfer              | allow
+alice | to/**       | transfer              | allow
+bob   | from/**     | transfer              | allow
+bob   | to/**       | transfer              | allow
+";
+
+    /// A coordinator whose one participant is never there.
+    fn alone(folder: &TempDir) -> InMemory<CoordinatorClient> {
+        let files = FileStorage::open(&folder.path().join("data")).expect("a directory");
+        let storage = Mortal::new(files, Default::default());
+        let opening = Opening::new(storage, Options::default()).expect("a new log");
+        let options = coordinator::Options {
+            vote_timeout: Duration::from_millis(20),
+            ..coordinator::Options::default()
+        };
+        let machine = coordinator::Coordinator::new(opening.id().into(), [NodeId(1)], options);
+        let opened = Node::open(opening, machine, Duration::ZERO, &mut |_| ());
+        let Opened { node, effects, recovery, .. } = opened.expect("a new log");
+        let prepared = Engine::prepare();
+        let engine = prepared.engine.clone();
+        let _end = prepared.start(Start { node, effects, origin: Instant::now() }, Links::none());
+        CoordinatorClient::in_memory(Service::new(engine, recovery.epoch.0)).policy(POLICY)
+    }
+
+    fn transfer(from: &str, to: &str, amount: i64) -> Transfer {
+        let account = |name: &str| name.parse().expect("an account");
+        Transfer { from: account(from), to: account(to), amount }
+    }
+
+    fn soon() -> Context {
+        Context::within(Duration::from_secs(10))
+    }
+
+    #[tokio::test]
+    async fn what_is_no_transfer_is_refused_though_the_client_did_not_look() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bank = alone(&folder);
+        let alice = bank.as_principal("alice").await;
+        let txid = alice.begin(&soon()).await.expect("anybody may begin");
+        let same = transfer("p1/a", "p1/a", 5);
+        let wrong = [
+            (transfer("p1/a", "p1/b", -5), BadTransaction::Amount(-5)),
+            (transfer("p1/a", "p1/b", 0), BadTransaction::Amount(0)),
+            (transfer("p1/a", "p1/b", i64::MIN), BadTransaction::Amount(i64::MIN)),
+            (same.clone(), BadTransaction::Twice(same.from)),
+            (transfer("p1/a", "p9/b", 5), BadTransaction::UnknownParticipant(NodeId(9))),
+        ];
+        for (transfer, why) in wrong {
+            let refused = alice.transfer(&soon(), txid, transfer).await;
+            let expected = Refusal::Coordinator(Refused::Bad(why));
+            assert_eq!(refused, Err(CallError::App(expected)));
+        }
+        // The name is still good.
+        let ended = alice.transfer(&soon(), txid, transfer("p1/a", "p1/b", 5)).await;
+        assert_eq!(ended, Ok(Outcome::Aborted(Why::Silent(vec![NodeId(1)]))));
+    }
+
+    #[tokio::test]
+    async fn a_name_is_good_for_whom_it_was_given_to() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bank = alone(&folder);
+        let (alice, bob) = (bank.as_principal("alice").await, bank.as_principal("bob").await);
+        let txid = alice.begin(&soon()).await.expect("anybody may begin");
+        let stolen = bob.transfer(&soon(), txid, transfer("p1/b", "p1/c", 5)).await;
+        assert_eq!(stolen, Err(CallError::App(Refusal::NotYours(txid))));
+        assert_eq!(bob.outcome(&soon(), txid).await, Ok(Fate::Pending));
+        let made_up = TxId { counter: txid.counter + 1, ..txid };
+        let guessed = bob.transfer(&soon(), made_up, transfer("p1/b", "p1/c", 5)).await;
+        assert_eq!(guessed, Err(CallError::App(Refusal::NotYours(made_up))));
+    }
+
+    #[tokio::test]
+    async fn both_accounts_of_a_transfer_must_be_allowed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bank = alone(&folder);
+        let alice = bank.as_principal("alice").await;
+        let txid = alice.begin(&soon()).await.expect("anybody may begin");
+        let denied = alice.transfer(&soon(), txid, transfer("p1/b", "p1/a", 5)).await;
+        assert!(matches!(denied, Err(CallError::Denied(_))), "{denied:?}");
+    }
+
+    #[tokio::test]
+    async fn who_is_no_node_cannot_inquire_though_a_policy_lets_him() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bank = alone(&folder);
+        let alice = bank.as_principal("alice").await;
+        let txid = alice.begin(&soon()).await.expect("anybody may begin");
+        let refused = alice.inquire(&soon(), txid).await;
+        assert_eq!(refused, Err(CallError::App(Refusal::NoNode("alice".to_owned()))));
+    }
+
+    #[test]
+    fn an_outcome_tells_no_balances() {
+        let account = "p1/a".parse().expect("an account");
+        let outcome = Outcome::Committed { values: Some(vec![(account, 5)]) };
+        assert_eq!(Fate::from(&outcome), Fate::Committed);
+        let no = Why::No { participant: NodeId(1), no: No::UnknownAccount("a".to_owned()) };
+        assert_eq!(Fate::from(&Outcome::Aborted(no)), Fate::Aborted);
+    }
+}

@@ -4,11 +4,7 @@
 //! A message may get lost, so nothing is kept for a node that is away: the machines send again what
 //! matters.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bailiwick::{CallError, Channel, ChannelConfig, Context, Identity, Limits};
 use tokio::{
@@ -19,9 +15,7 @@ use two_phase_commit::message::{Address, Body, Message};
 
 use crate::{
     nodes::{self, Nodes},
-    services::{
-        Coordinator as _, CoordinatorClient, Participant as _, ParticipantClient, Refusal,
-    },
+    services::{Coordinator as _, CoordinatorClient, Participant as _, ParticipantClient, Refusal},
 };
 
 /// Messages that wait for a way; further ones are lost.
@@ -59,6 +53,12 @@ impl Links {
             *node != me
         });
         Self(others.map(link).collect())
+    }
+
+    /// No way to anybody.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(BTreeMap::new())
     }
 
     /// Sends a message, or loses it.

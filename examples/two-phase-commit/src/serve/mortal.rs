@@ -16,7 +16,7 @@ use stable_store::{FileStorage, Storage, storage::File};
 
 use crate::args::Die;
 
-const LIVE: u8 = 0;
+// 0 is to live.
 const BEFORE_WRITE: u8 = 1;
 const AFTER_SYNC: u8 = 2;
 
@@ -103,6 +103,10 @@ impl File for MortalFile {
         self.file.sync()?;
         self.fate.meet(AFTER_SYNC);
         Ok(())
+    }
+
+    fn reread(&mut self) -> io::Result<()> {
+        self.file.reread()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {

@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bench;
 mod clients;
+mod coordinator;
 mod crash_points;
 mod host;
+mod machines_model;
+mod model;
+mod participant;
 mod random;
 mod rows;
 mod world;
