@@ -99,15 +99,24 @@ impl World {
     }
 
     pub(crate) fn start_with(&self, name: &str, more: &[&str]) -> Running {
+        let mut command = self.command(&self.node(name));
+        command.args(more);
+        self.spawn(name, command)
+    }
+
+    /// Starts a node by another command, which is given its command line.
+    pub(crate) fn start_by(&self, by: &[&str], name: &str) -> Running {
+        let node = self.command(&self.node(name));
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(node.get_program()).args(node.get_args());
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        self.spawn(name, command)
+    }
+
+    fn spawn(&self, name: &str, mut command: Command) -> Running {
         let mut log = fs::OpenOptions::new();
         let log = log.create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
-        let mut process = self
-            .command(&self.node(name))
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let log = || self.read(&format!("{name}.log"));
