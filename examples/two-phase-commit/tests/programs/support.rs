@@ -11,6 +11,7 @@ use std::{
 };
 
 use bailiwick::{Identity, PublicKey, key_file};
+use rand::RngExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -36,7 +37,7 @@ impl World {
         let principal = |name: &&str| format!("principal {name} = {}\n", world.key(name));
         world.write("principals.acl", &known.iter().map(principal).collect::<String>());
         let nodes = ["coordinator", "p1", "p2", "p3"];
-        let ports = nodes.map(|name| (name, TcpListener::bind("127.0.0.1:0").unwrap()));
+        let ports = nodes.map(|name| (name, free_port()));
         let line = |(name, port): &(&str, TcpListener)| {
             format!("{name} tcp://{} {}\n", port.local_addr().unwrap(), world.key(name))
         };
@@ -155,6 +156,12 @@ impl World {
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// A port that nobody has, and that the system gives to no connection while its node is dead.
+fn free_port() -> TcpListener {
+    let mut any = std::iter::repeat_with(|| rand::rng().random_range(10_000_u16..32_768));
+    any.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap()
 }
 
 /// A node's process; killed when dropped.
