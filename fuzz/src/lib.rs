@@ -1,5 +1,6 @@
-//! The targets that need no more than `bailiwick-crypto`'s public API. They are kept with that
-//! crate's tests, beside the second computation of the protocol that they use.
+//! The targets that need no more than a crate's public API. They are kept with that crate's tests:
+//! those of `bailiwick-crypto` beside the second computation of the protocol, those of `stable-store`
+//! beside its other evidence.
 
 #![allow(dead_code, reason = "the tests use more of it")]
 #![allow(clippy::unwrap_used, reason = "a target that cannot go on has failed")]
@@ -10,6 +11,15 @@ mod it {
     mod raw;
     mod support;
 }
+
+#[path = "../../examples/stable-store/tests/it"]
+mod store {
+    pub(crate) mod fuzzing;
+    pub(crate) mod support;
+}
+
+// As the tests find it.
+use store::support;
 
 /// INIT at a responder.
 pub fn handshake_init(input: &[u8]) {
@@ -39,4 +49,14 @@ pub fn record(input: &[u8]) {
 /// Packets at a server.
 pub fn packet(input: &[u8]) {
     it::fuzzing::packet(input);
+}
+
+/// The files of a log.
+pub fn log(input: &[u8]) {
+    store::fuzzing::log(input);
+}
+
+/// A checkpoint.
+pub fn checkpoint(input: &[u8]) {
+    store::fuzzing::checkpoint(input);
 }

@@ -161,7 +161,7 @@ impl<M: Machine> Journal<M> {
             last: store.last(),
             in_flight: 0,
             ending: Ending::None,
-            checkpoint_written: false,
+            checkpoint_goes_on: false,
             stats: Stats::default(),
         };
         let shared = Arc::new(Shared {
@@ -363,7 +363,7 @@ struct State<M> {
     /// Bytes that the committer has taken and not yet applied.
     in_flight: usize,
     ending: Ending,
-    checkpoint_written: bool,
+    checkpoint_goes_on: bool,
     stats: Stats,
 }
 

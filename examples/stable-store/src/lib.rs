@@ -96,4 +96,4 @@ pub use options::Options;
 pub use recovery::{Opening, Progress, Record, Recovery, Rejected, Replay, Torn};
 pub use salvage::Salvaged;
 pub use storage::Storage;
-pub use store::Store;
+pub use store::{Replaced, Store};

@@ -231,7 +231,7 @@ impl<S: Storage> Store<S> {
             std::mem::replace(&mut self.active, Active { number, file, bytes: HEADER as u64 });
         self.behind.push((full.number, full.bytes));
         if planted(Bug::SegmentsGoTooEarly) {
-            self.remove_before(number)?;
+            self.take_before(number).remove()?;
         }
         CheckpointWriter::new(
             Arc::clone(&self.shared),
@@ -247,23 +247,66 @@ impl<S: Storage> Store<S> {
     ///
     /// That of the storage, after which the store is poisoned.
     pub fn finish_checkpoint(&mut self, written: Written) -> Result<(), StoreError> {
+        self.replaced(written)?.remove()
+    }
+
+    /// As [`finish_checkpoint`](Self::finish_checkpoint), but leaves the files to the caller, who
+    /// may remove them on another thread: a file system needs some 100 ms for 200 MB.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Poisoned`].
+    pub fn replaced(&mut self, written: Written) -> Result<Replaced<S>, StoreError> {
         self.shared.check()?;
         let first = written.first_segment;
         drop(written);
-        self.remove_before(first)
+        Ok(self.take_before(first))
     }
 
-    fn remove_before(&mut self, first: u64) -> Result<(), StoreError> {
+    fn take_before(&mut self, first: u64) -> Replaced<S> {
+        let (replaced, behind) =
+            std::mem::take(&mut self.behind).into_iter().partition(|(number, _)| *number < first);
+        self.behind = behind;
+        Replaced {
+            shared: Arc::clone(&self.shared),
+            _under_way: Arc::clone(&self.under_way),
+            segments: replaced,
+        }
+    }
+}
+
+/// Log files that a checkpoint replaced. Until they are removed the checkpoint is under way.
+///
+/// Dropped, they stay until a recovery removes them.
+#[must_use = "the log files that the checkpoint replaced are still there"]
+pub struct Replaced<S> {
+    shared: Arc<Shared<S>>,
+    _under_way: Arc<()>,
+    segments: Vec<(u64, u64)>,
+}
+
+impl<S: Storage> Replaced<S> {
+    /// Removes them.
+    ///
+    /// # Errors
+    ///
+    /// That of the storage, after which the store is poisoned.
+    pub fn remove(self) -> Result<(), StoreError> {
+        self.shared.check()?;
         let storage = &self.shared.storage;
-        for (number, _) in self.behind.iter().filter(|(number, _)| *number < first) {
+        for (number, _) in &self.segments {
             let name = format::segment_name(*number);
             storage
                 .remove(&name)
                 .map_err(|error| self.shared.poison(failed("remove", &name)(error)))?;
         }
-        storage.sync_dir().map_err(|error| self.shared.poison(failed("sync", ".")(error)))?;
-        self.behind.retain(|(number, _)| *number >= first);
-        Ok(())
+        storage.sync_dir().map_err(|error| self.shared.poison(failed("sync", ".")(error)))
+    }
+}
+
+impl<S> fmt::Debug for Replaced<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replaced").field("segments", &self.segments).finish_non_exhaustive()
     }
 }
 

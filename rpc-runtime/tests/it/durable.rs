@@ -163,6 +163,7 @@ async fn handlers_at_work_are_answered_before_a_connection_ends_for_what_is_not(
     // What comes now is for the next connection.
     time::sleep(Duration::from_millis(100)).await;
     client.send(&value(3)).await;
+    time::sleep(Duration::from_millis(100)).await;
     world.state.go.add_permits(1);
     assert_eq!(answer(&mut client, 1).await, [0]);
     assert_eq!(client.rest().await, [Seen::Close, Seen::End]);

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{Batch, Ending, JournalError, Machine, Shared, State};
-use crate::{CheckpointWriter, Lsn, Record, Rejected, Storage, Store, StoreError, Written};
+use crate::{
+    CheckpointWriter, Lsn, Record, Rejected, Storage, Store, StoreError, Written,
+    planted::{Bug, planted},
+};
 
 /// The only one who touches the store.
 pub(super) struct Committer<S: Storage, M: Machine> {
@@ -16,13 +19,19 @@ pub(super) struct Committer<S: Storage, M: Machine> {
     shared: Arc<Shared<M>>,
     /// The other one of two batches: one fills while this one is written.
     spare: Batch,
-    checkpoint: Option<JoinHandle<Result<Written, StoreError>>>,
+    checkpoint: Option<Checkpoint>,
+}
+
+/// What the checkpoint's thread does: none of it keeps those waiting who write to the log.
+enum Checkpoint {
+    Writes(JoinHandle<Result<Written, StoreError>>),
+    RemovesWhatItReplaced(JoinHandle<Result<(), StoreError>>),
 }
 
 /// What there is to do.
 enum Work {
     Commit(Batch),
-    FinishCheckpoint,
+    GoOnWithCheckpoint,
     Stop,
 }
 
@@ -52,7 +61,7 @@ impl<S: Storage, M: Machine> Committer<S, M> {
                     self.spare.clear();
                     self.consider_checkpoint(size)?;
                 }
-                Work::FinishCheckpoint => self.finish_checkpoint()?,
+                Work::GoOnWithCheckpoint => self.go_on_with_checkpoint()?,
                 Work::Stop => return Ok(()),
             }
         }
@@ -65,8 +74,8 @@ impl<S: Storage, M: Machine> Committer<S, M> {
             if self.shared.waiting.has_failed() {
                 return Err(JournalError::Panicked); // it was told already, by who panicked
             }
-            if mem::take(&mut state.checkpoint_written) {
-                return Ok(Work::FinishCheckpoint);
+            if mem::take(&mut state.checkpoint_goes_on) {
+                return Ok(Work::GoOnWithCheckpoint);
             }
             if !state.filling.is_empty() {
                 let batch = mem::replace(&mut state.filling, mem::take(&mut self.spare));
@@ -89,8 +98,13 @@ impl<S: Storage, M: Machine> Committer<S, M> {
                 return Err(JournalError::OutOfStep { expected, written });
             }
         }
+        if planted(Bug::WokenBeforeSync) {
+            self.shared.waiting.advance(self.store.last());
+        }
+        let early =
+            planted(Bug::AppliedBeforeSync).then(|| self.apply(before, batch)).transpose()?;
         let durable = self.store.sync()?;
-        let size = self.apply(before, batch)?;
+        let size = early.map_or_else(|| self.apply(before, batch), Ok)?;
         self.shared.waiting.advance(durable);
         Ok(size)
     }
@@ -129,22 +143,39 @@ impl<S: Storage, M: Machine> Committer<S, M> {
         }
         let writer = self.store.begin_checkpoint()?;
         let snapshot = self.shared.lock()?.machine.snapshot();
-        let told = Told { shared: Arc::clone(&self.shared) };
-        let thread = thread::Builder::new().name("checkpoint".to_owned());
-        let thread = thread.spawn(move || {
-            let _told = told;
-            write::<S, M>(writer, snapshot)
-        });
-        self.checkpoint = Some(thread.map_err(|error| JournalError::Thread(Arc::new(error)))?);
+        let thread = self.spawn(move || write::<S, M>(writer, snapshot))?;
+        self.checkpoint = Some(Checkpoint::Writes(thread));
         Ok(())
     }
 
-    fn finish_checkpoint(&mut self) -> Result<(), JournalError> {
-        let Some(thread) = self.checkpoint.take() else { return Ok(()) };
-        let written = thread.join().map_err(|_| JournalError::Panicked)??;
-        self.store.finish_checkpoint(written)?;
-        self.shared.lock()?.stats.checkpoints += 1;
+    fn go_on_with_checkpoint(&mut self) -> Result<(), JournalError> {
+        match self.checkpoint.take() {
+            None => {}
+            Some(Checkpoint::Writes(thread)) => {
+                let written = thread.join().map_err(|_| JournalError::Panicked)??;
+                let replaced = self.store.replaced(written)?;
+                let thread = self.spawn(move || replaced.remove())?;
+                self.checkpoint = Some(Checkpoint::RemovesWhatItReplaced(thread));
+            }
+            Some(Checkpoint::RemovesWhatItReplaced(thread)) => {
+                thread.join().map_err(|_| JournalError::Panicked)??;
+                self.shared.lock()?.stats.checkpoints += 1;
+            }
+        }
         Ok(())
+    }
+
+    /// Starts a thread that says when it is about to end, however it ends.
+    fn spawn<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<JoinHandle<R>, JournalError> {
+        let told = Told { shared: Arc::clone(&self.shared) };
+        let thread = thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+            let _told = told;
+            work()
+        });
+        thread.map_err(|error| JournalError::Thread(Arc::new(error)))
     }
 }
 
@@ -161,7 +192,7 @@ fn write<S: Storage, M: Machine>(
     writer.finish()
 }
 
-/// Tells the committer that the checkpoint's thread is about to end, however it ends.
+/// Tells the committer, when it is dropped, that the checkpoint's thread has done its part.
 struct Told<M: Machine> {
     shared: Arc<Shared<M>>,
 }
@@ -170,7 +201,7 @@ impl<M: Machine> Drop for Told<M> {
     fn drop(&mut self) {
         // If the lock is poisoned the committer ends by that.
         if let Ok(mut state) = self.shared.state.lock() {
-            state.checkpoint_written = true;
+            state.checkpoint_goes_on = true;
         }
         self.shared.work.notify_one();
     }

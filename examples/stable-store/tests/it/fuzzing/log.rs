@@ -8,6 +8,9 @@ use super::{Reader, STORE, check, header, seal};
 /// The most segments in one input; more tell nothing new.
 const SEGMENTS: usize = 6;
 
+/// The most bytes of an older file that come back: without a bound they double each time.
+const STALE: usize = 1 << 10;
+
 /// The files of a log as the operations have built them so far.
 #[derive(Default)]
 struct Log {
@@ -87,8 +90,9 @@ impl Log {
             6 => reader.spoil(self.last()),
             7 => self.synced = self.lsn.wrapping_sub(1),
             _ => {
-                let first = self.files[0].1.clone();
-                self.last().extend_from_slice(&first);
+                let first = &self.files[0].1;
+                let part = first[..first.len().min(STALE)].to_vec();
+                self.last().extend_from_slice(&part);
             }
         }
     }

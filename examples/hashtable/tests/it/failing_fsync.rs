@@ -1,0 +1,114 @@
+//! The system refuses to sync: strace fails the Kth `fsync` or `fdatasync` of each thread of the real
+//! server, for each K in turn. Run it by itself with `cargo test -p hashtable --test it failing_fsync`.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use crate::support::World;
+
+/// Beyond the last sync of the longest start: strace counts those of each thread by themselves, and
+/// `fsync` apart from `fdatasync`.
+const LAST: u32 = 10;
+
+/// Where a server failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failed {
+    AtTheStart,
+    InService,
+}
+
+#[test]
+fn a_sync_that_fails_is_the_last_and_nothing_that_was_answered_is_lost() {
+    each_sync_in_turn(&[]);
+}
+
+#[test]
+fn a_sync_of_a_checkpoint_that_fails_is_the_last_too() {
+    each_sync_in_turn(&["--checkpoint-after", "1"]);
+}
+
+fn each_sync_in_turn(more: &[&str]) {
+    if let Err(why) = strace_works() {
+        eprintln!("SKIPPED: strace must be there and be allowed to trace: {why}");
+        return;
+    }
+    // Most of the time a client waits for a server that is gone, so they do it together.
+    let failed: Vec<_> = thread::scope(|scope| {
+        let failing: Vec<_> = (1..=LAST).map(|nth| scope.spawn(move || fail(nth, more))).collect();
+        failing.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    let times = |place| failed.iter().filter(|it| **it == place).count();
+    let reached = (times(Failed::AtTheStart), times(Failed::InService));
+    assert!(reached.0 >= 2 && reached.1 >= 6, "{failed:?}");
+}
+
+fn strace_works() -> Result<(), String> {
+    let traced = Command::new("strace").args(["-qq", "-e", "trace=fsync", "true"]).output();
+    let traced = traced.map_err(|error| error.to_string())?;
+    let stderr = || String::from_utf8_lossy(&traced.stderr).into_owned();
+    traced.status.success().then_some(()).ok_or_else(stderr)
+}
+
+/// Fails the `nth` sync of each thread of a server, and looks at what is left.
+fn fail(nth: u32, more: &[&str]) -> Failed {
+    let world = World::new();
+    let mut server = serve_traced(&world, nth, more);
+    let mut stdout = BufReader::new(server.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let connect = stdout.next().and_then(|it| it.split(' ').nth(2).map(ToOwned::to_owned));
+    let recovered = stdout.next();
+    let (mut answered, mut place) = (0, Failed::AtTheStart);
+    if let (Some(connect), Some(_)) = (connect, recovered) {
+        place = Failed::InService;
+        let key = world.key("server").to_string();
+        let increment = ["--timeout", "5s", "increment", "n", "1"];
+        let refused = loop {
+            let ran = world.call_at(&connect, &key, "alice", &increment);
+            if ran.code != Some(0) {
+                break ran;
+            }
+            answered += 1;
+            assert_eq!(ran.stdout, format!("{answered}\n"));
+        };
+        assert!(matches!(refused.code, Some(4 | 5)), "{}", refused.stderr);
+    }
+    let status = server.wait().unwrap();
+    let mut stderr = String::new();
+    server.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(status.code(), Some(1), "{nth}: {stderr}");
+    assert!(stderr.contains("Input/output error"), "{nth}: {stderr}");
+    let kept_no_longer = stderr.contains("the table can be kept no longer");
+    assert_eq!(kept_no_longer, place == Failed::InService, "{nth}: {stderr}");
+    let trace = fs::read_to_string(world.path("trace")).unwrap();
+    assert_eq!(trace.matches("INJECTED").count(), 1, "nothing is tried again:\n{trace}");
+
+    let server = world.serve_kept(&["tcp://127.0.0.1:0"], more);
+    let kept = world.call(&server, "alice", &["increment", "n", "0"]).stdout;
+    let kept: u32 = kept.trim().parse().unwrap();
+    // The one that was not answered may have reached the disk all the same.
+    assert!((answered..=answered + 1).contains(&kept), "{nth}: {answered} answered, {kept} kept");
+    place
+}
+
+fn serve_traced(world: &World, nth: u32, more: &[&str]) -> Child {
+    let inject = format!("inject=fdatasync,fsync:error=EIO:when={nth}");
+    // With -D the server is our child, and the tracer is its own.
+    let tracer = ["-D", "-f", "-qq", "-o", "trace", "-e", "trace=fdatasync,fsync", "-e", &inject];
+    let serve = world.command(&[]);
+    Command::new("strace")
+        .args(tracer)
+        .arg(serve.get_program())
+        .args(["serve", "--listen", "tcp://127.0.0.1:0", "--identity", "server.key"])
+        .args(["--policy", "policy.acl", "--principals", "principals.acl"])
+        .args(["--audit", "audit.jsonl", "--data", "data"])
+        .args(more)
+        .current_dir(world.path("."))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
