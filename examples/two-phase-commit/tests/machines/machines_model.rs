@@ -391,5 +391,5 @@ fn the_machines_agree_when_one_of_them_only_reads() {
     let mut transaction = transfer("p0/a", "p0/b", 30);
     transaction.ops.push((account("p1/a"), What::Read));
     let bounds = Bounds { participants: 2, transaction, timeouts: 1, crashes: 1 };
-    assert_promises(bounds, 1_000);
+    assert_promises(bounds, 13_000);
 }

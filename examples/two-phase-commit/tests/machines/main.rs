@@ -6,6 +6,7 @@ mod bench;
 mod clients;
 mod coordinator;
 mod crash_points;
+mod forced;
 mod host;
 mod machines_model;
 mod model;

@@ -397,12 +397,12 @@ fn assert_broken(promise: &'static str, bug: Bug) {
 
 #[test]
 fn three_participants_agree_over_crashes_of_all() {
-    assert_promises(THREE, 1_700).assert_properties();
+    assert_promises(THREE, 2_000).assert_properties();
 }
 
 #[test]
 fn seven_participants_agree() {
-    assert_promises(SEVEN, 22_900).assert_properties();
+    assert_promises(SEVEN, 56_900).assert_properties();
 }
 
 #[test]
