@@ -30,7 +30,7 @@ use super::{
 use crate::{nodes, services::Refusal};
 
 /// Inputs that wait for the thread; further ones are refused, or lost like any message.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 1024;
 
 /// The longest sleep of the thread.
 const IDLE: Duration = Duration::from_secs(3600);
