@@ -150,6 +150,9 @@ fn an_answer_that_was_long_under_way_says_nothing_about_now() {
     let mut calls = calls(server(1, 7), now);
     let ticket = begin_as(&mut calls, Rerun::Durable, now, HOUR).unwrap();
     requests(&mut calls, now);
+    calls.send_again(LaneId::Main, 0);
+    requests(&mut calls, at(40));
+    // What the first attempt was answered, and a question that was not asked.
     for pong in [false, true] {
         let mut frame = Vec::new();
         match pong {
