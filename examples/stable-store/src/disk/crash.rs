@@ -13,10 +13,13 @@ impl State {
     pub(super) fn crash(&mut self, survivors: Survivors) {
         let names = self.surviving_names(survivors);
         let mut files: BTreeMap<Inode, Vec<u8>> = BTreeMap::new();
-        for (inode, contents) in std::mem::take(&mut self.files) {
+        for (inode, mut contents) in std::mem::take(&mut self.files) {
             let left = match survivors {
                 Survivors::Synced => contents.synced,
-                Survivors::All => contents.seen,
+                Survivors::All => {
+                    contents.sync();
+                    contents.synced
+                }
                 Survivors::Any => contents.survivors(&mut self.rng, &self.recycled),
             };
             files.insert(inode, left);
@@ -67,7 +70,7 @@ enum Mood {
 
 impl Contents {
     /// Each sector as it was at some moment since the last sync, up to the size at some moment.
-    fn survivors(self, rng: &mut Xoshiro256PlusPlus, recycled: &[Vec<u8>]) -> Vec<u8> {
+    pub(super) fn survivors(&self, rng: &mut Xoshiro256PlusPlus, recycled: &[Vec<u8>]) -> Vec<u8> {
         let mood = match rng.random_range(0..4) {
             0 => Mood::Lazy,
             1 => Mood::Quick,

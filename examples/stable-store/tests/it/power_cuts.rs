@@ -2,38 +2,9 @@
 
 use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
-use stable_store::disk::{ForgetfulDisk, Stop, Survivors};
+use stable_store::disk::{Stop, Survivors};
 
-use crate::support::{History, life, open, recover, round};
-
-/// Long enough for several checkpoints.
-const ROUNDS: u32 = 14;
-const SCRIPT: u64 = 4;
-
-/// The script without an accident, and how many operations it has.
-fn whole() -> u64 {
-    let disk = ForgetfulDisk::new(SCRIPT);
-    let mut history = History::default();
-    life(disk.clone(), &mut history, SCRIPT, ROUNDS).expect("nothing is in its way");
-    assert!(history.checkpoints >= 3, "{} checkpoints", history.checkpoints);
-    disk.operations()
-}
-
-/// The script up to the middle of an operation.
-fn stopped_at(operation: u64, how: Stop) -> (ForgetfulDisk, History) {
-    let disk = ForgetfulDisk::new(operation);
-    let mut history = History::default();
-    disk.stop_at(operation, how);
-    life(disk.clone(), &mut history, SCRIPT, ROUNDS).map(drop).expect_err("stopped");
-    assert_eq!(disk.stopped(), Some(how));
-    (disk, history)
-}
-
-/// What may be left: nothing of what was not synced, all of it, and some drawings.
-fn luck() -> impl Iterator<Item = (u64, Survivors)> {
-    let any = (2..10).map(|seed| (seed, Survivors::Any));
-    [(0, Survivors::Synced), (1, Survivors::All)].into_iter().chain(any)
-}
+use crate::support::{life, luck, open, recover, round, stopped_at, whole};
 
 #[test]
 fn a_power_cut_in_any_operation_loses_nothing_that_was_acknowledged() {

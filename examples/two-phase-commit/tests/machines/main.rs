@@ -7,6 +7,8 @@ mod clients;
 mod coordinator;
 mod crash_points;
 mod host;
+mod machines_model;
+mod model;
 mod participant;
 mod random;
 mod rows;

@@ -135,7 +135,7 @@ fn a_damaged_log_is_refused_and_salvaged_only_when_asked() {
     let mut logs: Vec<_> =
         fs::read_dir(world.path("p1.d")).unwrap().map(|it| it.unwrap()).collect();
     logs.retain(|entry| entry.file_name().to_string_lossy().starts_with("log-"));
-    let log = logs.iter().map(|entry| entry.path()).max().unwrap();
+    let log = logs.iter().map(fs::DirEntry::path).max().unwrap();
     let mut bytes = fs::read(&log).unwrap();
     let half = bytes.len() / 2;
     bytes[half] ^= 1;
