@@ -20,7 +20,7 @@ pub enum Crash {
     /// SIGKILL: what was written stays.
     Kill,
     /// Of what was not synced the oldest part stays, as the number decides: a hole ends a log.
-    PowerCut(u64),
+    PowerCut(usize),
 }
 
 /// The lab's disk, and what stands on it: the truth about durable calls.
@@ -121,7 +121,7 @@ impl Disk {
         (state.life, state.open_at, state.sync_at) = (None, None, None);
         state.waiting.clear();
         if let Crash::PowerCut(choice) = crash {
-            let kept = choice as usize % (state.unsynced.len() + 1);
+            let kept = choice % (state.unsynced.len() + 1);
             for record in state.unsynced.split_off(kept) {
                 state.undo(&record);
             }

@@ -31,13 +31,13 @@ fn limits() -> Limits {
 }
 
 /// Half of the lives end in a power cut.
-fn crash(life: u64) -> Crash {
+fn crash(life: usize) -> Crash {
     if life.is_multiple_of(2) { Crash::PowerCut(life / 2) } else { Crash::Kill }
 }
 
 /// Goes on until all callers are done. The server dies whenever so many calls more have taken effect,
 /// and is back a little later; how often it died.
-fn run_over_crashes(lab: &mut Lab, every: u64) -> u64 {
+fn run_over_crashes(lab: &mut Lab, every: u64) -> usize {
     let callers = lab.callers().len();
     for crashes in 0.. {
         let next = lab.disk.counter() + every;
