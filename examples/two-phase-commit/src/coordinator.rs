@@ -36,6 +36,8 @@ pub struct Options {
     pub max_begun: usize,
     /// The most transactions under way, undecided or unacknowledged. Default: 10,000.
     pub max_active: usize,
+    /// The most accounts that undecided transactions name, all together. Default: 100,000.
+    pub max_accounts: usize,
     /// The most finished transactions whose outcome is known; the oldest go. Default: 100,000.
     pub max_finished: usize,
     /// The most answers that are known with what was read, or why not. Default: 1,000.
@@ -44,6 +46,9 @@ pub struct Options {
 
 /// The most requests that wait for one transaction; the oldest is told that it is pending.
 const MAX_WAITING: usize = 8;
+
+/// The most values that are remembered of one answer. Who reads more and misses the answer reads again.
+const MAX_VALUES: usize = 64;
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -203,6 +208,12 @@ impl Coordinator {
         }
     }
 
+    /// The name of its log.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        self.log
+    }
+
     /// All transactions that its log says have committed, as far back as they are known.
     pub fn committed(&self) -> impl Iterator<Item = TxId> {
         self.decisions.committed()
@@ -295,7 +306,13 @@ impl Coordinator {
             }
         }
         let under_way = self.active.len() + self.decisions.unfinished.len();
-        if under_way < self.options.max_active { Ok(()) } else { Err(Refused::Overloaded) }
+        let accounts: usize = self.active.values().map(Active::accounts).sum();
+        let accounts = accounts + transaction.ops.len();
+        if under_way < self.options.max_active && accounts <= self.options.max_accounts {
+            Ok(())
+        } else {
+            Err(Refused::Overloaded)
+        }
     }
 
     fn outcome(&self, txid: TxId) -> Answer {
@@ -504,6 +521,7 @@ impl Default for Options {
             begun_for: Duration::from_secs(60),
             max_begun: 100_000,
             max_active: 10_000,
+            max_accounts: 100_000,
             max_finished: 100_000,
             max_answers: 1_000,
         }

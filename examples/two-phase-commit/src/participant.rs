@@ -238,6 +238,12 @@ impl Participant {
         }
     }
 
+    /// The name of its log.
+    #[must_use]
+    pub fn log(&self) -> LogId {
+        self.log
+    }
+
     /// The books: what is decided, and nothing else.
     #[must_use]
     pub fn ledger(&self) -> &Ledger {

@@ -97,21 +97,24 @@ impl Contents {
         }
         let moments: Vec<usize> = (0..image.len().div_ceil(SECTOR)).map(|_| moment(rng)).collect();
         for (number, change) in self.changes.iter().enumerate() {
-            match change {
-                Change::Append { offset, bytes } => {
-                    for (index, byte) in bytes.iter().enumerate() {
-                        let at = offset + index;
-                        if number < moments[at / SECTOR] {
-                            image[at] = *byte;
-                        }
-                    }
+            let (start, end) = match change {
+                Change::Append { offset, bytes } => (*offset, offset + bytes.len()),
+                Change::Truncate { size } => (*size, image.len()),
+            };
+            for (sector, moment) in moments.iter().enumerate().skip(start / SECTOR) {
+                if sector * SECTOR >= end {
+                    break;
                 }
-                Change::Truncate { size } => {
-                    for (at, byte) in image.iter_mut().enumerate().skip(*size) {
-                        if number < moments[at / SECTOR] {
-                            *byte = 0;
-                        }
+                if number >= *moment {
+                    continue;
+                }
+                let range = start.max(sector * SECTOR)..end.min((sector + 1) * SECTOR);
+                match change {
+                    Change::Append { offset, bytes } => {
+                        let written = &bytes[range.start - offset..range.end - offset];
+                        image[range].copy_from_slice(written);
                     }
+                    Change::Truncate { .. } => image[range].fill(0),
                 }
             }
         }

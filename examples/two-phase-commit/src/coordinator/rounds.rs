@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Answer, Coordinator, MAX_WAITING, Outcome, Timer, Why};
+use super::{Answer, Coordinator, MAX_VALUES, MAX_WAITING, Outcome, Timer, Why};
 use crate::machine::{Outputs, Push as _, RequestId, Time};
 use crate::message::{
     Account, Action, Address, Body, Execution, ExecutionId, Message, No, Op, Transaction, Value,
@@ -59,6 +59,10 @@ impl Active {
     /// True if this is the transaction that runs.
     pub(super) fn is(&self, transaction: &Transaction) -> bool {
         self.transaction == *transaction
+    }
+
+    pub(super) fn accounts(&self) -> usize {
+        self.transaction.ops.len()
     }
 
     /// One more waits for the outcome. Who has waited longest may have to go.
@@ -256,6 +260,13 @@ impl Coordinator {
         for &id in waiting {
             out.reply(id, Answer::Outcome(outcome.clone()));
         }
-        self.answers.insert(txid, outcome, self.options.max_answers);
+        let kept = match outcome {
+            Outcome::Committed { values } => {
+                let values = values.filter(|values| values.len() <= MAX_VALUES);
+                Outcome::Committed { values }
+            }
+            other => other,
+        };
+        self.answers.insert(txid, kept, self.options.max_answers);
     }
 }

@@ -294,3 +294,23 @@ fn what_a_participant_refuses_aborts_for_all() {
     assert_eq!(bench.decisions, []);
     assert!(bench.participants.iter().all(|node| node.locks().is_empty()));
 }
+
+#[test]
+fn what_clients_could_pile_up_is_bounded() {
+    let mut bench = Bench::new();
+    let options = Options { max_active: 2, max_accounts: 5, max_begun: 1, ..Options::default() };
+    bench.coordinator = Coordinator::new(COORDINATOR, (0..3).map(NodeId), options);
+    bench.coordinator.recovered(1, NOW, &mut Vec::new());
+    let evicted = bench.begin();
+    bench.run(transfer("p0/a", "p1/a", 1));
+    let txid = bench.begin();
+    let many = Transaction::audit(["p0/a", "p0/b", "p1/a", "p1/b"].map(account)).unwrap();
+    bench.ask(Request::Run { txid, transaction: many });
+    assert_eq!(bench.answers.pop(), Some(Answer::Refused(Refused::Overloaded)));
+    bench.ask(Request::Run { txid, transaction: transfer("p0/b", "p1/b", 1) });
+    assert_eq!(bench.answers.pop(), None);
+    bench.run(transfer("p2/a", "p1/b", 1));
+    assert_eq!(bench.answers.pop(), Some(Answer::Refused(Refused::Overloaded)));
+    bench.ask(Request::Run { txid: evicted, transaction: transfer("p2/a", "p1/b", 1) });
+    assert_eq!(bench.answers.pop(), Some(Answer::Outcome(Outcome::Aborted(Why::Presumed))));
+}
