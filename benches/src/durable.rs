@@ -5,6 +5,7 @@ mod goals;
 mod kv;
 mod recovery;
 mod report;
+mod transactions;
 mod updates;
 
 use std::{
@@ -20,6 +21,7 @@ use thiserror::Error;
 use self::{
     checkpoint::Checkpointed,
     recovery::Recovered,
+    transactions::Forced,
     updates::{System, WRITERS, Window},
 };
 pub(crate) use self::{
@@ -32,6 +34,9 @@ use crate::{compare::Extent, goals::Verdict, machine::Machine, process::ProcessE
 /// Where the files lie unless `--dir` says otherwise: `/tmp` is often in memory, where nothing has
 /// to be forced.
 pub(crate) const DEFAULT_DIR: &str = "target";
+
+/// Transactions whose forced writes are counted; each forces as many as the next.
+const TRANSACTIONS: u32 = 20;
 
 /// How much to measure beside windows and repetitions.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -69,6 +74,7 @@ pub(crate) struct Measured {
     updates: Vec<Update>,
     recoveries: Vec<Recovered>,
     checkpoints: Vec<Checkpointed>,
+    transactions: Vec<Forced>,
 }
 
 /// A whole run as JSON.
@@ -131,6 +137,9 @@ pub(crate) enum DurableError {
         /// When it was opened again.
         recovered: u64,
     },
+    /// A transaction that nothing stands in the way of.
+    #[error("a transaction did not commit")]
+    NotCommitted,
     /// A key that was there is not there.
     #[error("{0} is lost")]
     Lost(String),
@@ -150,6 +159,7 @@ pub(crate) fn run(extent: Extent, amount: Amount, dir: &Path) -> Result<Measured
         updates: Vec::new(),
         recoveries: Vec::new(),
         checkpoints: Vec::new(),
+        transactions: transactions::measure(folder(dir)?.path(), TRANSACTIONS)?,
     };
     for repetition in 0..extent.repetitions {
         eprintln!("updates, {} of {}", repetition + 1, extent.repetitions);

@@ -65,6 +65,17 @@ fn a_window_that_is_no_duration_is_a_usage_error() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let dir = file.path().join("below-a-file");
+    let run = bench(&["durable", "--dir", dir.to_str().unwrap()]);
+    assert_eq!(run.status.code(), Some(1));
+    let message = String::from_utf8(run.stderr).unwrap();
+    assert!(message.contains(dir.to_str().unwrap()), "{message}");
+    assert!(message.contains("choose another --dir"), "{message}");
+}
+
+#[test]
 fn without_strace_the_command_says_how_to_get_it() {
     let run = Command::new(env!("CARGO_BIN_EXE_bailiwick-bench"))
         .arg("syscalls")

@@ -139,7 +139,7 @@ impl Router {
         }
         let durable = services.iter().filter_map(|service| service.durable());
         let books = Books::new(durable, limits.max_kept_answers);
-        let store = books.store();
+        let store = if keep_all(&services) { books.store() } else { [0; 8] };
         Ok(Self { services, methods, monitor, limits, books, store })
     }
 
@@ -356,6 +356,15 @@ impl Connection<'_> {
         let Self { max_frame, max_here, .. } = *self;
         ReplyHeader { call: frame.call, attempt: frame.attempt, max_frame, max_here }
     }
+}
+
+/// Whether all durable methods keep what they answered. A client knows one name for all stores, and
+/// would have a call of a method that keeps nothing run again.
+fn keep_all(services: &[Box<dyn Service>]) -> bool {
+    let is_durable = |method: &MethodDescription| method.delivery == Delivery::Durable;
+    services.iter().all(|service| {
+        service.durable().is_some() || !service.description().methods.iter().any(is_durable)
+    })
 }
 
 /// Refuses what nobody has run, and has it remembered.

@@ -4,11 +4,13 @@
 //! [`Lab::verify`] holds what callers were told against the ledger.
 
 mod caller;
+mod disk;
 mod host;
 mod ledger;
 pub mod matrix;
 mod node;
 pub mod probe;
+pub mod recorder;
 mod verify;
 
 use std::net::SocketAddr;
@@ -21,6 +23,7 @@ use bailiwick::{AuditLog, ChannelConfig, Limits, PolicyFile};
 use crate::sim::{Elapsed, LinkConfig, NodeId, World};
 
 pub use caller::{Caller, Ended, Kind, Plan};
+pub use disk::{Crash, Disk};
 pub use host::Host;
 pub use ledger::Ledger;
 pub use node::LabNode;
@@ -32,6 +35,8 @@ pub struct Lab {
     pub world: World<LabNode>,
     /// What ran, over all lives of the server.
     pub ledger: Ledger,
+    /// What outlives the server.
+    pub disk: Disk,
     /// What all lives of the server put on record.
     pub audit: AuditLog,
     server: NodeId,
@@ -66,10 +71,12 @@ impl Lab {
         let (ledger, audit) = (Ledger::new(world.now()), AuditLog::memory());
         let policy = policy(plans.len(), &["use"]);
         let (seed, now) = (world.draw_seed(), world.now());
-        let host = Host::new(ledger.clone(), audit.clone(), policy, server.clone(), seed, now);
+        let disk = Disk::new(now);
+        let kept = (ledger.clone(), disk.clone());
+        let host = Host::new(kept, audit.clone(), policy, server.clone(), seed, now);
         let server = world.add(server_address(), LabNode::Host(Box::new(host)));
         let (callers, limits) = (Vec::new(), clients.clone());
-        let mut lab = Self { world, ledger, audit, server, callers, limits };
+        let mut lab = Self { world, ledger, disk, audit, server, callers, limits };
         plans.into_iter().for_each(|plan| lab.add(plan));
         lab
     }
@@ -146,7 +153,22 @@ impl Lab {
 
     /// SIGKILL: the server is gone, and nobody answers at its address.
     pub fn kill_server(&mut self) {
-        self.host_mut().kill();
+        self.crash_server(Crash::Kill);
+    }
+
+    /// The server is gone, and nobody answers at its address.
+    pub fn crash_server(&mut self, crash: Crash) {
+        self.host_mut().crash(crash);
+    }
+
+    /// Each boot reads the log for so long from now on.
+    pub fn set_recovery(&mut self, time: Duration) {
+        self.host_mut().set_recovery(time);
+    }
+
+    /// While no server is there: its log is lost, and what it counted is not.
+    pub fn wipe_disk(&mut self) {
+        self.disk.wipe();
     }
 
     /// Starts the server anew.

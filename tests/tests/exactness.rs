@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod cuts;
+mod durable;
 mod increments;
 mod lives;
 mod long_session;

@@ -41,6 +41,11 @@ pub(crate) fn judge(measured: &Measured) -> Vec<Verdict> {
             Bound::AtMost(50.0),
             checkpoints(|it| it.during.longest() * 1e3),
         ),
+        verdict(
+            "two-phase commit, 3 participants: forced writes before the answer",
+            Bound::AtMost(3.0),
+            Spread::of(measured.transactions.iter().map(|it| it.before_the_answer as f64)),
+        ),
     ]
 }
 

@@ -4,6 +4,7 @@ use super::{
     Measured, System, WRITERS,
     checkpoint::Checkpointed,
     recovery::{PAYLOADS, Recovered},
+    transactions::{Forced, PARTICIPANTS},
     updates::Window,
 };
 use crate::{
@@ -25,7 +26,9 @@ pub(crate) fn text(measured: &Measured, verdicts: &[Verdict]) -> String {
         measured.amount.repetitions,
     );
     text += machine.warning();
-    for table in [updates(measured), recoveries(measured), checkpoints(measured)] {
+    for table in
+        [updates(measured), recoveries(measured), checkpoints(measured), transactions(measured)]
+    {
         text += &table;
         text.push('\n');
     }
@@ -84,4 +87,19 @@ fn checkpoints(measured: &Measured) -> String {
     let rows =
         rows.map(|(what, of, decimals)| vec![what.to_owned(), show(each(of), 1.0, decimals)]);
     table(&["a checkpoint under writes", ""], rows)
+}
+
+fn transactions(measured: &Measured) -> String {
+    let each = |of: fn(&Forced) -> f64| Spread::of(measured.transactions.iter().map(of));
+    let row = vec![
+        PARTICIPANTS.to_string(),
+        show(each(|it| it.before_the_answer as f64), 1.0, 0),
+        show(each(|it| it.in_all as f64), 1.0, 0),
+    ];
+    let head = [
+        "two-phase commit, participants",
+        "forced one after the other before the answer",
+        "in all",
+    ];
+    table(&head, [row])
 }

@@ -45,6 +45,7 @@ async fn tell(stage: &Stage) -> Result<(), Report> {
     allowed(stage, &server).await?;
     denied(stage, &server).await?;
     stranger_and_impostor(stage, &server).await?;
+    killed(stage).await?;
     afterwards(stage, server).await?;
     stage.say("\nAll went as it should.");
     Ok(())
@@ -111,6 +112,22 @@ async fn stranger_and_impostor(stage: &Stage, server: &stage::Server) -> Result<
     let not_trusted = Answer { code: 5, stdout: "", stderr };
     stage.call_at(&dialled, "alice", &secret, not_trusted).await?;
     impostor.stop().await
+}
+
+async fn killed(stage: &Stage) -> Result<(), Report> {
+    stage.scene("A table that is kept: what was answered stays, also after kill -9");
+    let done = |value| Answer { code: 0, stdout: value, stderr: "" };
+    let server = stage.serve_kept("server", "table").await?;
+    let dial = server.dial();
+    stage.call_at(&dial, "alice", &["put", "greeting", "good night"], done("")).await?;
+    stage.call_at(&dial, "alice", &["increment", "visitors", "1"], done("1\n")).await?;
+    stage.command("kill -9 $!");
+    server.kill().await?;
+    let mut server = stage.serve_kept("server", "table").await?;
+    let dial = server.dial();
+    stage.call_at(&dial, "bob", &["get", "greeting"], done("good night\n")).await?;
+    stage.call_at(&dial, "alice", &["increment", "visitors", "1"], done("2\n")).await?;
+    server.stop().await
 }
 
 async fn afterwards(stage: &Stage, mut server: stage::Server) -> Result<(), Report> {

@@ -5,6 +5,7 @@ use stable_store::{Lsn, Record, Rejected, Replay, StoreError};
 
 use crate::{
     machine::{Bounds, Decision, Machine},
+    planted::{Bug, planted},
     record::{CHANGE, Change, Item, Raw},
     table::Entries,
 };
@@ -46,6 +47,7 @@ impl KeptTable {
 pub fn record(decision: &Decision, completion: Option<Completion>) -> Vec<u8> {
     let Decision { key, value } = decision;
     let length = key.len() + value.as_ref().map_or(0, |value| value.len());
+    let completion = completion.filter(|_| !planted(Bug::NoCompletion));
     let change = Change { key, value: value.as_deref().map(Raw), completion };
     write(&change, Vec::with_capacity(length + 128))
 }
@@ -82,7 +84,12 @@ impl stable_store::Machine for KeptTable {
     type Snapshot = (Entries, Vec<Completion>);
 
     fn snapshot(&mut self) -> Self::Snapshot {
-        (self.machine.entries().clone(), self.completions.snapshot())
+        let completions = if planted(Bug::CheckpointWithoutCompletions) {
+            Vec::new()
+        } else {
+            self.completions.snapshot()
+        };
+        (self.machine.entries().clone(), completions)
     }
 
     fn write(

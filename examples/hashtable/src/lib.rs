@@ -5,6 +5,9 @@
 pub mod service;
 pub mod table;
 
+#[doc(hidden)]
+pub mod planted;
+
 pub mod machine;
 pub mod record;
 

@@ -8,6 +8,7 @@ use std::{collections::HashMap, ops::Bound};
 use stable_store::Lsn;
 
 use crate::{
+    planted::{Bug, planted},
     service::{KEYS_PER_PAGE, MAX_KEY, MAX_VALUE, TableError},
     table::{Entries, Size, Value},
 };
@@ -145,6 +146,9 @@ impl Machine {
     pub fn expect(&mut self, decision: Decision, lsn: Lsn) {
         let Decision { key, value } = decision;
         self.planned = self.size_with(&key, value.as_deref());
+        if planted(Bug::PendingIsRead) {
+            self.change(&key, value.clone());
+        }
         self.pending.insert(key, Pending { lsn, value });
     }
 
@@ -174,7 +178,7 @@ impl Machine {
 
     /// What `key` will hold once all that is decided is done.
     fn value(&self, key: &str) -> Option<&[u8]> {
-        match self.pending.get(key) {
+        match self.pending.get(key).filter(|_| !planted(Bug::DecidedOnDurable)) {
             Some(pending) => pending.value.as_deref(),
             None => self.entries.get(key).map(|value| &**value),
         }

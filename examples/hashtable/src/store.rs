@@ -15,6 +15,7 @@ use stable_store::{Epoch, Journal, Refused, StoreId};
 use crate::{
     kept::{self, KeptTable},
     machine::{Bounds, Decision, Machine},
+    planted::{Bug, planted},
     record::CHANGE,
     service::{Kept, Stats, Table, TableError},
     table::Value,
@@ -46,6 +47,9 @@ impl Store {
     #[must_use]
     pub fn recovering(id: StoreId) -> Self {
         let completions = Completions::recovering(id.0);
+        if planted(Bug::OpenBeforeRecovery) {
+            completions.open();
+        }
         Self(Arc::new(Keeper::Journal { journal: OnceLock::new(), completions }))
     }
 
@@ -115,7 +119,9 @@ impl Store {
                 match submitted {
                     // Also a refusal may stand on what is pending: it waits as an effect does.
                     Ok((answer, committed)) => {
-                        committed.await;
+                        if !planted(Bug::AnsweredBeforeDurable) {
+                            committed.await;
+                        }
                         Ok(answer.map_err(CallError::App)?)
                     }
                     Err(Refused::Overloaded | Refused::Stopped) => Err(TableError::Busy.into()),

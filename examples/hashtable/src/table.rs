@@ -12,6 +12,9 @@ pub const LEAF: usize = 512;
 /// A leaf with fewer entries is joined with its neighbour where they fit half a leaf together.
 const SPARSE: usize = LEAF / 8;
 
+/// By how many entries a leaf's memory grows.
+const GROWTH: usize = LEAF / 16;
+
 /// Keys and values, in the order of the keys. `clone` is cheap.
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
@@ -109,11 +112,12 @@ impl Entries {
         let leaf = Arc::make_mut(leaf);
         match leaf.find(key) {
             Ok(at) => Some(std::mem::replace(&mut leaf.0[at].value, value)),
+            Err(_) if leaf.0.len() == LEAF => {
+                self.split(index);
+                self.put(key, value)
+            }
             Err(at) => {
-                leaf.0.insert(at, Entry { key: key.into(), value });
-                if leaf.0.len() > LEAF {
-                    self.split(index);
-                }
+                leaf.insert(at, Entry { key: key.into(), value });
                 None
             }
         }
@@ -163,6 +167,14 @@ impl Leaf {
 
     fn find(&self, key: &str) -> Result<usize, usize> {
         self.0.binary_search_by(|entry| (*entry.key).cmp(key))
+    }
+
+    /// A vector by itself would double, and a full leaf would take twice what it holds.
+    fn insert(&mut self, at: usize, entry: Entry) {
+        if self.0.len() == self.0.capacity() {
+            self.0.reserve_exact(GROWTH);
+        }
+        self.0.insert(at, entry);
     }
 
     /// The place of the first entry behind `start`; its length if there is none.

@@ -44,6 +44,7 @@ fn check(table: &Entries, model: &Model) {
     let bytes = model.iter().map(|(key, value)| key.len() + value.len()).sum();
     assert_eq!(table.size(), Size { keys: model.len(), bytes });
     assert!(table.leaves.iter().all(|leaf| (1..=LEAF).contains(&leaf.0.len())));
+    assert!(table.leaves.iter().all(|leaf| leaf.0.capacity() <= LEAF + GROWTH));
 }
 
 proptest! {

@@ -6,6 +6,9 @@
 //! or what a removed file left there; each name that was changed and not synced stands for what it
 //! stood for at any moment, on its own. Reads may be short and lists have no order.
 //!
+//! A sync that [fails](ForgetfulDisk::fail_sync) is unkind as on Linux: readers go on seeing the bytes,
+//! later syncs take them for written and succeed, and the disk has what it has of them.
+//!
 //! What survives is drawn from the seed: the same operations and seed give the same disk.
 
 mod crash;
@@ -160,6 +163,15 @@ impl ForgetfulDisk {
         self.lock().stop_at = Some((operation, how));
     }
 
+    /// Lets the `nth` sync of a file from now on fail (EIO); the next one is 1. A
+    /// [`reread`](File::reread) is a sync too.
+    ///
+    /// Each sector that it was to write has reached the disk or never will, drawn from the seed. Only
+    /// a `reread` shows which.
+    pub fn fail_sync(&self, nth: u64) {
+        self.lock().fail_sync = Some(nth);
+    }
+
     /// How the machine stopped by itself, until the next process begins.
     #[must_use]
     pub fn stopped(&self) -> Option<Stop> {
@@ -308,9 +320,15 @@ impl File for ForgetfulFile {
         let mut state = self.disk.lock();
         let going = state.step(self.disk.process(), Operation::Sync, &self.name, &[])?;
         if going == Going::On {
-            state.file(self.inode).sync();
+            state.sync_file(self.inode)?;
         }
         going.end()
+    }
+
+    fn reread(&mut self) -> io::Result<()> {
+        self.sync()?;
+        self.disk.lock().file(self.inode).reread();
+        Ok(())
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {

@@ -204,6 +204,14 @@ impl<F: File> File for FaultyFile<F> {
         if self.lies { Ok(()) } else { self.file.sync() }
     }
 
+    fn reread(&mut self) -> io::Result<()> {
+        if let Some(fault) = self.next(Operation::Sync) {
+            self.lies = true;
+            return Err(fault.error());
+        }
+        self.file.reread()
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.file.read_at(offset, buffer)
     }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock};
 
 use crate::{
     OpenDirError,
@@ -154,6 +154,13 @@ impl File for RealFile {
 
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn reread(&mut self) -> io::Result<()> {
+        // Dirty pages are not dropped, so they must be clean first.
+        self.0.sync_data()?;
+        // No length: the last page, which the file does not fill, too.
+        Ok(fadvise(&self.0, 0, None, Advice::DontNeed)?)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {

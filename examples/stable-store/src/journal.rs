@@ -345,7 +345,9 @@ impl<M: Machine> Drop for Handle<M> {
 ///
 /// One lock guards the machine and the batch that fills, so that decisions, their records and
 /// their numbers have one order. Nobody holds it while the disk works. [`Waiting`] has a lock of
-/// its own; whoever takes both takes this one first.
+/// its own, under which nobody takes another. What is read without a lock only ever goes one way:
+/// the last applied record, and whether the journal has failed. That leaves no interleaving for a
+/// model checker to find: a waiter looks again under the lock under which it would be woken.
 struct Shared<M> {
     state: Mutex<State<M>>,
     /// Tells the committer that the state has something for it.

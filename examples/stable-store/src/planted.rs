@@ -38,8 +38,10 @@ pub enum Bug {
     LsnNotChecked,
     /// Whatever is wrong with the end of the log is taken for a torn tail.
     DamageTakenForTorn,
-    /// Recovery answers before it has synced what it read.
+    /// Recovery answers without having synced what it read.
     RecoveryDoesNotSync,
+    /// Recovery syncs, and reads what memory has, which the disk may not.
+    RecoveryReadsFromMemory,
     /// Recovery clears away what a checkpoint replaced before the checkpoint's name is synced.
     RecoveryDoesNotSyncDir,
     /// The epoch of a boot is not on disk when the boot goes on.

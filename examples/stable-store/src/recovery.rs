@@ -103,7 +103,8 @@ pub struct Opening<S> {
 }
 
 impl<S: Storage> Opening<S> {
-    /// Looks at the files' headers. An empty directory becomes a new store.
+    /// Looks at the files' headers, after it has made sure that what is read of the files is on disk.
+    /// An empty directory becomes a new store.
     ///
     /// # Errors
     ///
@@ -151,7 +152,7 @@ impl<S: Storage> Opening<S> {
         self.id
     }
 
-    /// Feeds the state to `replay`, makes sure that it survives, and begins a new epoch.
+    /// Feeds the state to `replay`, and begins a new epoch.
     ///
     /// `progress` is told about each 64 MiB or 100,000 records.
     ///
@@ -195,16 +196,12 @@ impl<S: Storage> Opening<S> {
         (epoch, number.max(self.checkpoint.map_or(0, |header| header.segment)))
     }
 
-    /// Makes what was read survive a power cut, clears away, and begins the new epoch.
+    /// Cuts off what was torn, clears away, and begins the new epoch.
     fn settle(self, mut end: LogEnd<S::File>) -> Result<Store<S>, OpenError> {
         let storage = self.storage;
         let name = format::segment_name(end.segment);
         if let Some(torn) = end.torn {
             end.file.truncate(torn.offset).map_err(failed("truncate", &name))?;
-        }
-        // After `kill -9` the last records may be in the page cache alone. They are about to be
-        // answered for, so they must be on disk first.
-        if !planted(Bug::RecoveryDoesNotSync) {
             end.file.sync().map_err(failed("sync", &name))?;
         }
         // The checkpoint's name before the files that it replaced: a power cut must not bring back
@@ -223,6 +220,14 @@ impl<S: Storage> Opening<S> {
         let mut behind: Vec<_> = self.segments.iter().map(|s| (s.number, s.size)).collect();
         if let (Some(torn), Some(cut)) = (end.torn, behind.last_mut()) {
             cut.1 = torn.offset;
+        }
+        // Boots that wrote nothing left files that say nothing but their epochs, and there is a later
+        // one now. If a power cut brings one back, the next recovery removes it. The first stays: it
+        // tells whose store it is if another's header is damaged.
+        let behind_first = self.segments.iter().skip(1);
+        for empty in behind_first.filter(|segment| segment.begins_at(end.next.lsn)) {
+            storage.remove(&empty.name).map_err(failed("remove", &empty.name))?;
+            behind.retain(|(number, _)| *number != empty.number);
         }
         let begin = Begin {
             id: self.id,

@@ -68,8 +68,8 @@ impl<S: Storage> Opening<S> {
     /// whose file's header can not be read.
     fn begin_behind(&self, lsn: Lsn) -> Result<(), OpenError> {
         let (epoch, newest) = self.newest();
-        let boots = self.segments.len() as u64;
-        let (Some(epoch), Some(number)) = (epoch.0.checked_add(boots), newest.checked_add(1))
+        // Each boot took a number, and may have left no file.
+        let (Some(epoch), Some(number)) = (epoch.0.checked_add(newest), newest.checked_add(1))
         else {
             return Err(OpenError::Exhausted { name: format::segment_name(newest) });
         };

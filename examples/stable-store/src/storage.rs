@@ -67,6 +67,16 @@ pub trait File: Send + 'static {
     /// What the operating system says; then nobody knows which bytes survive.
     fn sync(&mut self) -> io::Result<()>;
 
+    /// Syncs, and makes reads show what the disk holds, not what memory has of it.
+    ///
+    /// The two differ after a sync has failed: memory keeps the bytes and takes them for written, so
+    /// that later syncs succeed without them. The size stays, with zeros where the disk has nothing.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says; then reads may show either.
+    fn reread(&mut self) -> io::Result<()>;
+
     /// Reads at most `buffer.len()` bytes from `offset` on; 0 at the end.
     ///
     /// # Errors

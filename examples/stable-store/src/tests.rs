@@ -8,7 +8,7 @@ mod torn_or_damaged;
 
 use crate::{
     Lsn, OpenError, Opening, Options, Record, Recovery, Rejected, Replay, Store, StoreId,
-    disk::{ForgetfulDisk, Stop},
+    disk::{ForgetfulDisk, Stop, Survivors},
     format::{self, HEADER, RECORD_HEADER},
 };
 
@@ -148,6 +148,31 @@ fn a_boot_has_its_epoch_for_itself_though_the_power_fails_at_once() {
         assert!(store.epoch().0 > last);
         last = store.epoch().0;
         disk.power_cut();
+    }
+}
+
+#[test]
+fn boots_that_write_nothing_leave_no_files_behind() {
+    let disk = ForgetfulDisk::new(6);
+    for boot in 1..=10 {
+        let store = open(&disk);
+        assert_eq!(store.epoch().0, boot);
+        assert_eq!(segments(&disk).len(), 2, "the first, and its own");
+        match boot % 3 {
+            0 => disk.kill(),
+            1 => disk.power_cut_to(Survivors::Synced),
+            _ => disk.power_cut_to(Survivors::All),
+        }
+    }
+    append_synced(&mut open(&disk), 2);
+    for _ in 0..10 {
+        let (mut store, _, fed) = recover(&disk).unwrap();
+        assert_eq!((fed.lsns(), segments(&disk).len()), (vec![1, 2], 3));
+        // What was torn was nothing either.
+        append(&mut store, 1);
+        disk.stop_at(disk.operations(), Stop::Kill);
+        store.sync().unwrap_err();
+        disk.kill();
     }
 }
 

@@ -35,7 +35,6 @@ pub(crate) enum Command {
     Resolve(ResolveArgs),
     Demo,
     Bank(BankArgs),
-    #[command(hide = true)]
     Judge(JudgeArgs),
 }
 

@@ -79,10 +79,9 @@ async fn torture(args: &BankArgs, folder: &Path) -> Result<Verdict, Report> {
     for (name, more) in town.nodes() {
         nodes.push(Node::start(&town.cluster, &name, &more).await?);
     }
-    let found = work(args, &town, &nodes, seed).await?;
-    let begun = Instant::now();
+    let (found, last_kill) = work(args, &town, &nodes, seed).await?;
     heal(&town, &nodes).await?;
-    let healed = begun.elapsed();
+    let healed = last_kill.elapsed();
 
     let (mut coordinator_kills, mut participant_kills) = (0, 0);
     for node in nodes {
@@ -106,8 +105,13 @@ async fn torture(args: &BankArgs, folder: &Path) -> Result<Verdict, Report> {
     Ok(Verdict::new(&judgement, found.contradictions, Some(run)))
 }
 
-/// Lets the clients work and the nodes die; what the clients found.
-async fn work(args: &BankArgs, town: &Town, nodes: &[Node], seed: u64) -> Result<Found, Report> {
+/// Lets the clients work and the nodes die; what the clients found, and when the dying ended.
+async fn work(
+    args: &BankArgs,
+    town: &Town,
+    nodes: &[Node],
+    seed: u64,
+) -> Result<(Found, Instant), Report> {
     let mut random = StdRng::seed_from_u64(seed);
     let addresses = Nodes::read(&town.cluster.path(NODES))?;
     let (accounts, hush) = (Arc::new(town.accounts.clone()), Arc::default());
@@ -126,7 +130,7 @@ async fn work(args: &BankArgs, town: &Town, nodes: &[Node], seed: u64) -> Result
         () = nodes::kill_at_random(nodes, args.kill_every, &mut random) => {}
         () = time::sleep_until(end.into()) => {}
     }
-    let mut all = Found::default();
+    let (mut all, last_kill) = (Found::default(), Instant::now());
     // Those that wait for an answer need the nodes.
     for node in nodes {
         node.healed().await?;
@@ -136,7 +140,7 @@ async fn work(args: &BankArgs, town: &Town, nodes: &[Node], seed: u64) -> Result
         all.begun.extend(found.begun);
         all.contradictions.extend(found.contradictions);
     }
-    Ok(all)
+    Ok((all, last_kill))
 }
 
 /// Waits until nothing is in doubt and no account is locked, or it has taken too long: then the

@@ -14,6 +14,7 @@ use std::{
 
 use bailiwick::{Identity, key_file};
 use miette::{Report, miette};
+use rand::RngExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -25,6 +26,10 @@ use crate::nodes::COORDINATOR;
 
 /// How long a node may take to get ready, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where nodes listen, and how many of these ports are tried.
+const PORTS: std::ops::Range<u16> = 10_000..32_768;
+const PORT_TRIES: u32 = 100;
 
 /// The file of nodes, in the folder.
 pub(crate) const NODES: &str = "nodes";
@@ -85,7 +90,7 @@ impl Cluster {
     pub(crate) fn node_lines(&self, participants: &[String]) -> Result<String, Report> {
         let names = [COORDINATOR].into_iter().chain(participants.iter().map(String::as_str));
         // All are held until all are known, so that no port is given twice.
-        let ports = names.map(|name| Ok((name, TcpListener::bind("127.0.0.1:0")?)));
+        let ports = names.map(|name| Ok((name, free_port()?)));
         let ports: Vec<_> = ports.collect::<io::Result<_>>().map_err(Report::from_err)?;
         let line = |(name, port): &(&str, TcpListener)| {
             let (address, key) =
@@ -129,6 +134,14 @@ impl Cluster {
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
     }
+}
+
+/// A port that nobody has. None of those that the system gives to connections (32,768 and above,
+/// usually): one of them might take it while its node is dead.
+fn free_port() -> io::Result<TcpListener> {
+    let any = || TcpListener::bind(("127.0.0.1", rand::rng().random_range(PORTS)));
+    let mut tries = (0..PORT_TRIES).map(|_| any());
+    tries.find(Result::is_ok).unwrap_or_else(any)
 }
 
 impl Process {

@@ -10,7 +10,8 @@ mod signals;
 mod waiters;
 
 use std::{
-    io, process,
+    io::{self, IsTerminal as _},
+    process,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -74,6 +75,7 @@ impl Checked {
         tracing_subscriber::fmt()
             .with_writer(io::stderr)
             .with_max_level(args.log)
+            .with_ansi(io::stderr().is_terminal())
             // It would say by `eprintln` that stderr is gone, and panic.
             .log_internal_errors(false)
             .init();

@@ -3,7 +3,12 @@
 
 use std::{sync::atomic::AtomicUsize, time::Duration};
 
-use bailiwick::{CallError, Limits, Server, Unavailable, testing::test_identity};
+use bailiwick::{
+    CallError, Context, Limits, Server, Unavailable,
+    durable::{Completions, Durable},
+    rpc_service,
+    testing::test_identity,
+};
 use tokio::time;
 
 use crate::{
@@ -348,4 +353,34 @@ async fn a_client_is_told_nothing_untrue_while_the_log_is_read_over_either_trans
         assert_eq!(life.begun(), 0, "{over:?}");
         drop(world);
     }
+}
+
+#[rpc_service(verb = "write", object = "counter")]
+trait Notes {
+    #[rpc(durable)]
+    async fn note(&self, cx: &Context) -> Result<(), CallError>;
+}
+
+/// Keeps no completions, as a proxy of another server's notes does.
+struct Elsewhere;
+
+impl Notes for Elsewhere {
+    async fn note(&self, _: &Context) -> Result<(), CallError> {
+        Ok(())
+    }
+}
+
+impl Durable for Elsewhere {
+    fn completions(&self) -> Option<&Completions> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn a_server_one_of_whose_durable_services_keeps_nothing_names_no_store() {
+    let log = Log::default();
+    let builder = Life::recovered(&log).builder().service(NotesServer::new(Elsewhere));
+    let world = World::counting(builder).await;
+    let store = alice(&world).await.store;
+    assert_eq!(store, [0; 8], "a client would have a note that may have been taken taken again");
 }

@@ -9,6 +9,7 @@ use bailiwick::{CallError, CallKey, Executed, Outcome};
 use serde::Serialize;
 
 use super::probe::PROBE;
+use super::recorder::RECORDER;
 use crate::sim::Node;
 
 /// A kind of call.
@@ -28,6 +29,10 @@ pub enum Kind {
     Slow(u64),
     /// Is denied.
     Forbidden,
+    /// Counts, and the server has it in a log.
+    Record,
+    /// The same, decided after so many milliseconds.
+    RecordLate(u64),
 }
 
 /// What a caller is to do.
@@ -183,13 +188,15 @@ impl Caller {
         let deadline = now + self.plan.deadline;
         let ordinal = self.first + self.begun as u64;
         let begun = match kind {
-            Kind::Increment | Kind::Read | Kind::Forbidden => {
+            Kind::Increment | Kind::Read | Kind::Forbidden | Kind::Record => {
                 self.start(method, deadline, &(), now)
             }
             Kind::Set => self.start(method, deadline, &(ordinal,), now),
             Kind::Echo(length) => self.start(method, deadline, &(payload(length, ordinal),), now),
             Kind::Fill(length) => self.start(method, deadline, &(length,), now),
-            Kind::Slow(millis) => self.start(method, deadline, &(millis,), now),
+            Kind::Slow(millis) | Kind::RecordLate(millis) => {
+                self.start(method, deadline, &(millis,), now)
+            }
         };
         match begun {
             Ok(None) => return false,
@@ -256,7 +263,9 @@ impl Kind {
     }
 
     fn method(self) -> &'static MethodDescription {
-        &PROBE.methods[match self {
+        let index = match self {
+            Self::Record => return &RECORDER.methods[0],
+            Self::RecordLate(_) => return &RECORDER.methods[1],
             Self::Increment => 0,
             Self::Read => 1,
             Self::Set => 2,
@@ -264,7 +273,8 @@ impl Kind {
             Self::Fill(_) => 4,
             Self::Slow(_) => 5,
             Self::Forbidden => 6,
-        }]
+        };
+        &PROBE.methods[index]
     }
 
     fn poll(

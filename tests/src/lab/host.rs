@@ -1,54 +1,72 @@
 //! Where the server runs, or does not.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bailiwick::simulation::{SimServer, Usage};
 use bailiwick::testing::test_identity;
 use bailiwick::{AuditLog, Limits, PolicyFile, Server};
 
-use super::Ledger;
 use super::probe::ProbeServer;
+use super::recorder::{RecorderServer, Recording};
+use super::{Crash, Disk, Ledger};
 use crate::sim::Node;
 
 /// A machine with a server on it, while that lives.
 pub struct Host {
     server: Option<SimServer>,
     ledger: Ledger,
+    disk: Disk,
     audit: AuditLog,
     policy: PolicyFile,
     limits: Limits,
     epoch: Instant,
+    /// How long a boot reads the log.
+    recovery: Duration,
     most: Usage,
 }
 
 impl Host {
     pub(super) fn new(
-        ledger: Ledger,
+        (ledger, disk): (Ledger, Disk),
         audit: AuditLog,
         policy: PolicyFile,
         limits: Limits,
         seed: u64,
         now: Instant,
     ) -> Self {
-        let most = Usage::default();
-        let mut host = Self { server: None, ledger, audit, policy, limits, epoch: now, most };
+        let (most, recovery) = (Usage::default(), Duration::ZERO);
+        let (server, epoch) = (None, now);
+        let mut host = Self { server, ledger, disk, audit, policy, limits, epoch, recovery, most };
         host.start(seed, now);
         host
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(super) fn crash(&mut self, crash: Crash) {
         self.server = None;
+        self.disk.crash(crash);
+    }
+
+    pub(super) fn set_recovery(&mut self, time: Duration) {
+        self.recovery = time;
     }
 
     pub(super) fn start(&mut self, seed: u64, now: Instant) {
+        let (disk, ledger) = (self.disk.clone(), self.ledger.clone());
+        let completions = disk.boot(self.recovery, now);
         let builder = Server::builder(test_identity("server"))
             .policy(self.policy.clone())
             .audit(self.audit.clone())
             .limits(self.limits.clone())
-            .service(ProbeServer::new(self.ledger.clone()));
+            .service(ProbeServer::new(self.ledger.clone()))
+            .service(RecorderServer::new(Recording { disk, ledger, completions }));
         let server = SimServer::start(builder, seed, self.epoch, now);
         self.server = Some(server.expect("the lab's server starts"));
+    }
+
+    fn tick(&self, now: Instant) {
+        self.ledger.tick(now);
+        self.disk.tick(now);
     }
 
     /// The server.
@@ -84,24 +102,25 @@ impl Host {
 
 impl Node for Host {
     fn handle_datagram(&mut self, from: SocketAddr, datagram: &mut [u8], now: Instant) {
-        self.ledger.tick(now);
+        self.tick(now);
         if let Some(server) = &mut self.server {
             server.handle_datagram(from, datagram, now);
         }
     }
 
     fn poll_transmit(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
-        self.ledger.tick(now);
+        self.tick(now);
         self.server.as_mut()?.poll_transmit(now)
     }
 
     fn next_timeout(&self) -> Option<Instant> {
         let server = self.server.as_ref()?;
-        [server.next_timeout(), self.ledger.next_wake()].into_iter().flatten().min()
+        let due = [server.next_timeout(), self.ledger.next_wake(), self.disk.next_wake()];
+        due.into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.ledger.tick(now);
+        self.tick(now);
         self.usage();
         if let Some(server) = &mut self.server {
             server.handle_timeout(now);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bailiwick::Executed;
 use bailiwick::service::Delivery;
 
-use super::{Kind, Lab};
+use super::{Ended, Kind, Lab};
 
 /// How many calls ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,12 +31,12 @@ impl Lab {
     #[must_use]
     pub fn verify(&self) -> Tally {
         let mut tally = Tally::default();
-        let mut numbers = HashSet::new();
+        let (mut numbers, mut recorded) = (HashSet::new(), HashSet::new());
         for index in 0..self.callers.len() {
             let caller = self.caller(index);
             for ended in caller.ended() {
-                let runs = ended.key.map_or(0, |key| self.ledger.runs(key));
-                if ended.kind.delivery() == Delivery::AtMostOnce {
+                let runs = self.runs(ended);
+                if let Delivery::AtMostOnce | Delivery::Durable = ended.kind.delivery() {
                     assert!(runs <= 1, "ran {runs} times: {ended:?}");
                 }
                 match ended.executed() {
@@ -44,9 +44,12 @@ impl Lab {
                     Executed::No => assert_eq!(runs, 0, "ran: {ended:?}"),
                     Executed::Unknown => {}
                 }
-                if let (Ok(number), Kind::Increment | Kind::Slow(_)) = (&ended.result, ended.kind) {
-                    assert!(numbers.insert(*number), "two calls were answered {number}");
-                }
+                let unique = match (&ended.result, ended.kind) {
+                    (Ok(number), Kind::Increment | Kind::Slow(_)) => numbers.insert(*number),
+                    (Ok(number), Kind::Record | Kind::RecordLate(_)) => recorded.insert(*number),
+                    _ => true,
+                };
+                assert!(unique, "another call was answered so too: {ended:?}");
                 let forbidden = ended.kind == Kind::Forbidden;
                 assert!(!forbidden || ended.result.is_err(), "allowed: {ended:?}");
                 match (&ended.result, ended.executed()) {
@@ -61,8 +64,18 @@ impl Lab {
             }
             for key in caller.abandoned() {
                 assert!(self.ledger.runs(*key) <= 1, "ran twice: {key}");
+                assert!(self.disk.effects(*key) <= 1, "took effect twice: {key}");
             }
         }
         tally
+    }
+
+    /// How often a call ran in truth. What a power cut undid has not run.
+    fn runs(&self, ended: &Ended) -> u64 {
+        let Some(key) = ended.key else { return 0 };
+        match ended.kind.delivery() {
+            Delivery::Durable => self.disk.effects(key),
+            _ => self.ledger.runs(key),
+        }
     }
 }

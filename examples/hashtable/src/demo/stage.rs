@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command},
     time,
 };
 
@@ -131,10 +131,26 @@ impl Stage {
 
     /// Starts a server and waits until it is ready.
     pub(super) async fn serve(&self, name: &str, audit: &str) -> Result<Server, Report> {
+        Ok(self.start(name, audit, "").await?.0)
+    }
+
+    /// Starts a server that keeps its table in `dir`, and waits until it has read it.
+    pub(super) async fn serve_kept(&self, name: &str, dir: &str) -> Result<Server, Report> {
+        let audit = format!("{dir}.jsonl");
+        let (server, mut stdout) = self.start(name, &audit, &format!(" --data {dir}")).await?;
+        let recovered = time::timeout(PATIENCE, next_line(&mut stdout)).await;
+        match recovered.ok().filter(|line| line.starts_with("recovered: ")) {
+            Some(line) => self.output(&line),
+            None => return Err(miette!("the server did not recover")),
+        }
+        Ok(server)
+    }
+
+    async fn start(&self, name: &str, audit: &str, more: &str) -> Result<(Server, Lines), Report> {
         let scheme = self.transport.scheme();
         let arguments = format!(
             "serve --listen {scheme}://127.0.0.1:0 --identity {name}.key --policy policy.acl \
-             --principals principals.acl --audit {audit}"
+             --principals principals.acl --audit {audit}{more}"
         );
         self.command(&format!("hashtable {arguments} &"));
         let log = self.path(&format!("{name}.log"));
@@ -145,11 +161,13 @@ impl Stage {
             .stderr(File::create(&log).map_err(failed)?)
             .spawn()
             .map_err(failed)?;
-        let ready = time::timeout(PATIENCE, ready_line(&mut process)).await;
+        let mut stdout = process.stdout.take().map(BufReader::new);
+        let ready = time::timeout(PATIENCE, next_line(&mut stdout)).await;
         let words: Vec<_> = ready.iter().flat_map(|line| line.split_whitespace()).collect();
         if let ["ready:", "--connect", connect, "--server", key] = words[..] {
             self.output(&words.join(" "));
-            return Ok(Server { process, connect: connect.into(), key: key.into() });
+            let server = Server { process, connect: connect.into(), key: key.into() };
+            return Ok((server, stdout));
         }
         Err(miette!("the server did not get ready: {}", read_lossy(&log)))
     }
@@ -243,13 +261,18 @@ impl Answer {
 }
 
 impl Server {
-    fn dial(&self) -> Vec<String> {
+    pub(super) fn dial(&self) -> Vec<String> {
         ["--connect", &self.connect, "--server", &self.key].map(str::to_owned).to_vec()
     }
 
     /// How a client is led here when it looks for `other`.
     pub(super) fn with_the_key_of(&self, other: &Self) -> Vec<String> {
         ["--connect", &self.connect, "--server", &other.key].map(str::to_owned).to_vec()
+    }
+
+    /// Ends the process at once, in the middle of whatever it does.
+    pub(super) async fn kill(mut self) -> Result<(), Report> {
+        self.process.kill().await.map_err(|error| broken("kill a server", error))
     }
 
     /// Asks the process to drain and to end, as an operator would.
@@ -267,12 +290,15 @@ impl Server {
     }
 }
 
-/// The first line that a server prints; empty if it prints none.
-async fn ready_line(process: &mut Child) -> String {
+/// What a server prints.
+type Lines = Option<BufReader<ChildStdout>>;
+
+/// The next line that a server prints; empty if it prints none.
+async fn next_line(stdout: &mut Lines) -> String {
     let mut line = String::new();
-    if let Some(stdout) = process.stdout.take() {
-        // What is not text is no ready line either.
-        let _ = BufReader::new(stdout).read_line(&mut line).await;
+    if let Some(stdout) = stdout {
+        // What is not text is none of its lines.
+        let _ = stdout.read_line(&mut line).await;
     }
     line
 }

@@ -125,7 +125,7 @@ fn a_directory_that_this_user_may_not_use() {
         command = Command::new(binary);
         command.args(arguments).current_dir(world.path(".")).uid(nobody).gid(nobody);
     } else {
-        fs::set_permissions(world.path("data"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(world.path("data"), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let refused = ended(&mut command);
     refused.failed(1, &["no permission to read and write data", "Permission denied"]);

@@ -31,7 +31,12 @@ fn tell(arguments: &[&str], impostor: &str) {
         "6. A stranger",
         "7. An impostor",
         impostor,
-        "8. The audit log",
+        "8. A table that is kept",
+        "recovered: 0 records",
+        "kill -9",
+        "recovered: 2 records",
+        "good night",
+        "9. The audit log",
         "the record was edited",
         "All went as it should.",
     ];

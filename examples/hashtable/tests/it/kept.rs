@@ -1,6 +1,8 @@
 //! `hashtable serve --data`: what was answered is there after the end of the server, however it came.
 
+use hashtable::{kept, machine::Decision, record::CHANGE};
 use rustix::process::Signal;
+use stable_store::{FileStorage, Opening, Options, Record, Rejected, Replay};
 
 use crate::support::World;
 
@@ -68,4 +70,41 @@ fn the_bounds_of_a_table_are_the_operators() {
     alice(&["put", "a", "123456789"]).done("");
     alice(&["put", "b", ""]).failed(1, &["full"]);
     alice(&["put", "a", "1234567890"]).failed(1, &["full"]);
+}
+
+/// Writes a log of so many records into the directory of `world`.
+fn write_log(world: &World, records: u32) {
+    struct Empty;
+    impl Replay for Empty {
+        fn restore(&mut self, _: &[u8]) -> Result<(), Rejected> {
+            Ok(())
+        }
+        fn apply(&mut self, _: Record<'_>) -> Result<(), Rejected> {
+            Ok(())
+        }
+    }
+    let storage = FileStorage::open(&world.path("data")).unwrap();
+    let opening = Opening::new(storage, Options::default()).unwrap();
+    let (mut log, _) = opening.recover(&mut Empty, &mut |_| ()).unwrap();
+    for number in 0..records {
+        let key = format!("k{:03}", number % 1000);
+        let value = Some(number.to_string().into_bytes().into());
+        log.append(CHANGE, &kept::record(&Decision { key, value }, None)).unwrap();
+    }
+    log.sync().unwrap();
+}
+
+#[test]
+fn while_the_log_is_read_calls_are_refused_and_can_be_repeated() {
+    let world = World::new();
+    // Read in a second or some; a call takes some hundredths of one.
+    write_log(&world, 300_000);
+    let mut server = world.serve_recovering(TCP, &[]);
+    let refused = world.call(&server, "alice", &["get", "k999"]);
+    refused.failed(5, &["recovering", "it did not run: repeat it"]);
+    let refused = world.call(&server, "alice", &["increment", "k999", "1"]);
+    refused.failed(5, &["recovering", "it did not run: repeat it"]);
+    server.wait_for_recovery();
+    assert!(server.recovered.starts_with("recovered: 300000 records, "), "{}", server.recovered);
+    world.call(&server, "alice", &["increment", "k999", "1"]).done("300000\n");
 }

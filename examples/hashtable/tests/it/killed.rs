@@ -32,7 +32,7 @@ fn killed_again_and_again(scheme: &str, more: &[&str]) {
     let seconds = (kills / 2 + 2).to_string();
     let mut hammer = world.command(&["hammer", "--connect", &endpoint, "--server", &server.server]);
     hammer.args(["--identity", "alice.key", "--seconds", &seconds, "--clients", "4"]);
-    hammer.args(["--outstanding", "4", "--deadline", "20s", "--json", "increment", "n"]);
+    hammer.args(["--outstanding", "4", "--deadline", "60s", "--json", "increment", "n"]);
     let hammer = hammer.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     for _ in 0..kills {
         // Into the middle of the work, wherever that is: the seconds are the hammer's.

@@ -49,7 +49,7 @@ fn while_the_server_is_killed_all_answers_are_those_of_one_table() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
-            let endpoint = endpoints[number as usize % 2].parse().unwrap();
+            let endpoint = endpoints[usize::from(number % 2 == 1)].parse().unwrap();
             let identity = Identity::read(world.path("alice.key")).unwrap();
             let connecting = Channel::connect(endpoint, world.key("server"), identity);
             let table = TableClient::new(runtime.block_on(connecting).unwrap());

@@ -79,12 +79,15 @@ impl World {
 
     /// A server that keeps its table in `data`, at each of `endpoints`. It has recovered.
     pub(crate) fn serve_kept(&self, endpoints: &[&str], more: &[&str]) -> Running {
-        let options = [&["--data", "data"], more].concat();
-        let mut server = self.serve_with(endpoints, "server", "audit.jsonl", &options);
-        let line = server.next_stdout();
-        assert!(line.starts_with("recovered: "), "{line:?}");
-        server.recovered = line;
+        let mut server = self.serve_recovering(endpoints, more);
+        server.wait_for_recovery();
         server
+    }
+
+    /// The same, and it may still be reading its log.
+    pub(crate) fn serve_recovering(&self, endpoints: &[&str], more: &[&str]) -> Running {
+        let options = [&["--data", "data"], more].concat();
+        self.serve_with(endpoints, "server", "audit.jsonl", &options)
     }
 
     fn serve_with(&self, endpoints: &[&str], name: &str, audit: &str, more: &[&str]) -> Running {
@@ -170,10 +173,9 @@ impl Running {
         kill_process(pid, signal).unwrap();
     }
 
-    fn next_stdout(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        line
+    pub(crate) fn wait_for_recovery(&mut self) {
+        self.stdout.read_line(&mut self.recovered).unwrap();
+        assert!(self.recovered.starts_with("recovered: "), "{:?}", self.recovered);
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -13,10 +13,13 @@ impl State {
     pub(super) fn crash(&mut self, survivors: Survivors) {
         let names = self.surviving_names(survivors);
         let mut files: BTreeMap<Inode, Vec<u8>> = BTreeMap::new();
-        for (inode, contents) in std::mem::take(&mut self.files) {
+        for (inode, mut contents) in std::mem::take(&mut self.files) {
             let left = match survivors {
                 Survivors::Synced => contents.synced,
-                Survivors::All => contents.seen,
+                Survivors::All => {
+                    contents.sync();
+                    contents.synced
+                }
                 Survivors::Any => contents.survivors(&mut self.rng, &self.recycled),
             };
             files.insert(inode, left);
@@ -67,7 +70,7 @@ enum Mood {
 
 impl Contents {
     /// Each sector as it was at some moment since the last sync, up to the size at some moment.
-    fn survivors(self, rng: &mut Xoshiro256PlusPlus, recycled: &[Vec<u8>]) -> Vec<u8> {
+    pub(super) fn survivors(&self, rng: &mut Xoshiro256PlusPlus, recycled: &[Vec<u8>]) -> Vec<u8> {
         let mood = match rng.random_range(0..4) {
             0 => Mood::Lazy,
             1 => Mood::Quick,
@@ -94,21 +97,24 @@ impl Contents {
         }
         let moments: Vec<usize> = (0..image.len().div_ceil(SECTOR)).map(|_| moment(rng)).collect();
         for (number, change) in self.changes.iter().enumerate() {
-            match change {
-                Change::Append { offset, bytes } => {
-                    for (index, byte) in bytes.iter().enumerate() {
-                        let at = offset + index;
-                        if number < moments[at / SECTOR] {
-                            image[at] = *byte;
-                        }
-                    }
+            let (start, end) = match change {
+                Change::Append { offset, bytes } => (*offset, offset + bytes.len()),
+                Change::Truncate { size } => (*size, image.len()),
+            };
+            for (sector, moment) in moments.iter().enumerate().skip(start / SECTOR) {
+                if sector * SECTOR >= end {
+                    break;
                 }
-                Change::Truncate { size } => {
-                    for (at, byte) in image.iter_mut().enumerate().skip(*size) {
-                        if number < moments[at / SECTOR] {
-                            *byte = 0;
-                        }
+                if number >= *moment {
+                    continue;
+                }
+                let range = start.max(sector * SECTOR)..end.min((sector + 1) * SECTOR);
+                match change {
+                    Change::Append { offset, bytes } => {
+                        let written = &bytes[range.start - offset..range.end - offset];
+                        image[range].copy_from_slice(written);
                     }
+                    Change::Truncate { .. } => image[range].fill(0),
                 }
             }
         }

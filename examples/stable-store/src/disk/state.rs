@@ -30,12 +30,15 @@ pub(super) struct State {
     process: u64,
     next_inode: Inode,
     pub(super) stop_at: Option<(u64, Stop)>,
+    /// The file sync that fails, counted from the next one, which is 1.
+    pub(super) fail_sync: Option<u64>,
     pub(super) stopped: Option<Stop>,
     pub(super) trace: Vec<Step>,
     pub(super) fingerprint: u32,
 }
 
-/// A file's bytes, as a reader sees them and as they are safe.
+/// A file's bytes, as a reader sees them and as they are safe. After a failed sync these differ by
+/// more than the changes since.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Contents {
     pub(super) seen: Vec<u8>,
@@ -79,6 +82,7 @@ impl State {
             process: 0,
             next_inode: 0,
             stop_at: None,
+            fail_sync: None,
             stopped: None,
             trace: Vec::new(),
             fingerprint: 0,
@@ -145,6 +149,21 @@ impl State {
     pub(super) fn file(&mut self, inode: Inode) -> &mut Contents {
         // Contents go at a power cut alone, with all handles to them.
         self.files.entry(inode).or_default()
+    }
+
+    /// Makes a file's bytes safe, unless this is the sync that fails.
+    pub(super) fn sync_file(&mut self, inode: Inode) -> io::Result<()> {
+        self.fail_sync = self.fail_sync.map(|nth| nth.saturating_sub(1));
+        let Self { files, rng, recycled, fail_sync, .. } = self;
+        let contents = files.entry(inode).or_default();
+        if *fail_sync != Some(0) {
+            contents.sync();
+            return Ok(());
+        }
+        *fail_sync = None;
+        contents.synced = contents.survivors(rng, recycled);
+        contents.changes.clear();
+        Err(rustix::io::Errno::IO.into())
     }
 
     /// Makes a name stand for a file or for none.
@@ -217,9 +236,20 @@ impl Contents {
         // Mostly there is more behind what was synced before; copying all of it each time is slow.
         for change in self.changes.drain(..) {
             match change {
-                Change::Append { bytes, .. } => self.synced.extend_from_slice(&bytes),
-                Change::Truncate { size } => self.synced.truncate(size),
+                Change::Append { offset, bytes } => {
+                    // Another size only if a sync failed.
+                    self.synced.resize(offset, 0);
+                    self.synced.extend_from_slice(&bytes);
+                }
+                Change::Truncate { size } => self.synced.resize(size, 0),
             }
         }
+    }
+
+    /// Shows what is safe, in as many bytes as before. There must be no changes.
+    pub(super) fn reread(&mut self) {
+        let size = self.seen.len();
+        self.seen.clone_from(&self.synced);
+        self.seen.resize(size, 0);
     }
 }

@@ -54,6 +54,53 @@ fn what_was_not_synced_is_lost_or_kept_or_torn_at_any_sector() {
 }
 
 #[test]
+fn after_a_failed_sync_all_is_seen_until_it_is_reread_and_none_is_written_again() {
+    let left = outcomes(|disk| {
+        let mut file = log(&disk);
+        file.append(&[1; SECTOR]).expect("appends");
+        file.sync().expect("syncs");
+        file.append(&[2; 2 * SECTOR]).expect("appends");
+        disk.fail_sync(1);
+        let error = file.sync().expect_err("fails");
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+        disk.kill();
+        let mut file = disk.open("log").expect("opens");
+        file.sync().expect("says so");
+        assert_eq!(disk.bytes("log"), Some([vec![1; SECTOR], vec![2; 2 * SECTOR]].concat()));
+        let (reread, survivors) = (disk.fork(0), disk.fork(1));
+        reread.open("log").expect("opens").reread().expect("rereads");
+        let reread = reread.bytes("log").expect("is there");
+        survivors.power_cut_to(Survivors::All);
+        let mut survivors = survivors.bytes("log").expect("is there");
+        assert!(survivors.len() <= 3 * SECTOR);
+        survivors.resize(3 * SECTOR, 0);
+        assert_eq!(reread, survivors, "what a power cut leaves");
+        // What is written behind it stays where it is.
+        file.append(b"more").expect("appends");
+        file.sync().expect("syncs");
+        disk.power_cut_to(Survivors::Synced);
+        assert_eq!(disk.bytes("log"), Some([&reread[..], b"more"].concat()));
+        reread
+    });
+    let sectors = |bytes: [u8; 3]| bytes.map(|byte| [byte; SECTOR]).concat();
+    let expected = [[1, 0, 0], [1, 0, 2], [1, 2, 0], [1, 2, 2]].map(sectors);
+    assert_eq!(left, expected.into());
+}
+
+#[test]
+fn a_reread_is_a_sync_and_fails_as_one() {
+    let disk = ForgetfulDisk::new(0);
+    let mut file = log(&disk);
+    file.append(b"kept").expect("appends");
+    disk.fail_sync(2);
+    file.reread().expect("the first");
+    disk.fork(1).power_cut_to(Survivors::Synced);
+    file.reread().expect_err("the second");
+    disk.power_cut_to(Survivors::Synced);
+    assert_eq!(disk.bytes("log"), Some(b"kept".to_vec()));
+}
+
+#[test]
 fn a_later_write_may_survive_an_earlier_one_is_lost() {
     let left = outcomes(|disk| {
         let mut file = log(&disk);

@@ -71,7 +71,9 @@ fn a_checkpoint_is_due_by_the_bytes_of_the_log_or_its_files() {
     let few = || Options { max_segments: 4, ..options() };
     let boot = || {
         let opening = Opening::new(disk.clone(), few()).unwrap();
-        opening.recover(&mut Fed::default(), &mut |_| ()).unwrap().0.wants_checkpoint(0)
+        let (mut store, _) = opening.recover(&mut Fed::default(), &mut |_| ()).unwrap();
+        append_synced(&mut store, 1);
+        store.wants_checkpoint(0)
     };
     assert_eq!([boot(), boot(), boot(), boot()], [false, false, false, true]);
 }

@@ -8,8 +8,6 @@ use stable_store::{Lsn, OpenError, Opening, Recovery, Torn};
 use crate::support::{KIND, Payloads, open, options};
 
 const RECORDS: usize = 50;
-/// One bit, another bit, all of them.
-const FLIPS: [u8; 3] = [0x01, 0x80, 0xff];
 /// The segment with the records; the first one was made with the store.
 const LOG: &str = "log-0000000000000002";
 
@@ -70,10 +68,10 @@ fn open_with(disk: &ForgetfulDisk, file: &str, bytes: &[u8]) -> (ForgetfulDisk, 
     (disk, opened)
 }
 
-/// Each file with each byte altered in turn.
+/// The file with each byte altered in turn: one bit of it, and all of them.
 fn flips(bytes: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> + '_ {
     (0..bytes.len()).flat_map(move |offset| {
-        FLIPS.iter().map(move |flip| {
+        [1 << (offset % 8), 0xff].map(|flip: u8| {
             let mut bytes = bytes.to_vec();
             bytes[offset] ^= flip;
             (offset, bytes)

@@ -4,6 +4,7 @@
 
 mod crash_table;
 mod damage;
+mod failed_syncs;
 mod failures;
 mod fuzzing;
 mod power_cuts;

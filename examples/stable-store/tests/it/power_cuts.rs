@@ -2,38 +2,9 @@
 
 use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
-use stable_store::disk::{ForgetfulDisk, Stop, Survivors};
+use stable_store::disk::{ForgetfulDisk, Operation, Stop, Survivors};
 
-use crate::support::{History, life, open, recover, round};
-
-/// Long enough for several checkpoints.
-const ROUNDS: u32 = 14;
-const SCRIPT: u64 = 4;
-
-/// The script without an accident, and how many operations it has.
-fn whole() -> u64 {
-    let disk = ForgetfulDisk::new(SCRIPT);
-    let mut history = History::default();
-    life(disk.clone(), &mut history, SCRIPT, ROUNDS).expect("nothing is in its way");
-    assert!(history.checkpoints >= 3, "{} checkpoints", history.checkpoints);
-    disk.operations()
-}
-
-/// The script up to the middle of an operation.
-fn stopped_at(operation: u64, how: Stop) -> (ForgetfulDisk, History) {
-    let disk = ForgetfulDisk::new(operation);
-    let mut history = History::default();
-    disk.stop_at(operation, how);
-    life(disk.clone(), &mut history, SCRIPT, ROUNDS).map(drop).expect_err("stopped");
-    assert_eq!(disk.stopped(), Some(how));
-    (disk, history)
-}
-
-/// What may be left: nothing of what was not synced, all of it, and some drawings.
-fn luck() -> impl Iterator<Item = (u64, Survivors)> {
-    let any = (2..10).map(|seed| (seed, Survivors::Any));
-    [(0, Survivors::Synced), (1, Survivors::All)].into_iter().chain(any)
-}
+use crate::support::{History, KIND, life, luck, open, recover, round, stopped_at, whole};
 
 #[test]
 fn a_power_cut_in_any_operation_loses_nothing_that_was_acknowledged() {
@@ -98,6 +69,54 @@ fn a_second_power_cut_in_any_operation_of_recovery_loses_nothing() {
         }
     }
     assert!(cuts > 1000, "{cuts} cuts during recovery");
+}
+
+#[test]
+fn a_power_cut_in_a_checkpoint_that_is_synced_in_steps_loses_nothing() {
+    // Longer than two of the steps.
+    let payload = |number: u8| vec![number; 1 << 20];
+    let count = 20;
+    let run = |stop: Option<u64>| {
+        let disk = ForgetfulDisk::new(1);
+        let mut history = History::default();
+        let mut store = life(disk.clone(), &mut history, 0, 0).expect("nothing is in its way");
+        for number in 0..count {
+            store.append(KIND, &payload(number)).expect("appends");
+            history.issued.push(payload(number));
+        }
+        store.sync().expect("syncs");
+        history.acknowledged = history.issued.len();
+        let begun = disk.operations();
+        if let Some(operation) = stop {
+            disk.stop_at(operation, Stop::PowerCut);
+        }
+        let checkpoint = store.begin_checkpoint().and_then(|mut writer| {
+            (0..count).try_for_each(|number| writer.item(&payload(number)))?;
+            let written = writer.finish()?;
+            store.finish_checkpoint(written)
+        });
+        assert_eq!(checkpoint.is_err(), stop.is_some());
+        (disk, history, begun)
+    };
+    let (disk, _, begun) = run(None);
+    let trace = disk.trace();
+    let steps = trace
+        .iter()
+        .filter(|step| step.operation == Operation::Sync && step.file == "checkpoint.tmp");
+    assert!(steps.count() >= 3, "it is not synced in steps");
+    for (operation, step) in (1..).zip(&trace) {
+        // One append is like another here, and they are many.
+        let is_like_another = step.operation == Operation::Append && operation % 16 != 0;
+        if operation <= begun || is_like_another {
+            continue;
+        }
+        let (disk, history, _) = run(Some(operation));
+        for (seed, survivors) in luck().take(4) {
+            let (disk, mut history) = (disk.fork(seed), history.clone());
+            disk.power_cut_to(survivors);
+            recover(&disk, &mut history);
+        }
+    }
 }
 
 #[test]

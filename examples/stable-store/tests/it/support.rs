@@ -5,7 +5,7 @@ use std::fmt;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
-use stable_store::disk::ForgetfulDisk;
+use stable_store::disk::{ForgetfulDisk, Stop, Survivors};
 use stable_store::{
     Epoch, Lsn, OpenError, Opening, Options, Record, Recovery, Rejected, Replay, Storage, Store,
     StoreError, StoreId,
@@ -178,6 +178,35 @@ pub(crate) fn recover(disk: &ForgetfulDisk, history: &mut History) -> Recovery {
     let (_, payloads, recovery) = open(disk.clone()).expect("a crash is no damage");
     history.check(&payloads, &recovery);
     recovery
+}
+
+/// Long enough for several checkpoints.
+pub(crate) const ROUNDS: u32 = 14;
+pub(crate) const SCRIPT: u64 = 4;
+
+/// The script without an accident, and how many operations it has.
+pub(crate) fn whole() -> u64 {
+    let disk = ForgetfulDisk::new(SCRIPT);
+    let mut history = History::default();
+    life(disk.clone(), &mut history, SCRIPT, ROUNDS).expect("nothing is in its way");
+    assert!(history.checkpoints >= 3, "{} checkpoints", history.checkpoints);
+    disk.operations()
+}
+
+/// The script up to the middle of an operation.
+pub(crate) fn stopped_at(operation: u64, how: Stop) -> (ForgetfulDisk, History) {
+    let disk = ForgetfulDisk::new(operation);
+    let mut history = History::default();
+    disk.stop_at(operation, how);
+    life(disk.clone(), &mut history, SCRIPT, ROUNDS).map(drop).expect_err("stopped");
+    assert_eq!(disk.stopped(), Some(how));
+    (disk, history)
+}
+
+/// What may be left: nothing of what was not synced, all of it, and some drawings.
+pub(crate) fn luck() -> impl Iterator<Item = (u64, Survivors)> {
+    let any = (2..10).map(|seed| (seed, Survivors::Any));
+    [(0, Survivors::Synced), (1, Survivors::All)].into_iter().chain(any)
 }
 
 /// How many seeds to try: `STABLE_STORE_SEEDS`, 200 by default.

@@ -17,7 +17,7 @@ use two_phase_commit::{
 use crate::{client::Wish, services::Transfer};
 
 /// The file, in the bank's folder.
-const FILE: &str = "claims.jsonl";
+pub(super) const FILE: &str = "claims.jsonl";
 
 /// A claim as a line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,8 +68,8 @@ pub(super) fn read(folder: &Path) -> io::Result<Vec<Claim>> {
     let malformed = |why: String| io::Error::new(ErrorKind::InvalidData, why);
     let claim = |(index, line): (usize, &str)| {
         let line: Result<Line, _> = serde_json::from_str(line);
-        let line = line.map_err(|error| malformed(format!("{FILE}:{}: {error}", index + 1)))?;
-        line.claim().map_err(|error| malformed(format!("{FILE}:{}: {error}", index + 1)))
+        let line = line.map_err(|error| malformed(format!("line {}: {error}", index + 1)))?;
+        line.claim().map_err(|error| malformed(format!("line {}: {error}", index + 1)))
     };
     fs::read_to_string(folder.join(FILE))?.lines().enumerate().map(claim).collect()
 }

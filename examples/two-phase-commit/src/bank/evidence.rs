@@ -18,7 +18,10 @@ use crate::nodes::COORDINATOR;
 
 /// Recovers every log in the folder, and reads what clients claim.
 pub(super) fn gather(folder: &Path) -> Result<Evidence, Report> {
-    let claims = claims::read(folder).map_err(Report::from_err)?;
+    let claims = claims::read(folder).map_err(|error| {
+        let file = folder.join(claims::FILE);
+        Report::from_err(error).wrap_err(format!("cannot read {}", file.display()))
+    })?;
     let mut evidence = Evidence { claims, ..Evidence::default() };
     let participants = participants(folder)?;
     for id in &participants {

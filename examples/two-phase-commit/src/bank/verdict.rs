@@ -20,8 +20,13 @@ pub(super) struct Verdict {
     applied: u64,
     /// Reads of all accounts, each of which summed right if there is no violation.
     audits: u64,
+    violation_count: usize,
+    /// The first [`MAX_VIOLATIONS`], in words.
     violations: Vec<String>,
 }
+
+/// Most violations that are told: one bug breaks many promises.
+const MAX_VIOLATIONS: usize = 50;
 
 /// What was done to it.
 #[derive(Debug, Serialize)]
@@ -42,7 +47,9 @@ impl Verdict {
     /// `also` are violations that clients saw themselves.
     pub(super) fn new(judgement: &Judgement, also: Vec<String>, run: Option<Run>) -> Self {
         let found = judgement.violations.iter().map(ToString::to_string);
-        let violations: Vec<_> = found.chain(also).collect();
+        let mut violations: Vec<_> = found.chain(also).collect();
+        let violation_count = violations.len();
+        violations.truncate(MAX_VIOLATIONS);
         let (committed, aborted, unknown) = judgement.told;
         Self {
             verdict: if violations.is_empty() { "consistent" } else { "violated" },
@@ -52,6 +59,7 @@ impl Verdict {
             unknown,
             applied: judgement.applied,
             audits: judgement.audits,
+            violation_count,
             violations,
         }
     }

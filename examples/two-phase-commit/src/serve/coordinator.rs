@@ -185,7 +185,8 @@ bob   | to/**       | transfer              | allow
     #[tokio::test]
     async fn what_is_no_transfer_is_refused_though_the_client_did_not_look() {
         let folder = tempfile::tempdir().expect("a folder");
-        let alice = alone(&folder).as_principal("alice").await;
+        let bank = alone(&folder);
+        let alice = bank.as_principal("alice").await;
         let txid = alice.begin(&soon()).await.expect("anybody may begin");
         let same = transfer("p1/a", "p1/a", 5);
         let wrong = [
@@ -222,7 +223,8 @@ bob   | to/**       | transfer              | allow
     #[tokio::test]
     async fn both_accounts_of_a_transfer_must_be_allowed() {
         let folder = tempfile::tempdir().expect("a folder");
-        let alice = alone(&folder).as_principal("alice").await;
+        let bank = alone(&folder);
+        let alice = bank.as_principal("alice").await;
         let txid = alice.begin(&soon()).await.expect("anybody may begin");
         let denied = alice.transfer(&soon(), txid, transfer("p1/b", "p1/a", 5)).await;
         assert!(matches!(denied, Err(CallError::Denied(_))), "{denied:?}");
@@ -231,7 +233,8 @@ bob   | to/**       | transfer              | allow
     #[tokio::test]
     async fn who_is_no_node_cannot_inquire_though_a_policy_lets_him() {
         let folder = tempfile::tempdir().expect("a folder");
-        let alice = alone(&folder).as_principal("alice").await;
+        let bank = alone(&folder);
+        let alice = bank.as_principal("alice").await;
         let txid = alice.begin(&soon()).await.expect("anybody may begin");
         let refused = alice.inquire(&soon(), txid).await;
         assert_eq!(refused, Err(CallError::App(Refusal::NoNode("alice".to_owned()))));

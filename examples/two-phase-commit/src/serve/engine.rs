@@ -30,16 +30,18 @@ use super::{
 use crate::{nodes, services::Refusal};
 
 /// Inputs that wait for the thread; further ones are refused, or lost like any message.
-const QUEUE: usize = 4096;
+const QUEUE: usize = 1024;
 
 /// The longest sleep of the thread.
 const IDLE: Duration = Duration::from_secs(3600);
+
+type Look<M> = Box<dyn FnOnce(&M, Time) + Send>;
 
 /// What the thread is handed.
 enum Job<M: Machine> {
     Input(Input<M::Request>),
     /// A look at the machine between two steps.
-    Look(Box<dyn FnOnce(&M, Time) + Send>),
+    Look(Look<M>),
     /// Put everything on the disk and end.
     Stop,
 }
@@ -261,7 +263,7 @@ impl<M: Machine, S: Storage> Running<M, S> {
         for effect in effects {
             match effect {
                 Effect::Send { to, message } => match Awaited::of(&message.body) {
-                    Some(awaited) => self.shared.waiters.answer(to, message, awaited),
+                    Some(awaited) => self.shared.waiters.answer(to, &message, awaited),
                     None => self.links.send(to, message),
                 },
                 Effect::Reply { request, answer } => {

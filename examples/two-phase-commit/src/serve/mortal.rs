@@ -105,6 +105,10 @@ impl File for MortalFile {
         Ok(())
     }
 
+    fn reread(&mut self) -> io::Result<()> {
+        self.file.reread()
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.file.read_at(offset, buffer)
     }

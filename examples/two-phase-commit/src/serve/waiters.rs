@@ -65,7 +65,7 @@ impl Waiters {
     }
 
     /// Gives an answer to all that wait for it. If nobody does the asking node asks again.
-    pub(crate) fn answer(&self, to: Address, message: Message, awaited: Awaited) {
+    pub(crate) fn answer(&self, to: Address, message: &Message, awaited: Awaited) {
         let waiting = self.lock().remove(&(to, message.txid, awaited));
         for answered in waiting.into_iter().flatten() {
             let _ = answered.send(message.body.clone());
@@ -120,7 +120,7 @@ mod tests {
         let (first, second) = (wait(Awaited::Ack), wait(Awaited::Ack));
         let other = wait(Awaited::Vote);
         let ack = Body::Ack { log: LogId([1; 16]) };
-        waiters.answer(Address::Coordinator, message(ack.clone()), Awaited::Ack);
+        waiters.answer(Address::Coordinator, &message(ack.clone()), Awaited::Ack);
         assert_eq!((first.answer().await, second.answer().await), (Some(ack.clone()), Some(ack)));
         assert_eq!(waiters.lock().len(), 1, "the other waits still");
         drop(other);
@@ -137,6 +137,6 @@ mod tests {
         drop(second);
         assert!(waiters.lock().is_empty());
         let decision = message(Body::Decision(Decision::Pending));
-        waiters.answer(Address::Coordinator, decision, Awaited::Decision);
+        waiters.answer(Address::Coordinator, &decision, Awaited::Decision);
     }
 }

@@ -135,7 +135,7 @@ fn a_damaged_log_is_refused_and_salvaged_only_when_asked() {
     let mut logs: Vec<_> =
         fs::read_dir(world.path("p1.d")).unwrap().map(|it| it.unwrap()).collect();
     logs.retain(|entry| entry.file_name().to_string_lossy().starts_with("log-"));
-    let log = logs.iter().map(|entry| entry.path()).max().unwrap();
+    let log = logs.iter().map(fs::DirEntry::path).max().unwrap();
     let mut bytes = fs::read(&log).unwrap();
     let half = bytes.len() / 2;
     bytes[half] ^= 1;
@@ -144,6 +144,42 @@ fn a_damaged_log_is_refused_and_salvaged_only_when_asked() {
     refused.failed(1, &["p1.d cannot be used", "is damaged at offset", "--salvage"]);
     let _p1 = world.start_with("p1", &["--salvage"]);
     assert!(world.read("p1.log").contains("is lost"), "{}", world.read("p1.log"));
+}
+
+#[test]
+fn a_full_disk_ends_the_node_and_loses_nothing_that_was_acknowledged() {
+    let (world, mut nodes) = World::opened();
+    nodes.remove(0).kill();
+    // The system refuses to let a file grow beyond eight blocks; unlike a full disk that needs no
+    // superuser.
+    let limited =
+        world.start_by(&["sh", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"], "p1");
+    let mut committed = 0;
+    let failed = loop {
+        assert!(committed < 90, "the disk is not full");
+        let ran = world.call("alice", "transfer p1/alice p2/bob 1");
+        if ran.code != Some(0) {
+            break ran;
+        }
+        committed += 1;
+    };
+    assert_eq!(limited.wait().code(), Some(1));
+    let log = world.read("p1.log");
+    assert!(log.contains("nothing was acknowledged that is not in the log"), "{log}");
+
+    let _p1 = world.start("p1");
+    if failed.code == Some(4) {
+        let asked = format!("outcome {}", failed.transaction());
+        let settled = world.until("alice", &asked, |ran| !ran.stdout.starts_with("pending"));
+        committed += u32::from(settled.stdout == "committed\n");
+    } else {
+        failed.failed(1, &["no answer in time from p1"]);
+    }
+    let (alice, bob) = (100 - committed, 50 + committed);
+    let alice = format!("p1/alice {alice}\n");
+    world.until("alice", "balance p1/alice", |ran| ran.stdout == alice);
+    let bob = format!("p2/bob {bob}\n");
+    world.until("bob", "balance p2/bob", |ran| ran.stdout == bob);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bailiwick::{Identity, PublicKey, key_file};
+use rand::RngExt as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -36,7 +37,7 @@ impl World {
         let principal = |name: &&str| format!("principal {name} = {}\n", world.key(name));
         world.write("principals.acl", &known.iter().map(principal).collect::<String>());
         let nodes = ["coordinator", "p1", "p2", "p3"];
-        let ports = nodes.map(|name| (name, TcpListener::bind("127.0.0.1:0").unwrap()));
+        let ports = nodes.map(|name| (name, free_port()));
         let line = |(name, port): &(&str, TcpListener)| {
             format!("{name} tcp://{} {}\n", port.local_addr().unwrap(), world.key(name))
         };
@@ -99,15 +100,24 @@ impl World {
     }
 
     pub(crate) fn start_with(&self, name: &str, more: &[&str]) -> Running {
+        let mut command = self.command(&self.node(name));
+        command.args(more);
+        self.spawn(name, command)
+    }
+
+    /// Starts a node by another command, which is given its command line.
+    pub(crate) fn start_by(&self, by: &[&str], name: &str) -> Running {
+        let node = self.command(&self.node(name));
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(node.get_program()).args(node.get_args());
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        self.spawn(name, command)
+    }
+
+    fn spawn(&self, name: &str, mut command: Command) -> Running {
         let mut log = fs::OpenOptions::new();
         let log = log.create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
-        let mut process = self
-            .command(&self.node(name))
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let log = || self.read(&format!("{name}.log"));
@@ -146,6 +156,12 @@ impl World {
             thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// A port that nobody has, and that the system gives to no connection while its node is dead.
+fn free_port() -> TcpListener {
+    let mut any = std::iter::repeat_with(|| rand::rng().random_range(10_000_u16..32_768));
+    any.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap()
 }
 
 /// A node's process; killed when dropped.

@@ -51,21 +51,32 @@ fn outcome(calls: &mut Calls, number: u64) -> Poll<Outcome> {
     calls.poll_outcome(number, &mut Context::from_waker(Waker::noop()))
 }
 
-/// The calls that the frames which wait ask about, and the acknowledgements in them.
-fn questions(calls: &mut Calls, now: Instant) -> (Vec<u64>, Vec<(u64, Vec<(u64, u64)>)>) {
+/// A frame that says or asks something about calls.
+#[derive(Debug, PartialEq)]
+enum Said {
+    Acknowledged(u64, Vec<(u64, u64)>),
+    Asked(u64),
+}
+
+use Said::{Acknowledged, Asked};
+
+/// What the frames that wait say, in order.
+fn said(calls: &mut Calls, now: Instant) -> Vec<Said> {
     let mut bytes = Vec::new();
     calls.take_frames(LaneId::Main, now, &mut bytes);
-    let (mut asked, mut told, mut rest) = (Vec::new(), Vec::new(), &bytes[..]);
+    let (mut said, mut rest) = (Vec::new(), &bytes[..]);
     while let Some((length, behind)) = rest.split_first_chunk::<4>() {
         let (frame, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);
         match Frame::parse(frame, 0).unwrap() {
-            Frame::Inquire { call } => asked.push(call),
-            Frame::Acknowledge { floor, ranges } => told.push((floor, ranges.collect())),
+            Frame::Inquire { call } => said.push(Asked(call)),
+            Frame::Acknowledge { floor, ranges } => {
+                said.push(Acknowledged(floor, ranges.collect()));
+            }
             _ => {}
         }
         rest = behind;
     }
-    (asked, told)
+    said
 }
 
 #[test]
@@ -150,6 +161,9 @@ fn an_answer_that_was_long_under_way_says_nothing_about_now() {
     let mut calls = calls(server(1, 7), now);
     let ticket = begin_as(&mut calls, Rerun::Durable, now, HOUR).unwrap();
     requests(&mut calls, now);
+    calls.send_again(LaneId::Main, 0);
+    requests(&mut calls, at(40));
+    // What the first attempt was answered, and a question that was not asked.
     for pong in [false, true] {
         let mut frame = Vec::new();
         match pong {
@@ -195,14 +209,32 @@ fn a_durable_call_past_its_deadline_can_be_asked_about_after_a_restart() {
         assert_eq!(outcome(&mut calls, 0), Poll::Pending);
         restart(&mut calls, server(2, store), now + seconds * SECOND);
         if is_known {
-            assert_eq!(questions(&mut calls, now).0, [0], "the next server is asked");
+            let said = said(&mut calls, now);
+            assert_eq!(said, [Acknowledged(0, vec![]), Asked(0)], "the next server is asked");
             calls.tell_outcome(0, WireOutcome::Ran);
             assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Ran));
         } else {
-            assert!(questions(&mut calls, now).0.is_empty(), "its word would be worth nothing");
+            assert_eq!(said(&mut calls, now), [], "its word would be worth nothing");
             assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Unknown));
         }
     }
+}
+
+#[test]
+fn a_server_learns_the_floor_before_it_is_asked_about_a_number_far_from_nothing() {
+    let now = Instant::now();
+    let mut calls = calls(server(1, 7), now);
+    for call in 0..3 {
+        begin_as(&mut calls, Rerun::Durable, now, 10).unwrap();
+        requests(&mut calls, now);
+        if call < 2 {
+            calls.complete(&reply(call), empty()).unwrap();
+        }
+    }
+    calls.expire(now + Duration::from_millis(10));
+    assert_eq!(outcome(&mut calls, 2), Poll::Pending);
+    restart(&mut calls, server(2, 7), now);
+    assert_eq!(said(&mut calls, now), [Acknowledged(2, vec![]), Asked(2)]);
 }
 
 #[test]
@@ -219,7 +251,7 @@ fn a_server_is_told_anew_which_answers_it_need_not_keep_on_record() {
     restart(&mut calls, server(2, 7), now);
     requests(&mut calls, now);
     let due = calls.next_acknowledgement(now).unwrap();
-    assert_eq!(questions(&mut calls, due).1, [(1, vec![(2, 4)])]);
+    assert_eq!(said(&mut calls, due), [Acknowledged(1, vec![(2, 4)])]);
 }
 
 #[test]
@@ -254,10 +286,7 @@ fn what_a_server_that_forgot_may_have_run_stays_unknown_past_its_deadline() {
     let unknown = Answer::DeadlineExceeded(Executed::Unknown);
     assert_eq!(poll(&mut calls, &waiting), Poll::Ready(unknown));
     assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::Unknown));
-    assert!(
-        questions(&mut calls, now).0.is_empty(),
-        "the next server would say that it did not run"
-    );
+    assert_eq!(said(&mut calls, now), [], "the next server would say that it did not run");
 }
 
 #[test]

@@ -68,10 +68,12 @@ impl Calls {
         Poll::Pending
     }
 
-    /// Asks only the server that may have run the call: another one would answer that it did not,
-    /// and see to it that it never does, whatever the first has done.
+    /// Asks only the server that may have run the call, or has its records: another one would answer
+    /// that it did not, and see to it that it never does, whatever the first has done.
     fn inquire(&mut self, number: u64) {
         if self.main.open {
+            // A memory that is new knows no floor, and takes no numbers that are far from it.
+            frame::put_acknowledge(self.window.floor(), &[], &mut self.main.control);
             frame::put_inquire(number, &mut self.main.control);
         }
     }

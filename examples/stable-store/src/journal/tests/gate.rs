@@ -13,7 +13,7 @@ use crate::{
 
 /// A disk with a gate before each sync of a file.
 pub(super) struct Gated {
-    disk: ForgetfulDisk,
+    pub(super) disk: ForgetfulDisk,
     gate: Arc<Gate>,
 }
 
@@ -121,6 +121,11 @@ impl File for GatedFile {
     fn sync(&mut self) -> io::Result<()> {
         self.gate.pass();
         self.file.sync()
+    }
+
+    fn reread(&mut self) -> io::Result<()> {
+        self.gate.pass();
+        self.file.reread()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
