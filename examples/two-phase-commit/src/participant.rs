@@ -278,7 +278,7 @@ impl Participant {
 }
 
 impl Participant {
-    fn from_coordinator(
+    fn hear_coordinator(
         &mut self,
         Message { txid, body }: Message,
         now: Time,
@@ -300,7 +300,7 @@ impl Participant {
         }
     }
 
-    fn from_peer(
+    fn hear_peer(
         &mut self,
         from: NodeId,
         Message { txid, body }: Message,
@@ -402,11 +402,11 @@ impl Machine for Participant {
         }
         match input {
             Input::Message { from: Address::Coordinator, message } => {
-                self.from_coordinator(message, now, out);
+                self.hear_coordinator(message, now, out);
             }
             Input::Message { from: Address::Participant(from), message } => {
                 if from != self.me {
-                    self.from_peer(from, message, now, out);
+                    self.hear_peer(from, message, now, out);
                 }
             }
             Input::Request { id, request } => self.request(id, request, now, out),

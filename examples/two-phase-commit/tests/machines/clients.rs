@@ -57,7 +57,7 @@ impl Client {
             State::Running(claim) | State::Asking(claim) => {
                 self.state = State::Asking(claim);
                 let Claim { txid, transaction, .. } = &claims[claim];
-                if id % 2 == 0 {
+                if id.is_multiple_of(2) {
                     Request::Outcome { txid: *txid }
                 } else {
                     Request::Run { txid: *txid, transaction: transaction.clone() }

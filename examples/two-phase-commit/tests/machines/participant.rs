@@ -28,34 +28,34 @@ impl Logged {
         node.recovered(1, NOW, &mut Vec::new());
         let mut logged = Self { node, records: Vec::new() };
         let out = open(&mut logged.node);
-        logged.take(out);
+        logged.take(&out);
         logged
     }
 
-    fn take(&mut self, out: Outputs<Participant>) -> Vec<Body> {
-        for output in &out {
+    fn take(&mut self, out: &Outputs<Participant>) -> Vec<Body> {
+        for output in out {
             if let Output::Persist { record, .. } = output {
                 self.records.push(record.clone());
             }
         }
-        sent(&out)
+        sent(out)
     }
 
     fn tell(&mut self, txid: TxId, body: Body) -> Vec<Body> {
         let out = tell(&mut self.node, txid, body);
-        self.take(out)
+        self.take(&out)
     }
 
     fn ask_peer(&mut self, txid: TxId) -> Vec<Body> {
         let message = Message { txid, body: Body::AskPeer };
         let out = give(&mut self.node, Input::Message { from: PEER, message }, NOW);
-        self.take(out)
+        self.take(&out)
     }
 
     fn resolve(&mut self, txid: TxId, verdict: Verdict) -> Outputs<Participant> {
         let request = Request::Resolve { txid, verdict };
         let out = give(&mut self.node, Input::Request { id: RequestId(7), request }, NOW);
-        self.take(out.clone());
+        self.take(&out);
         out
     }
 
@@ -66,7 +66,7 @@ impl Logged {
         }
         let mut out = Vec::new();
         self.node.recovered(epoch, NOW, &mut out);
-        self.take(out)
+        self.take(&out)
     }
 
     fn balance(&self) -> i64 {
@@ -266,7 +266,7 @@ fn heuristic_damage_is_reported_listed_and_not_overwritten() {
         let damage = Report::HeuristicDamage { txid: txid(1) };
         assert!(format!("{out:?}").contains(&format!("{damage:?}")), "{out:?}");
         assert!(is_forced_first(&out));
-        logged.take(out);
+        logged.take(&out);
         logged.reboot(2);
         assert_eq!(logged.node.in_doubt(NOW)[0].state, State::Damaged { here });
         assert_eq!(logged.node.gauges(NOW).damaged, 1);

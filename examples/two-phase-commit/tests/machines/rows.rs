@@ -116,7 +116,7 @@ impl Row {
             Self::P3 if prepares => Some(Cut::After(out.len())),
             Self::P4 if commits => Some(Cut::InDisk(random.below(2))),
             Self::P5 if commits => Some(Cut::After(0)),
-            Self::P6 if prepares => Some(Cut::InCheckpoint(random.below(9))),
+            Self::P6 if prepares => Some(Cut::InCheckpoint(random.below(18))),
             Self::Storm if random.percent(3) => Some(any(random)),
             _ => None,
         }
@@ -153,6 +153,6 @@ fn any(random: &mut Random) -> Cut {
         0 => Cut::Before,
         1 => Cut::InDisk(random.below(2)),
         2 => Cut::After(usize::try_from(random.below(3)).unwrap()),
-        _ => Cut::InCheckpoint(random.below(9)),
+        _ => Cut::InCheckpoint(random.below(18)),
     }
 }

@@ -156,7 +156,7 @@ impl World {
     /// Goes on to the next moment at which something happens.
     fn advance(&mut self) {
         let hosts = self.participants.iter();
-        let mut times: Vec<Time> = hosts.filter_map(|host| due(host)).collect();
+        let mut times: Vec<Time> = hosts.filter_map(due).collect();
         times.extend(due(&self.coordinator));
         times.extend(self.packets.keys().next().map(|&(at, _)| at));
         times.extend(self.clients.iter().filter(|it| !it.is_done()).map(|it| it.wake_at));
@@ -233,7 +233,7 @@ impl World {
     fn ask(&mut self, client: usize, id: u64, request: Option<coordinator::Request>) {
         let Some(request) = request else { return };
         let runs = matches!(request, coordinator::Request::Run { .. });
-        self.post(Packet::Ask { client, id, request });
+        self.post(&Packet::Ask { client, id, request });
         if self.row == Row::N4 && runs && self.reaches() {
             self.clients[client].is_dead = true;
             self.found.shown += 1;
@@ -260,7 +260,7 @@ impl World {
                     assert!(world.truth.names.insert(txid), "I8: {txid} was given twice");
                 }
                 let client = world.asked[&id.0];
-                world.post(Packet::Tell { client, id: id.0, answer });
+                world.post(&Packet::Tell { client, id: id.0, answer });
             });
         }
         if stepped.crashed {
@@ -310,7 +310,7 @@ impl World {
             return;
         }
         let isolates = !self.is_healed && self.isolated.is_none() && self.row.isolates(from, body);
-        self.post(Packet::Peer { from, to, message });
+        self.post(&Packet::Peer { from, to, message });
         if let Address::Participant(node) = from
             && isolates
             && self.reaches()
@@ -319,7 +319,7 @@ impl World {
         }
     }
 
-    fn post(&mut self, packet: Packet) {
+    fn post(&mut self, packet: &Packet) {
         let calm = Network { loses: 0, doubles: 0, slow: 20 };
         let network = if self.is_healed { calm } else { self.network };
         let copies = 1 + u64::from(self.random.percent(network.doubles));
