@@ -175,6 +175,10 @@ impl Running {
         kill_process(pid, signal).unwrap();
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
+    }
+
     pub(crate) fn wait(mut self) -> ExitStatus {
         self.process.wait().unwrap()
     }
