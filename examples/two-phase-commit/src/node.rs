@@ -95,12 +95,9 @@ impl<M: Machine, S: Storage> Node<M, S> {
     ///
     /// That of the store.
     pub fn checkpoint(&mut self) -> Result<(), StoreError> {
-        let mut writer = self.store.begin_checkpoint()?;
-        for item in self.machine.snapshot() {
-            writer.item(&encode(&item))?;
-        }
-        let written = writer.finish()?;
-        self.store.finish_checkpoint(written)
+        let written = self.write_checkpoint();
+        self.has_failed |= written.is_err();
+        written
     }
 
     /// Puts lazy records on the disk, too: before a process ends in good order.
@@ -109,7 +106,9 @@ impl<M: Machine, S: Storage> Node<M, S> {
     ///
     /// That of the store.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.store.sync().map(|_| ())
+        let synced = self.store.sync();
+        self.has_failed |= synced.is_err();
+        synced.map(|_| ())
     }
 
     /// When something will be due.
@@ -128,6 +127,15 @@ impl<M: Machine, S: Storage> Node<M, S> {
     #[must_use]
     pub fn forced(&self) -> u64 {
         self.store.forced()
+    }
+
+    fn write_checkpoint(&mut self) -> Result<(), StoreError> {
+        let mut writer = self.store.begin_checkpoint()?;
+        for item in self.machine.snapshot() {
+            writer.item(&encode(&item))?;
+        }
+        let written = writer.finish()?;
+        self.store.finish_checkpoint(written)
     }
 
     /// Writes what is to be kept; returns the rest.

@@ -1,6 +1,6 @@
 //! Every row of the table of crash points, times every network, times many seeds.
 //!
-//! `TWO_PHASE_COMMIT_SEEDS=1000` runs as many seeds of each; without, a few.
+//! `TWO_PHASE_COMMIT_SEEDS=1000` runs as many seeds of each; without, a few. CONTRIBUTING.md has the command.
 
 use crate::rows::Row;
 use crate::world::{Found, Network, World};

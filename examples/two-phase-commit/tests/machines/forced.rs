@@ -1,7 +1,7 @@
 //! How often a transfer waits for a disk.
 
-use stable_store::disk::ForgetfulDisk;
-use stable_store::{Opening, Options};
+use stable_store::disk::{ForgetfulDisk, Stop};
+use stable_store::{Opening, Options, StoreError};
 use two_phase_commit::coordinator::{self, Coordinator, Request};
 use two_phase_commit::machine::{Effect, Input, RequestId};
 use two_phase_commit::message::{Account, Action, Address, Body, Message, Transaction};
@@ -66,4 +66,24 @@ fn a_transfer_among_three_waits_for_two_forced_writes() {
     for (node, before) in participants.iter().zip(before) {
         assert_eq!(node.forced() - before, 1);
     }
+}
+
+#[test]
+fn a_node_whose_disk_has_failed_lets_nothing_out_ever_after() {
+    let disk = ForgetfulDisk::new(9);
+    let opening = Opening::new(disk.clone(), Options::default()).unwrap();
+    let log = opening.id().into();
+    let machine = Participant::new(NodeId(0), log, participant::Options::default());
+    let mut node = Node::open(opening, machine, NOW, &mut |_| {}).unwrap().node;
+    let open = || {
+        let accounts = [("a".to_owned(), 100)].into();
+        let request = participant::Request::Open { accounts };
+        Input::Request { id: RequestId(0), request }
+    };
+    let look = || Input::Request { id: RequestId(1), request: participant::Request::InDoubt };
+    assert_eq!(node.step([look()], NOW).unwrap().len(), 1);
+    disk.stop_at(disk.operations() + 2, Stop::Kill); // behind the append
+    assert!(matches!(node.step([open()], NOW), Err(StoreError::Io { action: "sync", .. })));
+    // In its memory the accounts are open; nobody may learn of it.
+    assert!(matches!(node.step([look()], NOW), Err(StoreError::Poisoned)));
 }

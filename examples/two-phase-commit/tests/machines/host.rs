@@ -56,7 +56,7 @@ impl<M: Machine + Clone> Host<M> {
     /// Starts it. `stop` counts the disk's operations until it fails again. `None` if it did.
     pub(crate) fn start(&mut self, now: Time, stop: Option<u64>) -> Option<Vec<Effect<M::Answer>>> {
         if let Some(operations) = stop {
-            self.disk.stop_at(self.disk.operations() + operations, Stop::PowerCut);
+            self.disk.stop_at(self.disk.operations() + 1 + operations, Stop::PowerCut);
         }
         let options = StoreOptions { new_id: Some(self.id), ..StoreOptions::default() };
         let opened = Opening::new(self.disk.clone(), options).and_then(|opening| {
@@ -105,7 +105,7 @@ impl<M: Machine + Clone> Host<M> {
         match cut {
             Cut::Before => return crashed(false),
             Cut::InDisk(operation) => {
-                self.disk.stop_at(self.disk.operations() + operation, Stop::PowerCut);
+                self.disk.stop_at(self.disk.operations() + 1 + operation, Stop::PowerCut);
             }
             _ => {}
         }
@@ -117,7 +117,7 @@ impl<M: Machine + Clone> Host<M> {
                 Stepped { effects, crashed: true, is_kept: true }
             }
             Cut::InCheckpoint(operation) => {
-                self.disk.stop_at(self.disk.operations() + operation, Stop::PowerCut);
+                self.disk.stop_at(self.disk.operations() + 1 + operation, Stop::PowerCut);
                 let _ = node.checkpoint();
                 Stepped { effects, crashed: true, is_kept: true }
             }
