@@ -4,7 +4,11 @@
 //! A message may get lost, so nothing is kept for a node that is away: the machines send again what
 //! matters.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bailiwick::{CallError, Channel, ChannelConfig, Context, Identity, Limits};
 use tokio::{
@@ -24,6 +28,9 @@ const QUEUE: usize = 1024;
 /// Calls under way to one node; further ones wait in the queue.
 const CALLS: usize = 256;
 
+/// How long a message waits for a first connection. The coordinator gives up a vote by then.
+const STALE: Duration = Duration::from_secs(1);
+
 /// How long a node may take to answer a message.
 const DEADLINE: Duration = Duration::from_secs(2);
 
@@ -31,7 +38,10 @@ const DEADLINE: Duration = Duration::from_secs(2);
 const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 /// A queue for each node.
-pub(crate) struct Links(BTreeMap<Address, mpsc::Sender<Message>>);
+pub(crate) struct Links(BTreeMap<Address, mpsc::Sender<Queued>>);
+
+/// A message, and since when it waits.
+type Queued = (Instant, Message);
 
 /// Takes what another node has answered.
 pub(crate) type Heard = Arc<dyn Fn(Address, Message) + Send + Sync>;
@@ -64,7 +74,7 @@ impl Links {
     /// Sends a message, or loses it.
     pub(crate) fn send(&self, to: Address, message: Message) {
         if let Some(queue) = self.0.get(&to) {
-            let _ = queue.try_send(message);
+            let _ = queue.try_send((Instant::now(), message));
         }
     }
 }
@@ -72,12 +82,17 @@ impl Links {
 async fn run(
     node: Address,
     dial: (nodes::Address, Identity),
-    mut queue: mpsc::Receiver<Message>,
+    mut queue: mpsc::Receiver<Queued>,
     heard: Heard,
 ) {
-    let Some(channel) = connect(dial, &mut queue).await else { return };
+    let Some((channel, mut waiting)) = connect(dial, &mut queue).await else { return };
     let places = Arc::new(Semaphore::new(CALLS));
-    while let Some(message) = queue.recv().await {
+    loop {
+        let next = match waiting.pop_front() {
+            None => queue.recv().await,
+            first => first,
+        };
+        let Some((_, message)) = next else { return };
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (channel, heard) = (channel.clone(), Arc::clone(&heard));
         tokio::spawn(async move {
@@ -91,22 +106,25 @@ async fn run(
     }
 }
 
-/// Connects, however long it takes; what is to be sent until then is lost. Later the channel
-/// reconnects by itself.
+/// Connects, however long it takes, and returns what waits to be sent; what has become stale is
+/// lost. Later the channel reconnects by itself.
 async fn connect(
     (address, identity): (nodes::Address, Identity),
-    queue: &mut mpsc::Receiver<Message>,
-) -> Option<Channel> {
+    queue: &mut mpsc::Receiver<Queued>,
+) -> Option<(Channel, VecDeque<Queued>)> {
+    let mut waiting = VecDeque::new();
     let limits = Limits { max_reconnect_pause: MAX_PAUSE, ..Limits::default() };
     loop {
         let config = ChannelConfig { limits: limits.clone(), ..ChannelConfig::default() };
         let (endpoint, identity) = (address.endpoint.clone(), identity.clone());
         match Channel::connect_with(endpoint, address.key, identity, config).await {
-            Ok(channel) => return Some(channel),
+            Ok(channel) => return Some((channel, waiting)),
             Err(error) => tracing::info!("cannot reach a node yet: {error}"),
         }
         time::sleep(MAX_PAUSE).await;
-        while let Ok(_lost) = queue.try_recv() {}
+        waiting.extend(std::iter::from_fn(|| queue.try_recv().ok()));
+        waiting.retain(|(since, _): &Queued| since.elapsed() < STALE);
+        waiting.truncate(QUEUE);
         if queue.is_closed() {
             return None;
         }
