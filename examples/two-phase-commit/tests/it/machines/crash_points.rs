@@ -2,8 +2,8 @@
 //!
 //! `TWO_PHASE_COMMIT_SEEDS=1000` runs as many seeds of each; without, a few. CONTRIBUTING.md has the command.
 
-use crate::rows::Row;
-use crate::world::{Found, Network, World};
+use crate::machines::rows::Row;
+use crate::machines::world::{Found, Network, World};
 
 fn seeds() -> u64 {
     std::env::var("TWO_PHASE_COMMIT_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)

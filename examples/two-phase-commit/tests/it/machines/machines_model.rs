@@ -13,7 +13,7 @@ use two_phase_commit::participant::{self, Participant, State};
 use two_phase_commit::record::Durability;
 use two_phase_commit::txid::{NodeId, TxId};
 
-use crate::bench::{COORDINATOR, account, log, open, transfer, txid};
+use crate::machines::bench::{COORDINATOR, account, log, open, transfer, txid};
 
 #[derive(Clone, Debug)]
 struct Bounds {

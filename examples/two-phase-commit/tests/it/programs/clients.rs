@@ -1,6 +1,6 @@
 //! What clients are told, and how their commands end.
 
-use crate::support::World;
+use crate::programs::support::World;
 
 #[test]
 fn a_transfer_is_in_both_books_and_a_refused_one_in_neither() {

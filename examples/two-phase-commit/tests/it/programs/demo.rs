@@ -1,6 +1,6 @@
 //! The demo tells its story to the end, and shows what it says it shows.
 
-use crate::support::World;
+use crate::programs::support::World;
 
 #[test]
 fn the_demo_tells_of_death_between_prepare_and_commit() {

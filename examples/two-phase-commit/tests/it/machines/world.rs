@@ -12,10 +12,10 @@ use two_phase_commit::participant::{self, Participant, State};
 use two_phase_commit::record::{CoordinatorRecord, ParticipantRecord, Verdict};
 use two_phase_commit::txid::{NodeId, TxId};
 
-use crate::clients::{Client, draw};
-use crate::host::{Cut, Host, records};
-use crate::random::{Random, Trace};
-use crate::rows::Row;
+use crate::machines::clients::{Client, draw};
+use crate::machines::host::{Cut, Host, records};
+use crate::machines::random::{Random, Trace};
+use crate::machines::rows::Row;
 
 const ACCOUNTS: u64 = 3;
 const OPENING: i64 = 100;

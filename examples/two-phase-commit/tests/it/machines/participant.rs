@@ -10,7 +10,7 @@ use two_phase_commit::participant::{Answer, Options, Participant, Refused, Reque
 use two_phase_commit::record::{ParticipantRecord, Verdict};
 use two_phase_commit::txid::{NodeId, TxId};
 
-use crate::bench::{
+use crate::machines::bench::{
     NOW, add, give, is_forced_first, log, open, participant, prepare, sent, tell, txid,
 };
 

@@ -12,7 +12,7 @@ use two_phase_commit::{
     txid::{LogId, NodeId, TxId},
 };
 
-use crate::support::{Ran, World};
+use crate::programs::support::{Ran, World};
 
 fn bank(world: &World, line: &str) -> Ran {
     let ran = world.run(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());

@@ -8,7 +8,7 @@ use two_phase_commit::machine::Time;
 use two_phase_commit::message::{Account, Action, Transaction};
 use two_phase_commit::txid::NodeId;
 
-use crate::random::Random;
+use crate::machines::random::Random;
 
 /// How long a client waits for an answer before it asks again.
 const PATIENCE: Duration = Duration::from_millis(700);

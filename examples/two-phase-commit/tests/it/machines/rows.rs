@@ -6,8 +6,8 @@ use two_phase_commit::message::{Address, Body, Message};
 use two_phase_commit::participant::Participant;
 use two_phase_commit::record::{CoordinatorRecord, ParticipantRecord};
 
-use crate::host::{Cut, records};
-use crate::random::Random;
+use crate::machines::host::{Cut, records};
+use crate::machines::random::Random;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Row {

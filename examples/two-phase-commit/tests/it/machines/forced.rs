@@ -9,7 +9,7 @@ use two_phase_commit::node::Node;
 use two_phase_commit::participant::{self, Participant};
 use two_phase_commit::txid::NodeId;
 
-use crate::bench::{NOW, txid};
+use crate::machines::bench::{NOW, txid};
 
 fn opening(seed: u64) -> Opening<ForgetfulDisk> {
     Opening::new(ForgetfulDisk::new(seed), Options::default()).unwrap()

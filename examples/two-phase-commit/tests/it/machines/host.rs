@@ -6,7 +6,7 @@ use two_phase_commit::machine::{Effect, Input, Machine, Output, Outputs, Time};
 use two_phase_commit::node::{Node, Opened};
 use two_phase_commit::txid::LogId;
 
-use crate::random::Random;
+use crate::machines::random::Random;
 
 pub(crate) struct Host<M: Machine> {
     pub(crate) disk: ForgetfulDisk,

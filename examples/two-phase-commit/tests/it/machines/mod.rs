@@ -1,7 +1,5 @@
 //! The machines of two-phase commit: by hand, in a world that fails at every point, and in full.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 mod bench;
 mod clients;
 mod coordinator;

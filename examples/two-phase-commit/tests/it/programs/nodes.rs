@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Ran, World};
+use crate::programs::support::{Ran, World};
 
 #[test]
 fn what_was_acknowledged_is_there_after_kill_9() {

@@ -10,7 +10,7 @@ use two_phase_commit::message::{
 use two_phase_commit::record::CoordinatorRecord;
 use two_phase_commit::txid::{LogId, NodeId, TxId};
 
-use crate::bench::{
+use crate::machines::bench::{
     Bench, COORDINATOR, NOW, account, coordinator, give, is_forced_first, log, sent, transfer, txid,
 };
 
@@ -162,7 +162,7 @@ fn a_vote_or_a_read_from_a_wiped_disk_aborts() {
         two_phase_commit::participant::Options::default(),
     );
     wiped.recovered(1, NOW, &mut Vec::new());
-    crate::bench::open(&mut wiped);
+    crate::machines::bench::open(&mut wiped);
     bench.participants[1] = wiped;
     bench.run(transfer("p0/a", "p1/a", 1));
     bench.deliver(nothing_lost);

@@ -42,8 +42,8 @@ impl World {
             format!("{name} tcp://{} {}\n", port.local_addr().unwrap(), world.key(name))
         };
         world.write("nodes", &ports.iter().map(line).collect::<String>());
-        world.write("coordinator.acl", include_str!("../../policy/coordinator.acl"));
-        world.write("participant.acl", include_str!("../../policy/participant.acl"));
+        world.write("coordinator.acl", include_str!("../../../policy/coordinator.acl"));
+        world.write("participant.acl", include_str!("../../../policy/participant.acl"));
         world
     }
 
