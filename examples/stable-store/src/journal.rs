@@ -1,8 +1,8 @@
 //! Group commit: many writers share one sync, and nobody is answered before it.
 //!
 //! A thread writes what has gathered while the sync before ran, syncs it, applies it to the
-//! [`Machine`], and wakes those who wait, in the order of the log. A lone writer waits for one sync
-//! and for nothing else. Checkpoints are written beside this by a second thread.
+//! [`Machine`], and wakes those who wait, in the order of the log. Where many write, it gives those that
+//! it has just woken a moment to come along. A lone writer waits for one sync and for nothing else. Checkpoints are written beside this by a second thread.
 
 mod batch;
 mod commit;
@@ -160,6 +160,7 @@ impl<M: Machine> Journal<M> {
             filling: Batch::default(),
             last: store.last(),
             in_flight: 0,
+            awaited: 1,
             ending: Ending::None,
             checkpoint_goes_on: false,
             stats: Stats::default(),
@@ -229,8 +230,9 @@ impl<M: Machine> Journal<M> {
         let decided =
             decide(machine, &mut Appender { filling, last, max_record: shared.max_record });
         let last = state.last;
+        let is_due = last > before && state.filling.len() >= state.awaited;
         drop(state);
-        if last > before {
+        if is_due {
             shared.work.notify_one();
         }
         Ok((decided, Committed::new(Arc::clone(&shared.waiting), last)))
@@ -364,6 +366,8 @@ struct State<M> {
     last: Lsn,
     /// Bytes that the committer has taken and not yet applied.
     in_flight: usize,
+    /// How many records the committer wants to be woken for.
+    awaited: usize,
     ending: Ending,
     checkpoint_goes_on: bool,
     stats: Stats,

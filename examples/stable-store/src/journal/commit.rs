@@ -5,6 +5,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use super::{Batch, Ending, JournalError, Machine, Shared, State};
@@ -13,12 +14,21 @@ use crate::{
     planted::{Bug, planted},
 };
 
+/// The most writers that a batch is held back for, and the longest that it is: no longer than the sync
+/// before took.
+const GATHER: (usize, Duration) = (64, Duration::from_millis(1));
+
 /// The only one who touches the store.
 pub(super) struct Committer<S: Storage, M: Machine> {
     store: Store<S>,
     shared: Arc<Shared<M>>,
     /// The other one of two batches: one fills while this one is written.
     spare: Batch,
+    /// The last sync.
+    sync_took: Duration,
+    /// The records of the last batch and those that came while it was written: as many will come
+    /// again, if their writers go on.
+    expected: usize,
     checkpoint: Option<Checkpoint>,
 }
 
@@ -37,7 +47,8 @@ enum Work {
 
 impl<S: Storage, M: Machine> Committer<S, M> {
     pub(super) fn new(store: Store<S>, shared: Arc<Shared<M>>) -> Self {
-        Self { store, shared, spare: Batch::default(), checkpoint: None }
+        let (sync_took, expected) = (Duration::ZERO, 0);
+        Self { store, shared, spare: Batch::default(), sync_took, expected, checkpoint: None }
     }
 
     /// Serves until it is told to stop, or fails.
@@ -70,12 +81,23 @@ impl<S: Storage, M: Machine> Committer<S, M> {
     /// Waits until there is something to do.
     fn next_work(&mut self) -> Result<Work, JournalError> {
         let mut state = self.shared.lock()?;
+        let patience = Instant::now() + self.sync_took.min(GATHER.1);
         loop {
             if self.shared.waiting.has_failed() {
                 return Err(JournalError::Panicked); // it was told already, by who panicked
             }
             if mem::take(&mut state.checkpoint_goes_on) {
                 return Ok(Work::GoOnWithCheckpoint);
+            }
+            let missing = state.filling.len() < self.expected.min(GATHER.0);
+            let left = patience.saturating_duration_since(Instant::now());
+            if !state.filling.is_empty() && missing && !left.is_zero() {
+                // Without this half of the writers would wait while the other half is synced.
+                state.awaited = self.expected.min(GATHER.0);
+                let waited = self.shared.work.wait_timeout(state, left);
+                state = waited.map_err(|_| JournalError::Panicked)?.0;
+                state.awaited = 1;
+                continue;
             }
             if !state.filling.is_empty() {
                 let batch = mem::replace(&mut state.filling, mem::take(&mut self.spare));
@@ -103,8 +125,11 @@ impl<S: Storage, M: Machine> Committer<S, M> {
         }
         let early =
             planted(Bug::AppliedBeforeSync).then(|| self.apply(before, batch)).transpose()?;
+        let begun = Instant::now();
         let durable = self.store.sync()?;
+        self.sync_took = begun.elapsed();
         let size = early.map_or_else(|| self.apply(before, batch), Ok)?;
+        self.expected = batch.len() + self.shared.lock()?.filling.len();
         self.shared.waiting.advance(durable);
         Ok(size)
     }
