@@ -1,7 +1,8 @@
 //! Guesses what a mistyped word was meant to be.
 
 /// The candidate nearest to `word`, if one is near enough to be a slip of the fingers.
-pub(super) fn nearest<'c>(
+#[must_use]
+pub fn nearest<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
 ) -> Option<&'c str> {
