@@ -173,13 +173,14 @@ async fn is_quiet(
         async move { client::connect(&address, operator, cx).await }
     };
     let channel = dial(coordinator).await?;
-    if !CoordinatorClient::new(channel).unfinished(cx).await.map_err(failed)?.is_empty() {
+    let under_way = CoordinatorClient::new(channel).unfinished(cx).await.map_err(failed)?;
+    if under_way.gauges.undecided + under_way.gauges.unfinished > 0 {
         return Ok(false);
     }
     for address in participants.values() {
         let channel = dial(address).await?;
         let doubts = ParticipantClient::new(channel).in_doubt(cx).await.map_err(failed)?;
-        if !doubts.listed.is_empty() || doubts.gauges.locked > 0 {
+        if doubts.total > 0 || doubts.gauges.locked > 0 {
             return Ok(false);
         }
     }

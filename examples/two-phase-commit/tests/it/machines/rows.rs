@@ -71,7 +71,7 @@ impl Row {
         self,
         input: Option<&Input<Request>>,
         out: &Outputs<Coordinator>,
-        undecided: usize,
+        undecided: u64,
         random: &mut Random,
     ) -> Option<Cut> {
         let runs = matches!(input, Some(Input::Request { request: Request::Run { .. }, .. }))

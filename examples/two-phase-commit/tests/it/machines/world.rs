@@ -242,7 +242,7 @@ impl World {
 
     fn step_coordinator(&mut self, input: Option<Input<coordinator::Request>>) {
         let Some(node) = &self.coordinator.node else { return };
-        let undecided = node.machine().under_way().0;
+        let undecided = node.machine().gauges(self.now).undecided;
         let out = self.coordinator.foresee(input.as_ref(), self.now);
         let cut = if self.is_healed {
             None
