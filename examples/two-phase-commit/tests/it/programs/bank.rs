@@ -66,20 +66,21 @@ fn a_bank_whose_nodes_are_killed_at_random_stays_consistent() {
     assert!(run["healed_ms"].is_u64());
 }
 
-/// A bank in a temporary folder below the world's, which is found once its nodes are at work.
-fn opened(world: &World, line: &str) -> (Child, PathBuf) {
+/// A bank that works in a temporary folder below the world's.
+fn opened(world: &World, line: &str) -> Child {
     let mut command = world.command(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let bank = command.spawn().unwrap();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Its folder, once its nodes are at work.
+fn folder_of_bank(world: &World) -> PathBuf {
     let end = Instant::now() + PATIENCE;
     loop {
         let folders = fs::read_dir(world.path("")).unwrap().map(|it| it.unwrap().path());
         let mut folders = folders.filter(|it| it.to_string_lossy().contains("commit-bank-"));
-        // The coordinator is opened last, and its log when it has recovered.
-        if let Some(folder) = folders.next()
-            && folder.join("coordinator.d").exists()
-        {
-            return (bank, folder);
+        // The coordinator is opened last.
+        if let Some(folder) = folders.find(|folder| folder.join("coordinator.d").exists()) {
+            return folder;
         }
         assert!(Instant::now() < end, "not in {PATIENCE:?}");
         thread::sleep(Duration::from_millis(20));
@@ -105,7 +106,7 @@ fn failed(bank: Child, folder: &std::path::Path) -> (Value, String) {
 fn a_node_that_ends_by_itself_is_a_violation_and_all_is_kept() {
     let world = World::new();
     let line = "bank --accounts 6 --clients 3 --seconds 3 --kill-every 0ms --seed 5";
-    let (bank, folder) = opened(&world, line);
+    let (bank, folder) = (opened(&world, line), folder_of_bank(&world));
     thread::sleep(Duration::from_secs(1)); // so that there is something to count
     let pid: i32 = fs::read_to_string(folder.join("p2.d/LOCK")).unwrap().trim().parse().unwrap();
     kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
@@ -121,7 +122,7 @@ fn a_node_that_ends_by_itself_is_a_violation_and_all_is_kept() {
 fn a_node_that_does_not_recover_is_a_violation_and_all_is_kept() {
     let world = World::new();
     let line = "bank --accounts 6 --clients 3 --seconds 4 --kill-every 150ms --seed 6";
-    let (bank, folder) = opened(&world, line);
+    let (bank, folder) = (opened(&world, line), folder_of_bank(&world));
     thread::sleep(Duration::from_secs(1));
     fs::write(folder.join("p1.d/checkpoint"), "no checkpoint").unwrap();
     let (verdict, violations) = failed(bank, &folder);
