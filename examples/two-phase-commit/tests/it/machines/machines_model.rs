@@ -412,8 +412,8 @@ fn the_machines_agree_on_a_transfer_over_crashes_and_timeouts() {
 fn the_machines_agree_when_three_write() {
     let mut transaction = transfer("p0/a", "p1/a", 30);
     transaction.ops.extend(transfer("p0/b", "p2/b", 30).ops);
-    let bounds = Bounds { participants: 3, transaction, timeouts: 0, crashes: 0, ..among_two() };
-    assert_promises(bounds, 100).assert_any_discovery(HAPPENS);
+    let bounds = Bounds { participants: 3, transaction, timeouts: 0, crashes: 2, ..among_two() };
+    assert_promises(bounds, 1_100).assert_any_discovery(HAPPENS);
 }
 
 #[test]
