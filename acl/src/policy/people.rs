@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 
 use super::KeysRequired;
 use super::fault::{Fault, Span};
+use super::row::Row;
 use super::suggest::nearest;
 use super::syntax::{GroupLine, Name, Syntax, Who};
 
@@ -194,13 +195,13 @@ impl<'a> People<'a> {
 
 /// Every principal and group that the rows, groups, expectations and invariants speak of.
 fn mentions<'s, 'a>(syntax: &'s Syntax<'a>) -> impl Iterator<Item = Who<'a>> + use<'s, 'a> {
-    let rows = syntax.rows.iter().filter_map(|row| row.who);
+    let rows = syntax.rows.iter().filter_map(Row::who);
     let members = syntax.groups.iter().flat_map(|group| group.members.iter().copied());
     let expects = syntax.expects.iter().filter_map(|line| line.principal.map(Who::Principal));
     let nevers = syntax
         .nevers
         .iter()
-        .flat_map(|line| line.row.who.into_iter().chain(line.except.iter().copied()));
+        .flat_map(|line| line.row.who().into_iter().chain(line.except.iter().copied()));
     rows.chain(members).chain(expects).chain(nevers)
 }
 
