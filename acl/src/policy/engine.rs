@@ -178,7 +178,8 @@ impl Engine {
 
     #[inline]
     fn collect(&self, (from, to): (u32, u32), names: &Names<'_>, found: &mut Found) {
-        if to - from <= SHORT {
+        if from == to {
+        } else if to - from <= SHORT {
             for grant in &self.grants[from as usize..to as usize] {
                 if (grant.verb == EVERY_VERB || grant.verb == names.verb)
                     && includes(names.subjects, grant.subject)
