@@ -2,6 +2,9 @@
 //!
 //! The cost of a decision follows the length of the object and the number of wildcard branches
 //! that fit it, which is bounded at load, and not the number of rows. A decision allocates nothing.
+//!
+//! There is no second form for small policies: a scan of all rows takes longer than the trie from
+//! five rows on.
 
 mod build;
 mod interner;

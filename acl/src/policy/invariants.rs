@@ -7,7 +7,7 @@
 //! trying that text at each length is enough. Whether a service can name the object is not asked:
 //! an invariant holds for services that do not exist yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Policy;
 use super::decision::Effect;
@@ -97,26 +97,28 @@ fn violations(
 ) {
     let Some(subject) = line.row.who().and_then(|who| people.id(&who)) else { return };
     let Some(object) = line.row.pattern() else { return };
-    let never = Near { row: line.row, object };
-    let near: Vec<_> = syntax.rows.iter().filter_map(|row| never.meeting(row)).collect();
+    let never = Near { row: line.row, object, subject };
+    let near: Vec<_> = syntax.rows.iter().filter_map(|row| never.meeting(row, people)).collect();
+    let (allows, denies): (Vec<&Near<'_>>, Vec<_>) =
+        near.iter().partition(|near| near.row.effect == Some(Effect::Allow));
     let except: Vec<_> = line.except.iter().filter_map(|who| people.id(who)).collect();
-    let bound: Vec<_> = everyone
-        .all
-        .iter()
-        .filter(|(_, subjects)| {
-            subjects.contains(&subject) && !except.iter().any(|id| subjects.contains(id))
-        })
-        .collect();
-    for near_row in near.iter().filter(|near| near.row.effect == Some(Effect::Allow)) {
-        let Some(granted) = near_row.row.who().and_then(|who| people.id(&who)) else { continue };
-        let witness = bound.iter().filter(|(_, subjects)| subjects.contains(&granted)).find_map(
-            |(name, subjects)| {
-                let verb = witness(&never, near_row, name, subjects, &near, people)?;
-                Some((*name, verb))
-            },
-        );
+    let bound = everyone.all.iter().filter(|(_, subjects)| {
+        subjects.contains(&subject) && !except.iter().any(|id| subjects.contains(id))
+    });
+    // A row finds whom it concerns without going through everyone.
+    let mut concerned: HashMap<SubjectId, Vec<(&str, &[SubjectId])>> = HashMap::new();
+    for (name, subjects) in bound {
+        for id in subjects {
+            concerned.entry(*id).or_default().push((name, subjects));
+        }
+    }
+    for allow in allows {
+        let witness =
+            concerned.get(&allow.subject).into_iter().flatten().find_map(|(name, subjects)| {
+                Some((*name, witness(&never, allow, name, subjects, &denies)?))
+            });
         if let Some((name, verb)) = witness {
-            faults.push(violated(line.row.span(), &near_row.row, name, verb));
+            faults.push(violated(line.row.span(), &allow.row, name, verb));
         }
     }
 }
@@ -125,19 +127,20 @@ fn violations(
 struct Near<'a> {
     row: Row<'a>,
     object: Pattern,
+    subject: SubjectId,
 }
 
 impl<'a> Near<'a> {
     /// The row with its object, if it has objects and verbs in common with this invariant, for
     /// some caller; the others need no closer look.
-    fn meeting(&self, row: &Row<'a>) -> Option<Self> {
+    fn meeting(&self, row: &Row<'a>, people: &People<'_>) -> Option<Self> {
         let (parts, extent) = row.object()?;
         if !self.object.may_meet(parts, extent)
             || shared_verbs(self.row.verbs(), row.verbs()).is_empty()
         {
             return None;
         }
-        Some(Self { row: *row, object: row.pattern()? })
+        Some(Self { row: *row, object: row.pattern()?, subject: people.id(&row.who()?)? })
     }
 }
 
@@ -157,22 +160,16 @@ fn witness<'r>(
     row: &Near<'r>,
     name: &str,
     subjects: &[SubjectId],
-    near: &[Near<'_>],
-    people: &People<'_>,
+    denies: &[&Near<'_>],
 ) -> Option<Option<&'r str>> {
     let common = never.object.meet(&row.object, name)?;
     if common.is_dead() {
         return None;
     }
     shared_verbs(never.row.verbs(), row.row.verbs()).into_iter().find(|verb| {
-        let denies: Vec<&Pattern> = near
+        let denies: Vec<&Pattern> = denies
             .iter()
-            .filter(|deny| deny.row.effect == Some(Effect::Deny))
-            .filter(|deny| includes(deny.row.verbs(), *verb))
-            .filter(|deny| {
-                let id = deny.row.who().and_then(|who| people.id(&who));
-                id.is_some_and(|id| subjects.contains(&id))
-            })
+            .filter(|deny| subjects.contains(&deny.subject) && includes(deny.row.verbs(), *verb))
             .map(|deny| &deny.object)
             .collect();
         common.escapes(&denies, name)

@@ -10,10 +10,14 @@ use crate::object::{MAX_BYTES, MAX_SEGMENTS, is_invisible};
 
 /// Reads `text`, which stands at `place`; every mistake goes to `faults`.
 pub(super) fn parse(text: &str, place: Place, faults: &mut Vec<Fault>) -> Option<Pattern> {
-    let mut reader = Reader { text, place, faults, failed: false };
+    let mut reader = Reader { text, place, faults, failures: 0 };
     let pattern = reader.pattern();
-    (!reader.failed).then_some(pattern)
+    (reader.failures == 0).then_some(pattern)
 }
+
+/// Most mistakes of one column that are told: each shows the column once more, and who made that
+/// many did not mean an object.
+const MAX_FAULTS: usize = 16;
 
 /// How the literals of a column without mistakes are spelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +61,7 @@ fn unescaped(raw: &str) -> Cow<'_, str> {
         return Cow::Borrowed(raw);
     }
     let place = Place { file: 0, line: 1, offset: 0 };
-    let mut reader = Reader { text: raw, place, faults: &mut Vec::new(), failed: false };
+    let mut reader = Reader { text: raw, place, faults: &mut Vec::new(), failures: 0 };
     Cow::Owned(reader.literal(raw, 0))
 }
 
@@ -100,7 +104,7 @@ struct Reader<'t, 'f> {
     text: &'t str,
     place: Place,
     faults: &'f mut Vec<Fault>,
-    failed: bool,
+    failures: usize,
 }
 
 impl<'t> Reader<'t, '_> {
@@ -318,7 +322,9 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn fault(&mut self, start: usize, end: usize, message: &str, help: String) {
-        self.failed = true;
-        self.faults.push(Fault::new(self.place.span(start, end), message, help));
+        self.failures += 1;
+        if self.failures <= MAX_FAULTS {
+            self.faults.push(Fault::new(self.place.span(start, end), message, help));
+        }
     }
 }
