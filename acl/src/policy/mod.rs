@@ -21,6 +21,7 @@ mod object_column;
 mod parse;
 mod pattern;
 mod people;
+mod row;
 mod row_line;
 mod suggest;
 mod syntax;
