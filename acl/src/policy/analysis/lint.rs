@@ -3,10 +3,10 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::index::Index;
 use super::overlap::{Overlap, Pairs, first_asker};
 use super::region::{example, is_empty, lengths, of_length};
 use super::ruleset::{Asker, Rule, Ruleset};
+use super::sides::{Side, Sides};
 use crate::policy::decision::Effect;
 use crate::policy::fault::Fault;
 use crate::policy::finding::{Finding, Severity};
@@ -60,16 +60,9 @@ struct Found {
     counts: BTreeMap<&'static str, usize>,
 }
 
-/// Rows of one effect, and an index of them.
-struct Side<'r> {
-    rules: Vec<&'r Rule>,
-    index: Index<'r>,
-}
-
 struct Study<'r> {
     pairs: Pairs<'r>,
-    allows: Side<'r>,
-    denies: Side<'r>,
+    sides: Sides<'r>,
     /// The number of each row among those of its effect.
     places: Vec<u32>,
     most: u64,
@@ -79,11 +72,6 @@ struct Study<'r> {
 
 impl<'r> Study<'r> {
     fn of(rules: &'r Ruleset) -> Self {
-        let side = |effect| {
-            let rules: Vec<_> = rules.rules.iter().filter(|rule| rule.effect == effect).collect();
-            let index = Index::of(rules.iter().map(|rule| (rule.subject, &rule.object)));
-            Side { rules, index }
-        };
         let mut counts = [0_u32; 2];
         let places = rules.rules.iter().map(|rule| {
             let count = &mut counts[usize::from(rule.effect == Effect::Deny)];
@@ -94,8 +82,7 @@ impl<'r> Study<'r> {
         let most = MAX_STEPS.saturating_add(STEPS_PER_ROW * rules.rules.len() as u64);
         Self {
             pairs: Pairs::new(rules, most),
-            allows: side(Effect::Allow),
-            denies: side(Effect::Deny),
+            sides: Sides::of(rules),
             places,
             most,
             touching: Cell::default(),
@@ -103,7 +90,7 @@ impl<'r> Study<'r> {
     }
 
     fn is_over(&self) -> bool {
-        let index = self.allows.index.steps() + self.denies.index.steps();
+        let index = self.sides.allows.index.steps() + self.sides.denies.index.steps();
         self.pairs.steps() + index > self.most
     }
 
@@ -119,7 +106,8 @@ impl<'r> Study<'r> {
             };
             return found.warn("acl::dead", || Fault::new(rule.span, message, help));
         };
-        let ours = if rule.effect == Effect::Allow { &self.allows } else { &self.denies };
+        let ours =
+            if rule.effect == Effect::Allow { &self.sides.allows } else { &self.sides.denies };
         let this = self.places[at];
         let other = ours.index.containing(asker.subjects, asker.name, &object, |other| {
             let outer = ours.rules[other as usize];
@@ -143,11 +131,12 @@ impl<'r> Study<'r> {
 
     /// The denies that together take back all that `rule` allows.
     fn shadows(&self, rule: &Rule, first: &Asker<'_>) -> Option<Vec<&'r Rule>> {
-        let deny = |at: u32| self.denies.rules[at as usize];
+        let deny = |at: u32| self.sides.denies.rules[at as usize];
         // Most often it is a single one.
-        let single = self.denies.index.containing(first.subjects, first.name, &rule.object, |at| {
-            !self.pairs.covers(deny(at), rule)
-        });
+        let single =
+            self.sides.denies.index.containing(first.subjects, first.name, &rule.object, |at| {
+                !self.pairs.covers(deny(at), rule)
+            });
         if let Some(single) = single {
             return Some(vec![deny(single)]);
         }
@@ -163,7 +152,7 @@ impl<'r> Study<'r> {
                         return None;
                     }
                     let object = of_length(&rule.object, length);
-                    let index = &self.denies.index;
+                    let index = &self.sides.denies.index;
                     used.insert(index.containing(asker.subjects, asker.name, &object, |at| {
                         !deny(at).verbs.includes(verb)
                     })?);
@@ -174,9 +163,9 @@ impl<'r> Study<'r> {
     }
 
     fn conflicts(&self, allow: &Rule, found: &mut Found) {
-        self.with_touching(allow.subject, &self.denies, |touching| {
-            self.denies.index.meeting(touching, None, &allow.object, |at| {
-                let deny = self.denies.rules[at as usize];
+        self.with_touching(allow.subject, &self.sides.denies, |touching| {
+            self.sides.denies.index.meeting(touching, None, &allow.object, |at| {
+                let deny = self.sides.denies.rules[at as usize];
                 if let Some(overlap) = self.pairs.crossing(allow, deny) {
                     let verb = self.pairs.rules.verb(overlap.verb);
                     found.warn("acl::conflict", || conflict(allow, deny, verb, &overlap));
@@ -187,9 +176,9 @@ impl<'r> Study<'r> {
     }
 
     fn look_for_use(&self, deny: &Rule, found: &mut Found) {
-        let used = self.with_touching(deny.subject, &self.allows, |touching| {
-            self.allows.index.meeting(touching, None, &deny.object, |at| {
-                let allow = self.allows.rules[at as usize];
+        let used = self.with_touching(deny.subject, &self.sides.allows, |touching| {
+            self.sides.allows.index.meeting(touching, None, &deny.object, |at| {
+                let allow = self.sides.allows.rules[at as usize];
                 (self.pairs.shared(allow, deny).is_some() || !self.pairs.spend()).then_some(())
             })
         });

@@ -12,10 +12,10 @@ use super::region::{Region, bound, literal};
 use super::ruleset::{Asker, Ruleset};
 use crate::audit::Entry;
 use crate::object;
-use crate::policy::Policy;
 use crate::policy::decision::{Effect, Reason};
 use crate::policy::names::is_name;
 use crate::policy::pattern::{Extent, Pattern, Segment};
+use crate::policy::{Policy, PolicyError};
 
 /// Most different requests that are looked at.
 pub const MAX_REQUESTS: usize = 100_000;
@@ -102,7 +102,7 @@ pub enum Why {
     Impossible,
     /// The policy would refuse the row, as when a `never` or an `expect` forbids it.
     Refused {
-        /// What the policy says to it.
+        /// Which line refuses it, and why.
         message: String,
     },
 }
@@ -227,7 +227,7 @@ fn admit(
     let rows: Vec<_> = taken.iter().chain(&batch).map(|candidate| candidate.row.clone()).collect();
     let Err(errors) = rules.with_rows(&rows) else { return taken.append(&mut batch) };
     if let [only] = &batch[..] {
-        let message = errors.errors().first().map_or_else(String::new, |e| e.message.clone());
+        let message = errors.errors().first().map_or_else(String::new, refusal_of);
         let refused = |refusal: &Refusal| NotSuggested {
             refusal: refusal.clone(),
             why: Why::Refused { message: message.clone() },
@@ -237,6 +237,15 @@ fn admit(
     let rest = batch.split_off(batch.len() / 2);
     admit(rules, batch, taken, not);
     admit(rules, rest, taken, not);
+}
+
+/// What an error that comes of a row means for it. The row's own line is none of the file's yet.
+fn refusal_of(error: &PolicyError) -> String {
+    match error.code {
+        "acl::never-violated" => format!("the `never` on line {} forbids it", error.line),
+        "acl::expect-failed" => format!("the `expect` on line {} would fail", error.line),
+        _ => format!("the policy would not load with it: {}", error.message),
+    }
 }
 
 /// Where several rows of one principal and the same verbs lie side by side, offers `parent/*` at

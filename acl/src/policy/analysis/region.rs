@@ -97,6 +97,11 @@ impl Region {
         Some(Self { objects, except })
     }
 
+    /// Its spelling, to sort by.
+    pub(super) fn to_key(&self) -> (String, Vec<String>) {
+        (self.objects.to_string(), self.except.iter().map(ToString::to_string).collect())
+    }
+
     /// Whether this literal object lies in the region.
     #[must_use]
     pub fn includes(&self, object: &str, caller: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::expectations::Expectation;
 use crate::policy::decision::Effect;
 use crate::policy::fault::{Fault, Place, Span};
 use crate::policy::finding::{Files, Finding, Severity};
@@ -33,6 +34,8 @@ pub struct Ruleset {
     pub(super) rules: Vec<Rule>,
     pub(super) verbs: Vec<Box<str>>,
     pub(super) folk: Folk,
+    expects: Vec<Expectation>,
+    nevers: Vec<u32>,
 }
 
 /// A row.
@@ -95,6 +98,8 @@ impl Ruleset {
         }
         let people = People::of(&syntax, options.keys, &mut faults, &mut Vec::new());
         let folk = Folk::of(&syntax, &people);
+        let expects = syntax.expects.iter().filter_map(Expectation::of).collect();
+        let nevers = syntax.nevers.iter().map(|line| line.row.span.line).collect();
         let (rules, verbs) = rules(syntax.rows, &people);
         Ok(Self {
             name: source.name.to_owned(),
@@ -107,6 +112,8 @@ impl Ruleset {
             rules,
             verbs,
             folk,
+            expects,
+            nevers,
         })
     }
 
@@ -120,6 +127,18 @@ impl Ruleset {
     #[must_use]
     pub fn warnings(&self) -> &[PolicyWarning] {
         &self.warnings
+    }
+
+    /// The policy's own `expect` lines, all of which hold: it loads.
+    #[must_use]
+    pub fn expectations(&self) -> &[Expectation] {
+        &self.expects
+    }
+
+    /// The lines of the policy's `never`s, all of which hold: it loads.
+    #[must_use]
+    pub fn nevers(&self) -> &[u32] {
+        &self.nevers
     }
 
     /// The text of a line of the policy file, as it stands there; 1 is the first. It may hold what
@@ -139,6 +158,14 @@ impl Ruleset {
         // The same file must always give the same answer.
         known.sort_unstable();
         nearest(name, known)
+    }
+
+    /// The verb of some row that is nearest to one that no row names.
+    #[must_use]
+    pub fn nearest_verb(&self, verb: &str) -> Option<&str> {
+        let mut known: Vec<_> = self.verbs.iter().map(|known| &**known).collect();
+        known.sort_unstable();
+        nearest(verb, known).filter(|known| *known != verb)
     }
 
     /// Reads the policy again with these rows appended.

@@ -1,5 +1,8 @@
 //! What the analyses say of a policy, and that it is so for every request of a small world.
 
+mod difference;
+mod holders;
+mod layout;
 mod lints;
 mod near_misses;
 mod suggestions;
