@@ -13,7 +13,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
-use crate::output::{Failure, Outcome, Style};
+use crate::output::{Failure, Outcome, Style, plain};
 use crate::policy_args::{Beside, PolicyFiles};
 
 /// Most bytes of a line of requests.
@@ -61,7 +61,7 @@ struct Request {
 
 /// One answer.
 #[derive(Debug, Serialize)]
-struct Answer {
+pub(crate) struct Answer {
     decision: String,
     reason: Reason,
     line: Option<u32>,
@@ -80,6 +80,12 @@ struct Near {
 impl Near {
     fn of(miss: &NearMiss) -> Self {
         Self { miss: miss.clone(), message: miss.to_string() }
+    }
+}
+
+impl Answer {
+    pub(crate) fn new(decision: Decision, near: &[NearMiss]) -> Self {
+        Self { near_misses: near.iter().map(Near::of).collect(), ..decision.into() }
     }
 }
 
@@ -116,35 +122,34 @@ impl Explain {
             }
         };
         if self.json {
-            let answer =
-                Answer { near_misses: near.iter().map(Near::of).collect(), ..decision.into() };
-            writeln!(out, "{}", to_json(&answer)?)?;
+            writeln!(out, "{}", to_json(&Answer::new(decision, &near))?)?;
         } else {
-            show(&files, &policy, decision, principal, object, out)?;
+            let style = Style::of(&io::stdout());
+            let verdict = match decision.is_allowed() {
+                true => style.green("allow"),
+                false => style.red("deny"),
+            };
+            let why = why(&files, &policy, decision, principal, object);
+            writeln!(out, "{verdict}  {why}")?;
             for miss in near {
-                writeln!(out, "  near: {}", crate::output::plain(&miss.to_string()))?;
+                writeln!(out, "  near: {}", plain(&miss.to_string()))?;
             }
         }
         Ok(if decision.is_allowed() { Outcome::Good } else { Outcome::Bad })
     }
 }
 
-fn show(
+/// Why a request is allowed or denied, for people.
+pub(crate) fn why(
     files: &PolicyFiles,
     policy: &Policy,
     decision: Decision,
     principal: &str,
     object: &str,
-    out: &mut impl Write,
-) -> io::Result<()> {
-    let style = Style::of(&io::stdout());
-    let verdict = match decision.is_allowed() {
-        true => style.green("allow"),
-        false => style.red("deny"),
-    };
-    let why = match (decision.row, decision.reason) {
+) -> String {
+    match (decision.row, decision.reason) {
         (Some(row), _) => {
-            let text = crate::output::plain(&files.line(row.line));
+            let text = plain(&files.line(row.line));
             format!("{}:{}: {text}", escape(policy.name()), row.line)
         }
         (None, Reason::UnknownPrincipal) => {
@@ -156,8 +161,7 @@ fn show(
             format!("the object's name is not canonical: {reason}")
         }
         _ => "no row matches, and what no row allows is denied".to_owned(),
-    };
-    writeln!(out, "{verdict}  {why}")
+    }
 }
 
 fn answer_all(policy: &Policy, path: &Path, out: &mut impl Write) -> Result<Outcome, Failure> {
@@ -192,6 +196,6 @@ fn answer_all(policy: &Policy, path: &Path, out: &mut impl Write) -> Result<Outc
     Ok(Outcome::Good)
 }
 
-fn to_json(value: &impl Serialize) -> io::Result<String> {
+pub(crate) fn to_json(value: &impl Serialize) -> io::Result<String> {
     serde_json::to_string(value).map_err(io::Error::other)
 }

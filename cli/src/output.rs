@@ -26,8 +26,10 @@ pub(crate) enum Failure {
         /// What to do.
         help: String,
     },
-    /// A policy that does not load.
+    /// A policy that does not load, which is the answer.
     Policy(PolicyErrors),
+    /// A policy that does not load, so that there is no answer.
+    Unloadable(PolicyErrors),
     /// The output cannot be written.
     Io(io::Error),
 }
@@ -47,7 +49,9 @@ impl Failure {
                 let error = style.red("error");
                 writeln!(err, "{error}: {}\n  {}", plain(message), plain(help))
             }
-            Self::Policy(errors) => findings(&mut err, style, errors.errors()),
+            Self::Policy(errors) | Self::Unloadable(errors) => {
+                findings(&mut err, style, errors.errors())
+            }
             Self::Io(error) => writeln!(err, "error: cannot write the output: {error}"),
         };
     }
@@ -55,7 +59,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Policy(_) => ExitCode::from(1),
-            Self::Told { .. } | Self::Io(_) => ExitCode::from(2),
+            Self::Told { .. } | Self::Unloadable(_) | Self::Io(_) => ExitCode::from(2),
         }
     }
 }
