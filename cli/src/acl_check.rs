@@ -44,7 +44,7 @@ impl Check {
             Ok(rules) => {
                 let mut warnings = rules.warnings().to_vec();
                 warnings.extend(lints(&rules));
-                warnings.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+                warnings.sort_by_key(|finding| (finding.line, finding.column));
                 (Vec::new(), warnings)
             }
             Err(errors) => (errors.errors().to_vec(), Vec::new()),

@@ -44,7 +44,7 @@ pub(super) struct Fault {
     pub(super) message: String,
     pub(super) help: String,
     /// A second place to show, and what it says there.
-    pub(super) related: Option<(Span, String)>,
+    pub(super) related: Option<Box<(Span, String)>>,
     /// What kind it is, for machines; it never changes its meaning.
     pub(super) code: &'static str,
 }
@@ -60,7 +60,7 @@ impl Fault {
     }
 
     pub(super) fn with_related(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.related = Some((span, label.into()));
+        self.related = Some(Box::new((span, label.into())));
         self
     }
 }

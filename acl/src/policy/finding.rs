@@ -187,13 +187,14 @@ impl<'a> Files<'a> {
         let file = usize::from(fault.span.file);
         let mut message = fault.message;
         let mut labels = vec![self.label(fault.span, "here".to_owned())];
-        let related = fault.related.as_ref().map(|(span, label)| Related {
-            file: self.name(*span).to_owned(),
-            line: span.line,
-            column: self.column(*span, span.start),
-            message: shown(label),
-        });
-        if let Some((span, label)) = fault.related {
+        let mut related = None;
+        if let Some((span, label)) = fault.related.map(|related| *related) {
+            related = Some(Related {
+                file: self.name(span).to_owned(),
+                line: span.line,
+                column: self.column(span, span.start),
+                message: shown(&label),
+            });
             if span.file == fault.span.file {
                 labels.push(self.label(span, label));
             } else {

@@ -150,10 +150,9 @@ impl<'p> Index<'p> {
         let Node { exact, below, child, .. } = self.nodes[node as usize];
         let goes_on = depth < other.segments.len();
         // What lies below this node meets whatever goes on, by a segment or by its extent.
-        if goes_on || other.extent == Extent::Below {
-            if let Some(found) = self.all(below).find_map(&mut *each) {
-                return Some(found);
-            }
+        let reaches = goes_on || other.extent == Extent::Below;
+        if reaches && let Some(found) = self.all(below).find_map(&mut *each) {
+            return Some(found);
         }
         let ends = match other.extent {
             Extent::Exact => depth == other.segments.len(),

@@ -243,7 +243,7 @@ impl Found {
         }
         let mut all = rules.findings(self.warnings, Severity::Warning);
         all.extend(rules.findings(self.advice, Severity::Advice));
-        all.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+        all.sort_by_key(|finding| (finding.line, finding.column));
         all
     }
 }

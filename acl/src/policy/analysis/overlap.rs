@@ -71,16 +71,15 @@ impl<'r> Pairs<'r> {
         wanted: impl Fn(&Asker<'_>) -> bool,
     ) -> Option<Overlap<'r>> {
         let verb = one.verbs.shared(&two.verbs)?;
-        let mut askers = self.rules.folk.shared_askers(one.subject, two.subject);
+        let askers = self.rules.folk.shared_askers(one.subject, two.subject);
         // Without `{self}` all askers are alike.
         let alike = !uses_self(&one.object) && !uses_self(&two.object);
         let most = if alike { 1 } else { usize::MAX };
-        let found = askers.by_ref().take(most).take_while(|_| self.spend()).find_map(|asker| {
+        askers.take(most).take_while(|_| self.spend()).find_map(|asker| {
             let objects = one.object.meet(&two.object, asker.name)?;
             let empty = is_empty(&objects, asker.name);
             (!empty && wanted(&asker)).then_some(Overlap { asker, verb, objects })
-        });
-        found
+        })
     }
 
     /// Counts a step; false when there were too many.

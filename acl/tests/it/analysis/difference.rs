@@ -95,7 +95,8 @@ fn edited(dice: &mut Dice, text: &str) -> String {
             0 if at > 3 => drop(lines.remove(at)),
             1 => lines.push(row),
             2 => {
-                lines[3] = format!("group @both = {}", dice.pick(&["alice", "bob", "alice, carol"]))
+                let members = dice.pick(&["alice", "bob", "alice, carol"]);
+                lines[3] = format!("group @both = {members}");
             }
             _ if at > 3 => lines[at] = row,
             _ => lines.insert(4, row),
