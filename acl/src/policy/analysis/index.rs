@@ -6,7 +6,7 @@
 //! branches where its own pattern has a wildcard, as far as there is something to be met.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::policy::pattern::{Extent, Pattern, Segment};
 use crate::policy::people::SubjectId;
@@ -20,7 +20,8 @@ const CALLER: u32 = u32::MAX - 1;
 /// An index of patterns; each has the number of its place among those it was built from.
 pub(super) struct Index<'p> {
     texts: HashMap<&'p str, u32>,
-    roots: HashMap<SubjectId, u32>,
+    /// In order, so that the same policy always gets the same answer.
+    roots: BTreeMap<SubjectId, u32>,
     edges: HashMap<(u32, u32), u32>,
     nodes: Vec<Node>,
     /// For each pattern, the next one that is the same for the same subject.
@@ -45,7 +46,7 @@ impl<'p> Index<'p> {
     ) -> Self {
         let mut index = Self {
             texts: HashMap::new(),
-            roots: HashMap::new(),
+            roots: BTreeMap::new(),
             edges: HashMap::new(),
             nodes: Vec::new(),
             same: vec![NONE; patterns.len()],

@@ -40,14 +40,14 @@ pub fn lints(rules: &Ruleset) -> Vec<Finding> {
     let mut found = Found::default();
     let study = Study::of(rules);
     for (at, rule) in rules.rules.iter().enumerate() {
+        study.look_at(at, rule, &mut found);
         if study.is_over() {
             let line = rule.line();
-            let message = format!("the rows from line {line} on were not compared with the others");
+            let message = format!("the rows from line {line} on were not compared with all others");
             let help = "their wildcards overlap so much that it would take too long";
             found.advise("acl::unchecked", || Fault::new(rules.start(), message, help));
             break;
         }
-        study.look_at(at, rule, &mut found);
     }
     idle_people(rules, &mut found);
     found.finish(rules)

@@ -152,3 +152,91 @@ impl Serialize for Region {
         region.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every pattern of up to two segments.
+    fn patterns() -> Vec<Pattern> {
+        let one = ["a", "b", "*", "{self}"].map(str::to_owned);
+        let two = one.iter().flat_map(|left| one.each_ref().map(|right| format!("{left}/{right}")));
+        let exact: Vec<_> = one.iter().cloned().chain(two).collect();
+        let below = exact.iter().map(|text| format!("{text}/**"));
+        let all = below.chain(["**".to_owned()]).chain(exact.iter().cloned());
+        all.map(|text| crate::policy::object_pattern(&text).unwrap()).collect()
+    }
+
+    /// Every object of up to four segments that matter, `new` standing for what no pattern says.
+    fn objects() -> Vec<String> {
+        let mut all = Vec::new();
+        let mut longest = vec![String::new()];
+        for _ in 0..4 {
+            let names = ["a", "b", "me", "new"];
+            let longer = |object: &String| names.map(|name| format!("{object}/{name}"));
+            longest = longest.iter().flat_map(longer).collect();
+            all.extend(longest.iter().map(|object| object[1..].to_owned()));
+        }
+        all
+    }
+
+    /// For each pattern, which of the objects it means.
+    fn meanings(patterns: &[Pattern], caller: &str) -> Vec<Vec<bool>> {
+        let objects = objects();
+        let meant =
+            |pattern: &Pattern| objects.iter().map(|o| pattern.matches(o, caller)).collect();
+        patterns.iter().map(meant).collect()
+    }
+
+    #[test]
+    fn a_pattern_contains_another_exactly_when_it_means_all_its_objects() {
+        let patterns = patterns();
+        let mut always = vec![vec![true; patterns.len()]; patterns.len()];
+        for caller in ["a", "me"] {
+            let meant = meanings(&patterns, caller);
+            for (at, outer) in patterns.iter().enumerate() {
+                for (other, inner) in patterns.iter().enumerate() {
+                    let all =
+                        meant[at].iter().zip(&meant[other]).all(|(outer, inner)| outer >= inner);
+                    let claim = format!("{outer} contains {inner} for {caller}");
+                    assert_eq!(contains(outer, inner, Some(caller)), all, "{claim}");
+                    always[at][other] &= all;
+                }
+            }
+        }
+        for (at, outer) in patterns.iter().enumerate() {
+            for (other, inner) in patterns.iter().enumerate() {
+                let claim = format!("{outer} contains {inner} for everyone");
+                assert_eq!(contains(outer, inner, None), always[at][other], "{claim}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_region_is_what_is_left_and_none_only_if_nothing_is() {
+        let patterns = patterns();
+        let objects = objects();
+        for caller in ["a", "me"] {
+            let meant = meanings(&patterns, caller);
+            for (at, base) in patterns.iter().enumerate() {
+                // All pairs would take long; with one chosen by the other they are of all kinds.
+                for first in 0..patterns.len() {
+                    let others = [first, (first * 7 + at) % patterns.len()];
+                    let cut: Vec<_> = others.iter().map(|other| &patterns[*other]).collect();
+                    let region = Region::of(bound(base, caller), &cut, caller);
+                    let mut left = (0..objects.len()).filter(|object| {
+                        meant[at][*object] && !others.iter().any(|other| meant[*other][*object])
+                    });
+                    let claim = format!("{base} without {} and {} for {caller}", cut[0], cut[1]);
+                    let Some(region) = region else {
+                        assert_eq!(left.next(), None, "{claim}");
+                        continue;
+                    };
+                    let includes = |at: &usize| region.includes(&objects[*at], caller);
+                    let included: Vec<_> = (0..objects.len()).filter(includes).collect();
+                    assert_eq!(included, left.collect::<Vec<_>>(), "{claim}: {region}");
+                }
+            }
+        }
+    }
+}

@@ -106,7 +106,7 @@ fn edited(dice: &mut Dice, text: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn a_request_changes_exactly_when_the_difference_covers_it(seed: u64, rows in 1_usize..8) {
