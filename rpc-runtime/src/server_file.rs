@@ -112,10 +112,8 @@ impl ServerFile {
     ) -> Result<Self, ServerFileError> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let text = read(path).map_err(|source| ServerFileError::Unreadable {
-            name: name.clone(),
-            source,
-        })?;
+        let text = read(path)
+            .map_err(|source| ServerFileError::Unreadable { name: name.clone(), source })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         Self::parse(&name, &text, folder, own)
     }
@@ -274,9 +272,9 @@ impl ServerFileError {
 impl Diagnostic for ServerFileError {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         match self {
-            Self::Unreadable { .. } => {
-                Some(Box::new("it is a TOML file of `identity`, `listen`, `[policy]` and `[audit]`"))
-            }
+            Self::Unreadable { .. } => Some(Box::new(
+                "it is a TOML file of `identity`, `listen`, `[policy]` and `[audit]`",
+            )),
             Self::Refused { .. } => None,
         }
     }

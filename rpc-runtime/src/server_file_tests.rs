@@ -37,10 +37,7 @@ fn errors(text: &str) -> Vec<String> {
 fn a_whole_file_gives_what_it_says_and_defaults_for_the_rest() {
     let file = parse(WHOLE).unwrap();
     assert_eq!(file.identity, Path::new("/srv/server.key"));
-    assert_eq!(
-        file.listen,
-        [Endpoint::tcp("127.0.0.1:7400"), Endpoint::udp("[::1]:7401")]
-    );
+    assert_eq!(file.listen, [Endpoint::tcp("127.0.0.1:7400"), Endpoint::udp("[::1]:7401")]);
     assert_eq!(file.policy.file, Path::new("/etc/policy.acl"));
     assert_eq!(file.policy.principals.as_deref(), Some(Path::new("/srv/principals.acl")));
     assert_eq!(file.audit.allowed, Allows::Mutating);

@@ -179,7 +179,7 @@ fn never<'a>(
 }
 
 /// Cuts `verbs except members` at the word in the middle.
-fn split_except((text, place): Piece<'_>) -> (Piece<'_>, Option<Piece<'_>>) {
+pub(super) fn split_except((text, place): Piece<'_>) -> (Piece<'_>, Option<Piece<'_>>) {
     let is_space = |c: char| c == ' ' || c == '\t';
     let found = text.match_indices("except").find(|(at, word)| {
         text[..*at].ends_with(is_space)
