@@ -14,13 +14,20 @@
 //! `\uXXXX`, so that showing a line never steers a terminal.
 
 mod file;
+mod files;
 mod log;
-mod query;
+mod read;
 mod record;
 mod verify;
 
+pub use files::files;
 pub use log::{AuditError, AuditId, AuditLog, Memory};
-pub use query::{Entry, Filter, Outcome, QueryError, query};
+pub use read::entry::Entry;
+pub use read::filter::{Filter, Outcome};
+pub use read::follow::{Batch, Follow, MAX_BATCH, Start, Then};
+pub use read::ocsf::{OCSF_VERSION, ocsf};
+pub use read::query::{QueryError, query};
+pub use read::tally::{By, Counts, MAX_KEYS, Tally};
 pub use record::{Event, MAX_FIELD, Record, escape};
 pub use verify::{Report, Tampered, What, verify};
 

@@ -8,6 +8,7 @@
 
 mod against_services;
 mod decision;
+mod digest;
 mod directive_line;
 mod engine;
 mod facts;
@@ -32,6 +33,7 @@ use engine::{Engine, Interner};
 use people::SubjectId;
 
 pub use decision::{Decision, Effect, Reason, RowRef};
+pub use digest::{file_digest, revision_digest};
 pub use engine::MAX_VISITS;
 pub use facts::{MethodFacts, ObjectTemplate, ServiceFacts, TemplateError, TemplateSegment};
 pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning};

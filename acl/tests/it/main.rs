@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod audit_follow;
 mod audit_log;
+mod audit_ocsf;
+mod audit_search;
 mod invariants;
 mod monitor;
 mod oracle;
