@@ -60,6 +60,11 @@ pub(crate) fn each(
     }
 }
 
+/// Whether there is any file of the log at `path`, rotated ones included.
+pub(crate) fn is_there(path: &Path) -> bool {
+    audit::files(path).is_ok_and(|files| files.iter().any(|file| file.exists()))
+}
+
 /// Why a log cannot be read on.
 pub(crate) fn unreadable(path: &Path, error: &QueryError) -> Failure {
     Failure::new(format!("{}: {error}", path.display()), "run as a user who may read the log")
@@ -96,8 +101,7 @@ fn stream(path: &Path) -> Result<Option<Box<dyn Read>>, Failure> {
     if path == Path::new("-") {
         return Ok(Some(Box::new(io::stdin())));
     }
-    let rotated_only = !path.exists() && audit::files(path).is_ok_and(|files| !files.is_empty());
-    if rotated_only || path.is_file() {
+    if path.is_file() || (!path.exists() && is_there(path)) {
         return Ok(None);
     }
     // A pipe is read to its end; of what is not there, opening says why.

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use bailiwick_acl::audit::{Entry, Filter, Follow, Start, Then, escape, files};
+use bailiwick_acl::audit::{Entry, Filter, Follow, Start, Then, escape};
 use clap::Args;
 
 use crate::audit_filter::FilterArgs;
@@ -76,7 +76,7 @@ fn follow(
         let message = format!("{}: not a file that can be followed", path.display());
         return Err(Failure::new(message, "name an audit log; standard input is followed anyway"));
     }
-    if files(path).is_ok_and(|files| files.is_empty()) {
+    if !audit_log::is_there(path) {
         eprintln!("note: {}: not there yet; waiting for it", plain(&path.to_string_lossy()));
     }
     let start = if shown.last == Some(0) { Start::End } else { Start::Oldest };

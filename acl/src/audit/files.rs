@@ -1,55 +1,69 @@
-//! The files of one log: those that were rotated, oldest first, and the one that is written to.
+//! The files of a log: the active one, and those that were rotated out of its way.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Least digits of a rotated file's number; after 999,999 there are more.
+/// Digits of a rotated file's number.
 const DIGITS: usize = 6;
 
-/// The files of the log at `path` that are there: `audit.jsonl.000001`, `audit.jsonl.000002` and so
-/// on, by number, and last `audit.jsonl` itself.
-///
-/// Other files beside them, such as keys and compressed copies, do not count.
+/// The files of the log whose active one is `path`, in the order in which they were written: the
+/// rotated ones (`audit.jsonl.000001`, …), and the active one last, if it is there.
 ///
 /// # Errors
 ///
-/// The system's, if the directory cannot be read; one that is not there has no files.
+/// If the folder cannot be listed.
 pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut numbered = Vec::new();
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let name = entry?.file_name();
-        if let Some(number) = path.file_name().and_then(|log| number(log, &name)) {
-            numbered.push((number, path.with_file_name(name)));
-        }
-    }
-    numbered.sort_unstable();
-    let mut files: Vec<_> = numbered.into_iter().map(|(_, path)| path).collect();
-    if path.exists() {
+    let mut found = rotated(path)?;
+    found.sort_unstable();
+    let mut files: Vec<PathBuf> = found.into_iter().map(|number| numbered(path, number)).collect();
+    if path.try_exists()? || files.is_empty() {
         files.push(path.to_owned());
     }
     Ok(files)
 }
 
-/// The number of the rotated file `name` of the log that is called `log`.
-fn number(log: &std::ffi::OsStr, name: &std::ffi::OsStr) -> Option<u64> {
-    let rest = name.as_encoded_bytes().strip_prefix(log.as_encoded_bytes())?;
-    let digits = rest.strip_prefix(b".")?;
-    let one_way_to_write_it =
-        digits.len() == DIGITS || (digits.len() > DIGITS && digits[0] != b'0');
-    if !one_way_to_write_it || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
+/// The number of the last rotated file; 0 if there is none.
+pub(super) fn last_rotated(path: &Path) -> io::Result<u32> {
+    Ok(rotated(path)?.into_iter().max().unwrap_or(0))
+}
+
+/// The name of the rotated file `number`.
+pub(super) fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number:0DIGITS$}"));
+    PathBuf::from(name)
+}
+
+/// Puts what happened to the names in the folder of `path` on the disk.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(folder(path))?.sync_all()
+}
+
+fn rotated(path: &Path) -> io::Result<Vec<u32>> {
+    let Some(name) = path.file_name().map(std::ffi::OsStr::as_encoded_bytes) else {
+        return Ok(Vec::new());
+    };
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder(path))? {
+        let entry = entry?.file_name();
+        let number = entry.as_encoded_bytes().strip_prefix(name).and_then(number);
+        numbers.extend(number);
     }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    Ok(numbers)
+}
+
+/// The number in `.000001`: six digits, or more where six do not do.
+fn number(end: &[u8]) -> Option<u32> {
+    let digits = end.strip_prefix(b".")?;
+    let plain = digits.iter().all(u8::is_ascii_digit)
+        && digits.len() >= DIGITS
+        && (digits.len() == DIGITS || digits[0] != b'0');
+    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok().filter(|number| *number > 0)
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -57,29 +71,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rotated_files_come_by_number_and_the_active_one_last() {
-        let folder = tempfile::tempdir().unwrap();
+    fn files_come_in_the_order_in_which_they_were_written() {
+        let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("audit.jsonl");
-        assert_eq!(files(&path).unwrap(), [PathBuf::new(); 0]);
-        for name in [
-            "audit.jsonl.1000000",
-            "audit.jsonl.000010",
-            "audit.jsonl.000002",
-            "audit.jsonl",
-            "audit.jsonl.key",
-            "audit.jsonl.00001",
-            "audit.jsonl.0000011",
-            "audit.jsonl.000003.gz",
-            "audit.jsonl.+00003",
-            "other.jsonl.000001",
-        ] {
-            fs::write(folder.path().join(name), "").unwrap();
+        for name in ["", ".000002", ".000010", ".1000000", ".000001", ".key", ".00003", ".000000"] {
+            File::create(folder.path().join(format!("audit.jsonl{name}"))).expect("a file");
         }
-        let found = files(&path).unwrap();
-        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap()).collect();
-        let wanted =
-            ["audit.jsonl.000002", "audit.jsonl.000010", "audit.jsonl.1000000", "audit.jsonl"];
-        assert_eq!(names, wanted);
-        assert_eq!(files(&folder.path().join("no/such")).unwrap(), [PathBuf::new(); 0]);
+        let names: Vec<_> = files(&path)
+            .expect("a list")
+            .into_iter()
+            .map(|file| file.file_name().expect("a name").to_string_lossy().into_owned())
+            .collect();
+        let wanted = [".000001", ".000002", ".000010", ".1000000", ""];
+        assert_eq!(names, wanted.map(|end| format!("audit.jsonl{end}")));
+        assert_eq!(last_rotated(&path).expect("a list"), 1_000_000);
     }
 }

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bailiwick_acl::audit::{
-    AuditLog, Batch, Event, Filter, Follow, MAX_BATCH, QueryError, Record, Start, Then,
+    AuditLog, Batch, Event, Filter, Follow, MAX_BATCH, QueryError, Record, Start, Then, files,
 };
 use tempfile::TempDir;
+
+use super::audit_world::{Place, denial, time};
 
 /// A log that somebody writes; rotation is a rename, as the writer does it.
 struct Log {
@@ -254,4 +256,32 @@ fn a_reader_beside_a_writer_that_rotates_loses_nothing_and_doubles_nothing() {
         }
         assert_eq!(given, (1..=RECORDS as u64).collect::<Vec<_>>());
     });
+}
+
+#[test]
+fn our_own_writer_is_followed_across_its_rotations() {
+    let place = Place::new();
+    let mut follow = Follow::new(&place.path, Filter::default(), Start::Oldest);
+    let log = place.builder().rotate_at(32 * 1_024).open().unwrap();
+    let done = AtomicBool::new(false);
+    let mut given = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for second in 0..1_000 {
+                log.append(&denial("a/b"), time(second)).unwrap();
+            }
+            drop(log);
+            done.store(true, Ordering::Release);
+        });
+        loop {
+            let was_done = done.load(Ordering::Acquire);
+            given.extend(seqs(&mut follow));
+            if was_done {
+                break;
+            }
+        }
+    });
+    let last = given.len() as u64;
+    assert!(last > 1_000 && files(&place.path).unwrap().len() > 5, "{last}");
+    assert_eq!(given, (1..=last).collect::<Vec<_>>());
 }

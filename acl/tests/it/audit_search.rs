@@ -3,9 +3,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bailiwick_acl::audit::{
-    AuditLog, By, Counts, Entry, Event, Filter, MAX_KEYS, Outcome, QueryError, Record, Tally, query,
+    AuditLog, By, Counts, Entry, Event, Filter, MAX_KEYS, Outcome, QueryError, Record, Tally, ocsf,
+    query,
 };
 use bailiwick_acl::policy::{Effect, Reason, object_pattern};
+use proptest::prelude::*;
 use serde_json::Value;
 
 use super::world::Dice;
@@ -285,4 +287,31 @@ fn a_flood_of_names_is_counted_in_bounded_memory_and_in_full() {
     assert_eq!((&*counts.keys[0].0, counts.keys[0].1), ("7", 2));
     assert_eq!((counts.keys.len(), counts.others), (MAX_KEYS, 1_001));
     assert_eq!(counts.total, MAX_KEYS as u64 + 1_002);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_reader_panic(
+        seed: u64,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..20),
+    ) {
+        let mut dice = Dice(seed);
+        let log = AuditLog::memory();
+        for _ in 0..5 {
+            record(&mut dice, &log);
+        }
+        let mut bytes = (log.lines().join("\n") + "\n").into_bytes();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        for filter in [Filter::default(), filter(&mut dice)] {
+            let mut tally = Tally::new(By::Peer);
+            for entry in query(&*bytes, filter).flatten() {
+                tally.add(&entry);
+                prop_assert!(serde_json::from_str::<Value>(&ocsf(&entry)).is_ok());
+                prop_assert!(!entry.json.contains(char::is_control));
+            }
+        }
+    }
 }

@@ -218,7 +218,12 @@ impl Follow {
     /// The files that are there, with their identities.
     fn list(&self) -> io::Result<Vec<Listed>> {
         let mut listed: Vec<Listed> = Vec::new();
-        for path in files(&self.path)? {
+        let names = match files(&self.path) {
+            // Its folder is not there yet either.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            names => names?,
+        };
+        for path in names {
             // One that goes away while we look is not there.
             let Some(id) = Id::at(&path)? else { continue };
             // The active file may have been rotated since its name was listed.
