@@ -7,6 +7,7 @@
 //! and mend. [`Policy::decide`] answers, and names the row that decided.
 
 mod against_services;
+pub mod analysis;
 mod decision;
 mod digest;
 mod directive_line;
@@ -36,7 +37,7 @@ pub use decision::{Decision, Effect, Reason, RowRef};
 pub use digest::{file_digest, revision_digest};
 pub use engine::MAX_VISITS;
 pub use facts::{MethodFacts, ObjectTemplate, ServiceFacts, TemplateError, TemplateSegment};
-pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning};
+pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning, Related, Severity};
 pub use lines::MAX_LINE;
 pub use load::{MAX_FILE, object_pattern};
 pub use names::{MAX_NAME, Principal, is_name};

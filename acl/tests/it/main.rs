@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod analysis;
 mod audit_follow;
 mod audit_keys;
 mod audit_log;
