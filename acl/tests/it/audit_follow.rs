@@ -188,6 +188,43 @@ fn a_file_that_was_removed_is_no_loss_if_it_had_been_read() {
 }
 
 #[test]
+fn records_that_are_missing_between_two_files_are_told_of() {
+    let mut log = Log::new(6);
+    log.write(2);
+    log.rotate();
+    log.write(2);
+    let middle = log.rotate();
+    log.write(2);
+    assert_eq!(seqs(&mut log.follow(Start::Oldest)), [1, 2, 3, 4, 5, 6]);
+    fs::remove_file(middle).unwrap();
+    let (given, errors) = take(&mut log.follow(Start::Oldest));
+    assert_eq!(given, [1, 2, 5, 6]);
+    assert!(matches!(errors[..], [QueryError::Missing { line: 1 }]), "{errors:?}");
+}
+
+#[test]
+fn an_error_on_the_way_loses_the_place_of_nobody() {
+    let mut log = Log::new(4);
+    log.write(2);
+    let mut follow = log.follow(Start::Oldest);
+    assert_eq!(seqs(&mut follow), [1, 2]);
+    let rotated = log.rotate();
+    // The next file cannot be opened: a folder has its name.
+    fs::create_dir(&log.path).unwrap();
+    let error = loop {
+        match follow.next_batch() {
+            Ok(batch) => assert_eq!((batch.found.len(), batch.then), (0, Then::GoOn)),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, QueryError::Io { line: 2, .. }), "{error}");
+    fs::remove_dir(&log.path).unwrap();
+    log.write(2);
+    assert!(rotated.exists());
+    assert_eq!(seqs(&mut follow), [3, 4]);
+}
+
+#[test]
 fn a_writer_whose_file_was_deleted_is_followed_until_it_makes_another() {
     let mut log = Log::new(3);
     log.write(1);

@@ -67,7 +67,7 @@ fn disguised(dice: &mut Dice, line: &str) -> String {
     let Value::Object(mut fields) = serde_json::from_str(line).unwrap() else { panic!("{line}") };
     let like_ours = dice.below(2) == 0;
     if like_ours {
-        ["v", "seq", "ts", "h"].map(|field| fields.remove(field).unwrap());
+        fields.retain(|field, _| !["v", "seq", "ts", "h"].contains(&&**field));
     }
     let spelled = |dice: &mut Dice, text: &str| {
         let mut out = String::from("\"");

@@ -47,7 +47,7 @@ pub struct Follow {
     path: PathBuf,
     matcher: Matcher,
     place: Option<Place>,
-    /// What has been given already, where the place was lost.
+    /// The last record before the present file, or before its beginning was read again.
     given: Option<Mark>,
     start: Start,
 }
@@ -95,13 +95,6 @@ struct Id(u64, u64);
 
 type Listed = (PathBuf, Id);
 
-/// Whether a file is known to follow the one before.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Yes,
-    No,
-}
-
 /// A record within a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mark {
@@ -144,11 +137,7 @@ impl Follow {
             Progress::AllThereIs { torn } => torn,
         };
         if place.retired {
-            if torn > 0 {
-                let line = place.lines.number() + 1;
-                batch.found.push(Err(QueryError::NotARecord { line }));
-            }
-            return self.turn_the_page(batch);
+            return self.turn_the_page(torn, batch);
         }
         match Id::at(&self.path)? {
             // What was appended before the rotation is read before the next file.
@@ -159,60 +148,63 @@ impl Follow {
     }
 
     /// Goes on with the file after the one that is read to its end.
-    fn turn_the_page(&mut self, batch: &mut Batch) -> io::Result<()> {
-        let Some(place) = self.place.take() else { return Ok(()) };
-        for _ in 0..MAX_LISTINGS {
-            let Some((next, known)) = self.after(&place)? else { break };
-            let Some(opened) = self.open(&next)? else { continue };
-            // A rotation between the listing and the opening would have put a file in between.
-            if self.after(&place)?.is_none_or(|((_, id), _)| id != opened.id) {
-                continue;
-            }
-            if known == Known::No {
-                self.given = place.mark();
-            }
-            self.place = Some(opened);
+    fn turn_the_page(&mut self, torn: u64, batch: &mut Batch) -> io::Result<()> {
+        let Some(place) = &self.place else { return Ok(()) };
+        let Some(next) = self.open_after(place)? else {
+            // A rotation is under way; the next call looks again.
+            batch.then = Then::Wait { torn };
             return Ok(());
+        };
+        if torn > 0 {
+            let line = place.lines.number() + 1;
+            batch.found.push(Err(QueryError::NotARecord { line }));
         }
-        // A rotation is under way; the next call looks again.
-        batch.then = Then::Wait { torn: 0 };
-        self.place = Some(place);
+        // What follows must be the next record; what was given already is passed over.
+        self.given = place.mark();
+        self.place = Some(next);
         Ok(())
     }
 
-    /// The file to begin with.
-    fn first(&self) -> io::Result<Option<Place>> {
+    /// Opens the file after `place`; where that was removed, the oldest one.
+    fn open_after(&self, place: &Place) -> io::Result<Option<Place>> {
         for _ in 0..MAX_LISTINGS {
-            let mut listed = self.list()?;
-            if self.start == Start::End {
-                listed.drain(..listed.len().saturating_sub(1));
-            }
-            let mut found = None;
-            for (at, file) in listed.iter().enumerate() {
-                let Some(mut place) = self.open(file)? else { break };
-                let is_last = at + 1 == listed.len();
-                if is_last && self.start == Start::End {
-                    place.go_to_end()?;
-                }
-                if is_last || !self.is_too_old(&mut place)? {
-                    found = Some(place);
-                    break;
-                }
-            }
-            if found.is_some() || listed.is_empty() {
-                return Ok(found);
+            let Some(next) = self.after(place)? else { return Ok(None) };
+            let Some(opened) = self.open(&next)? else { continue };
+            // A rotation between the listing and the opening would have put a file in between.
+            if self.after(place)?.is_some_and(|(_, id)| id == opened.id) {
+                return Ok(Some(opened));
             }
         }
         Ok(None)
     }
 
-    /// The file after `place`, and whether it is known to be that: if the place is not there any
-    /// more, it is the oldest.
-    fn after(&self, place: &Place) -> io::Result<Option<(Listed, Known)>> {
+    fn after(&self, place: &Place) -> io::Result<Option<Listed>> {
         let mut listed = self.list()?;
-        let at = listed.iter().position(|(_, id)| *id == place.id);
-        let (next, known) = at.map_or((0, Known::No), |at| (at + 1, Known::Yes));
-        Ok((next < listed.len()).then(|| (listed.swap_remove(next), known)))
+        let next = position(&listed, place.id).map_or(0, |at| at + 1);
+        Ok((next < listed.len()).then(|| listed.swap_remove(next)))
+    }
+
+    /// The file to begin with; `None` if there is none yet.
+    fn first(&self) -> io::Result<Option<Place>> {
+        for _ in 0..MAX_LISTINGS {
+            let listed = self.list()?;
+            let Some(last) = listed.len().checked_sub(1) else { return Ok(None) };
+            let from = if self.start == Start::End { last } else { 0 };
+            for (at, file) in listed.iter().enumerate().skip(from) {
+                let Some(mut place) = self.open(file)? else { break };
+                if self.start == Start::End {
+                    place.go_to_end()?;
+                } else if at < last && self.is_too_old(&mut place)? {
+                    continue;
+                }
+                // Unless a rotation has put another file before it.
+                if position(&self.list()?, place.id) == Some(at) {
+                    return Ok(Some(place));
+                }
+                break;
+            }
+        }
+        Err(io::ErrorKind::ResourceBusy.into())
     }
 
     /// The files that are there, with their identities.
@@ -357,6 +349,10 @@ impl Id {
             Err(error) => Err(error),
         }
     }
+}
+
+fn position(listed: &[Listed], id: Id) -> Option<usize> {
+    listed.iter().position(|(_, other)| *other == id)
 }
 
 fn stream_of(line: &[u8]) -> Option<String> {
