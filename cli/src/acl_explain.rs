@@ -124,19 +124,27 @@ impl Explain {
         if self.json {
             writeln!(out, "{}", to_json(&Answer::new(decision, &near))?)?;
         } else {
-            let style = Style::of(&io::stdout());
-            let verdict = match decision.is_allowed() {
-                true => style.green("allow"),
-                false => style.red("deny"),
-            };
             let why = why(&files, &policy, decision, principal, object);
-            writeln!(out, "{verdict}  {why}")?;
-            for miss in near {
-                writeln!(out, "  near: {}", plain(&miss.to_string()))?;
-            }
+            show(decision, &why, &near, out)?;
         }
         Ok(if decision.is_allowed() { Outcome::Good } else { Outcome::Bad })
     }
+}
+
+/// Shows a decision, why it is so, and what nearly made it another.
+pub(crate) fn show(
+    decision: Decision,
+    why: &str,
+    near: &[NearMiss],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let style = Style::of(&io::stdout());
+    let verdict = match decision.is_allowed() {
+        true => style.green("allow"),
+        false => style.red("deny"),
+    };
+    writeln!(out, "{verdict}  {why}")?;
+    near.iter().try_for_each(|miss| writeln!(out, "  near: {}", plain(&miss.to_string())))
 }
 
 /// Why a request is allowed or denied, for people.

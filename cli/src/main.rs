@@ -13,8 +13,13 @@ mod acl_suggest;
 mod acl_test;
 mod acl_what_can;
 mod acl_who_can;
+mod audit_export;
+mod audit_filter;
+mod audit_log;
 mod audit_query;
+mod audit_top;
 mod audit_verify;
+mod audit_why;
 mod completions;
 mod describe;
 mod files;
@@ -56,7 +61,7 @@ enum Command {
     /// Check a policy file, ask it who may do what, compare, mend and test it.
     #[command(subcommand)]
     Acl(AclCommand),
-    /// Verify an audit log, or search it.
+    /// Verify an audit log, search it, and ask why.
     #[command(subcommand)]
     Audit(AuditCommand),
     Describe(describe::Describe),
@@ -80,7 +85,10 @@ enum AclCommand {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     Verify(audit_verify::Verify),
-    Query(audit_query::Query),
+    Query(Box<audit_query::Query>),
+    Top(Box<audit_top::Top>),
+    Why(audit_why::Why),
+    Export(Box<audit_export::Export>),
 }
 
 fn main() -> ExitCode {
@@ -119,6 +127,9 @@ fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
         Command::Acl(AclCommand::Fmt(command)) => command.run(out),
         Command::Audit(AuditCommand::Verify(command)) => command.run(out),
         Command::Audit(AuditCommand::Query(command)) => command.run(out),
+        Command::Audit(AuditCommand::Top(command)) => command.run(out),
+        Command::Audit(AuditCommand::Why(command)) => command.run(out),
+        Command::Audit(AuditCommand::Export(command)) => command.run(out),
         Command::Describe(command) => command.run(out),
         Command::Completions(command) => command.run(out),
         Command::Man(command) => command.run(out),

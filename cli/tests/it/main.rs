@@ -5,6 +5,7 @@
 
 mod acl;
 mod audit;
+mod audit_reading;
 mod describe;
 mod formatting;
 mod keys;
@@ -90,6 +91,9 @@ fn help_comes_with_examples_and_wrong_usage_exits_with_2() {
         &["acl", "test", "--help"],
         &["acl", "fmt", "--help"],
         &["audit", "query", "--help"],
+        &["audit", "top", "--help"],
+        &["audit", "why", "--help"],
+        &["audit", "export", "--help"],
         &["describe", "--help"],
         &["completions", "--help"],
         &["man", "--help"],
@@ -133,6 +137,9 @@ fn a_file_that_cannot_be_read_is_named_with_advice() {
         &["acl", "fmt"],
         &["audit", "verify"],
         &["audit", "query"],
+        &["audit", "top"],
+        &["audit", "export", "--ocsf"],
+        &["audit", "why", "--policy", "x", "1"],
         &["describe"],
     ] {
         let missing = folder.run(&[command, &["missing"]].concat());
