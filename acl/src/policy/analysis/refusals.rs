@@ -304,7 +304,7 @@ fn known_answers(
     let verbs: Vec<_> = verbs.iter().map(|verb| rules.verb_id(verb)).collect();
     let spoken_of = rules.rules.iter().filter(|rule| {
         asker.is(rule.subject)
-            && object.may_meet(&rule.object)
+            && object.meet(&rule.object, asker.name).is_some()
             && verbs.iter().all(|verb| rule.verbs.includes(*verb))
     });
     spoken_of.map(|rule| bound(&rule.object, asker.name)).collect()
