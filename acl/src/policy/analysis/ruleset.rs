@@ -9,8 +9,9 @@ use crate::policy::finding::{Files, Finding, Severity};
 use crate::policy::parse::{self, Contents};
 use crate::policy::pattern::Pattern;
 use crate::policy::people::{EVERYONE, People, SubjectId};
+use crate::policy::row::{Row, Verbs};
 use crate::policy::suggest::nearest;
-use crate::policy::syntax::{self, Syntax, Who};
+use crate::policy::syntax::{Syntax, Who};
 use crate::policy::{
     KeysRequired, LoadOptions, Policy, PolicyErrors, PolicyWarning, ServiceFacts, Source,
 };
@@ -99,7 +100,7 @@ impl Ruleset {
         let people = People::of(&syntax, options.keys, &mut faults, &mut Vec::new());
         let folk = Folk::of(&syntax, &people);
         let expects = syntax.expects.iter().filter_map(Expectation::of).collect();
-        let nevers = syntax.nevers.iter().map(|line| line.row.span.line).collect();
+        let nevers = syntax.nevers.iter().map(|line| line.row.line()).collect();
         let (rules, verbs) = rules(syntax.rows, &people);
         Ok(Self {
             name: source.name.to_owned(),
@@ -276,7 +277,7 @@ impl Folk {
             folk.defined.extend(id.map(|id| (id, line.name.span)));
         }
         let rows = syntax.rows.iter().chain(syntax.nevers.iter().map(|never| &never.row));
-        folk.used.extend(rows.filter_map(|row| people.id(row.who.as_ref()?)));
+        folk.used.extend(rows.filter_map(|row| people.id(&row.who()?)));
         let excepted = syntax.nevers.iter().flat_map(|never| &never.except);
         folk.used.extend(excepted.filter_map(|who| people.id(who)));
         for id in (1..).take(count) {
@@ -348,18 +349,19 @@ impl Asker<'_> {
     }
 }
 
-fn rules(rows: Vec<syntax::Row<'_>>, people: &People<'_>) -> (Vec<Rule>, Vec<Box<str>>) {
+fn rules(rows: Vec<Row<'_>>, people: &People<'_>) -> (Vec<Rule>, Vec<Box<str>>) {
     let mut numbers: HashMap<&str, VerbId> = HashMap::new();
     let mut verbs: Vec<Box<str>> = Vec::new();
     let mut rules = Vec::with_capacity(rows.len());
     for row in rows {
-        let subject = row.who.as_ref().and_then(|who| people.id(who));
-        let (Some(subject), Some(object), Some(effect)) = (subject, row.object, row.effect) else {
+        let subject = row.who().and_then(|who| people.id(&who));
+        let (Some(subject), Some(object), Some(effect)) = (subject, row.pattern(), row.effect)
+        else {
             continue;
         };
-        let listed = match &row.verbs {
-            syntax::Verbs::Every => Listed::Every,
-            syntax::Verbs::Listed(names) => {
+        let listed = match row.verbs() {
+            Verbs::Every => Listed::Every,
+            Verbs::Listed(names) => {
                 let number = names.iter().map(|name| {
                     *numbers.entry(name.text).or_insert_with(|| {
                         verbs.push(name.text.into());
@@ -369,7 +371,7 @@ fn rules(rows: Vec<syntax::Row<'_>>, people: &People<'_>) -> (Vec<Rule>, Vec<Box
                 Listed::These(number.collect())
             }
         };
-        rules.push(Rule { subject, object, verbs: listed, effect, span: row.span });
+        rules.push(Rule { subject, object, verbs: listed, effect, span: row.span() });
     }
     (rules, verbs)
 }
