@@ -15,6 +15,7 @@ mod oracle;
 mod questions;
 mod suggestions;
 #[path = "../../../acl/tests/it/world.rs"]
+#[allow(dead_code)] // the library's own tests use more of it
 mod world;
 
 use std::fs;

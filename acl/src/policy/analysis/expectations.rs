@@ -5,6 +5,7 @@ use crate::policy::fault::{Fault, Place, Span};
 use crate::policy::finding::{Files, Severity};
 use crate::policy::load::MAX_FILE;
 use crate::policy::parse::{self, Contents};
+use crate::policy::row::Row;
 use crate::policy::syntax::{ExpectLine, Syntax};
 use crate::policy::{Policy, PolicyErrors, Source};
 
@@ -75,7 +76,7 @@ pub fn expectations(source: Source<'_>) -> Result<Vec<Expectation>, PolicyErrors
 
 /// Where something else stands.
 fn others(syntax: &Syntax<'_>) -> Vec<Span> {
-    let rows = syntax.rows.iter().map(|row| row.span());
+    let rows = syntax.rows.iter().map(Row::span);
     let nevers = syntax.nevers.iter().map(|never| never.row.span());
     let keys = syntax.keys.iter().map(|line| line.name.span);
     let groups = syntax.groups.iter().filter_map(|group| Some(group.name?.span));

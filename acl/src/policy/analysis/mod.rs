@@ -9,7 +9,7 @@
 //! * [`who_can`] and [`what_can`]: who may do something, and what someone may do;
 //! * [`diff`]: every request that another policy answers otherwise;
 //! * [`expectations`]: a file of `expect` lines, to be put to any policy;
-//! * [`format`]: the same file with its columns lined up.
+//! * [`format()`]: the same file with its columns lined up.
 //!
 //! Answers are exact, since wildcards are whole segments: what two patterns have in common is one
 //! pattern again, and whether some patterns together cover another is decided by trying, for each

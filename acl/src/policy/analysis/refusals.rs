@@ -14,7 +14,7 @@ use crate::audit::Entry;
 use crate::object;
 use crate::policy::decision::{Effect, Reason};
 use crate::policy::names::is_name;
-use crate::policy::pattern::{Extent, Part, Pattern, Segment};
+use crate::policy::pattern::{Extent, Pattern, Segment};
 use crate::policy::{Policy, PolicyError};
 
 /// Most different requests that are looked at.
@@ -304,7 +304,7 @@ fn known_answers(
     let verbs: Vec<_> = verbs.iter().map(|verb| rules.verb_id(verb)).collect();
     let spoken_of = rules.rules.iter().filter(|rule| {
         asker.is(rule.subject)
-            && object.may_meet(rule.object.segments.iter().map(Part::from), rule.object.extent)
+            && object.meet(&rule.object, asker.name).is_some()
             && verbs.iter().all(|verb| rule.verbs.includes(*verb))
     });
     spoken_of.map(|rule| bound(&rule.object, asker.name)).collect()
