@@ -18,6 +18,7 @@ mod machine;
 mod ours;
 mod peer;
 mod ping_pong;
+mod policy;
 mod process;
 mod quinn_peer;
 mod report;
@@ -84,6 +85,10 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Measure what a policy decision costs: ours, casbin and Cedar on the same rows.
+    Policy(Output),
+    #[command(hide = true)]
+    PolicyDecide(policy::Task),
     #[command(hide = true)]
     DurableCheckpoint(durable::Site),
     #[command(hide = true)]
@@ -161,6 +166,8 @@ fn main() -> ExitCode {
         Command::Syscalls(output) => syscalls(&output),
         Command::Durable { dir, output } => durable(&dir, &output),
         Command::AuditQuery { dir, output } => audit_query(&dir, &output),
+        Command::Policy(output) => policy(&output),
+        Command::PolicyDecide(task) => policy_decide(&task),
         Command::DurableCheckpoint(site) => durable_checkpoint(&site),
         Command::Serve(site) => on(site.system, Serve(site)),
         Command::Load(load) => on(load.site.system, load),
@@ -206,6 +213,19 @@ fn audit_query(dir: &Path, output: &Output) -> Result<(), AnyError> {
     output.write_json(&searches)
 }
 
+fn policy(output: &Output) -> Result<(), AnyError> {
+    let peers = if output.quick { policy::Peers::Quick } else { policy::Peers::Full };
+    let measured = policy::run(output.extent(), peers)?;
+    let goals = policy::judge(&measured);
+    println!("{}", policy::text(&measured, &goals));
+    output.write_json(&policy::Document { measured: &measured, goals: &goals })
+}
+
+fn policy_decide(task: &policy::Task) -> Result<(), AnyError> {
+    println!("{}", serde_json::to_string(&policy::play(task)?)?);
+    Ok(())
+}
+
 fn durable_checkpoint(site: &durable::Site) -> Result<(), AnyError> {
     println!("{}", serde_json::to_string(&durable::play(site)?)?);
     Ok(())
@@ -246,6 +266,7 @@ fn on(system: System, role: impl Role) -> Result<(), AnyError> {
         System::UdpPingPong => role.play(PingPong),
         System::Quinn => role.play(Quinn),
         System::BailiwickUdp => role.play(Bailiwick::UDP),
+        System::BailiwickDocuments => role.play(policy::Documented),
     }
 }
 

@@ -11,7 +11,7 @@ use bailiwick_acl::policy::{Decision, MAX_FILE, file_digest, revision_digest};
 use bailiwick_acl::{Policy, Reason};
 use clap::Args;
 
-use crate::output::{Failure, Outcome, Style};
+use crate::output::{Failure, Outcome, Style, plain};
 use crate::policy_args::{Beside, PolicyFiles};
 use crate::{acl_explain, audit_log, audit_query, files};
 

@@ -68,9 +68,9 @@ fn unescaped(raw: &str) -> Cow<'_, str> {
 /// The bytes of which a literal may consist without a closer look.
 const PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        plain[byte] = !matches!(byte as u8, b'/' | b'|' | b'*' | b'\\' | b'{');
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'/' | b'|' | b'*' | b'\\' | b'{');
         byte += 1;
     }
     plain

@@ -112,15 +112,15 @@ impl Builder {
         let many = (1..).zip(parents.iter().copied()).filter(|(_, (parent, edge))| {
             *edge < CALLER && nodes[*parent as usize].segment == MANY
         });
-        let edges = Table::of(many, edge_hash);
+        let edges = Table::of(&many, edge_hash);
         drop(parents);
         let segments = segments.finish();
         let grants = in_places(&places, grants, &mut nodes);
         drop(places);
-        let many_grants = Table::of(long_ranges(&nodes, &grants), Key::triple);
+        let many_grants = Table::of(&long_ranges(&nodes, &grants), Key::triple);
         let ever = ever(&nodes, &grants);
         let ever_of =
-            Table::of((0..).zip(ever.iter().map(|ever| (ever.verb, ever.subject))), edge_hash);
+            Table::of(&(0..).zip(ever.iter().map(|ever| (ever.verb, ever.subject))), edge_hash);
         Ok(Engine { segments, nodes, edges, grants, many_grants, ever, ever_of })
     }
 
@@ -184,11 +184,7 @@ fn in_places(places: &[Place], grants: Vec<Grants>, nodes: &mut [Node]) -> Vec<G
     for place in 0..ends.len() {
         let begin = number(kept);
         let node = &mut nodes[place / 2];
-        if place % 2 == 0 {
-            node.exact = begin
-        } else {
-            node.below = begin
-        }
+        *(if place % 2 == 0 { &mut node.exact } else { &mut node.below }) = begin;
         let to = ends.get(place + 1).copied().unwrap_or(total) as usize;
         let from = ends[place] as usize;
         kept = merge(&mut sorted, from..to, kept);

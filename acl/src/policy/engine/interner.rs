@@ -1,7 +1,7 @@
 //! The texts of a policy, each with a number by which it is compared from then on.
 
 use super::build::number;
-use super::key::is_short;
+use super::key::{Key, is_short};
 use super::table::Table;
 
 /// Bytes before each text that say how long it is.
@@ -28,7 +28,7 @@ impl Interner {
             return known;
         }
         if self.table.is_full() {
-            self.table.grow(entries(&self.texts), |key, text| key.text(text));
+            self.table.grow(entries(&self.texts), Key::text);
         }
         let entry = number(self.texts.len());
         self.texts.extend_from_slice(&number(text.len()).to_le_bytes());
@@ -41,7 +41,7 @@ impl Interner {
     pub(in crate::policy) fn finish(mut self) -> Self {
         self.texts.shrink_to_fit();
         self.table = Table::with_room(0); // gone before another takes memory
-        self.table = Table::of(entries(&self.texts), |key, text| key.text(text));
+        self.table = Table::of(&entries(&self.texts), Key::text);
         self
     }
 

@@ -40,7 +40,7 @@ impl Table {
     /// A table of `items`, as small as may be: the number of each entry, and what `hash` hashes of
     /// it. The entries must differ in hash.
     pub(super) fn of<T>(
-        items: impl Iterator<Item = (u32, T)> + Clone,
+        items: &(impl Iterator<Item = (u32, T)> + Clone),
         hash: impl Fn(Key, T) -> Hashed,
     ) -> Self {
         let least = slots_for(items.clone().count());
@@ -163,7 +163,7 @@ mod tests {
             }
             table.insert(table.key().pair(0, number), entry);
         }
-        for table in [table, Table::of(numbered(1_000), |key, number| key.pair(0, number))] {
+        for table in [table, Table::of(&numbered(1_000), |key, number| key.pair(0, number))] {
             for (entry, number) in numbered(1_000) {
                 assert_eq!(table.exact(table.key().pair(0, number)), Some(entry));
                 assert_eq!(table.exact(table.key().pair(0, number + 1)), None);
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_key_under_which_all_collide_is_given_up() {
         let keys_tried = Cell::new(0_u32);
-        let table = Table::of(numbered(1_000), |key, number| {
+        let table = Table::of(&numbered(1_000), |key, number| {
             keys_tried.set(keys_tried.get() + u32::from(number == 0));
             let bad = Hashed { place: 5, tag: 5 };
             if keys_tried.get() < 4 { bad } else { key.pair(0, number) }
