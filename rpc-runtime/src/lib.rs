@@ -22,6 +22,7 @@ pub mod marshal;
 mod context;
 mod error;
 mod proto;
+pub mod trace;
 
 mod object;
 pub mod service;
