@@ -29,10 +29,13 @@ pub mod service;
 
 mod dispatch;
 pub mod durable;
+pub mod metrics;
+mod observe;
 mod policy_file;
 mod repeat;
 mod reply;
 mod router;
+mod status;
 
 #[cfg(feature = "net")]
 mod audit;
@@ -43,6 +46,10 @@ mod net;
 
 #[cfg(feature = "net")]
 mod client;
+#[cfg(feature = "net")]
+pub mod health;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 #[cfg(feature = "net")]
 mod server;
 #[cfg(feature = "net")]
@@ -71,6 +78,7 @@ pub use id::{CallKey, CallNumber, Incarnation, MethodId};
 pub use policy_file::{PolicyFile, PolicyFileError};
 pub use proto::calls::Reconnect;
 pub use router::DuplicateMethod;
+pub use status::{ServerStatus, Status};
 
 #[cfg(feature = "net")]
 pub use audit::{AuditError, AuditLog};
@@ -78,6 +86,8 @@ pub use audit::{AuditError, AuditLog};
 pub use client::{Channel, ChannelConfig};
 #[cfg(feature = "net")]
 pub use endpoint::{Endpoint, EndpointError};
+#[cfg(feature = "net")]
+pub use health::{Health, HealthClient};
 #[cfg(feature = "net")]
 pub use server::{Drained, ServeError, Server, ServerBuilder};
 
