@@ -3,5 +3,6 @@
 mod bank;
 mod clients;
 mod demo;
+mod metrics;
 mod nodes;
 mod support;

@@ -1,0 +1,63 @@
+//! A node's figures, as metrics beside those of its server.
+//!
+//! | name | kind | what |
+//! |---|---|---|
+//! | `bailiwick_in_doubt_transactions` | gauge | voted yes here and not decided, as far as this participant knows |
+//! | `bailiwick_in_doubt_oldest_seconds` | gauge | the age of the oldest of them |
+//! | `bailiwick_unfinished_transactions` | gauge | committed by this coordinator and not acknowledged by all |
+//! | `bailiwick_forced_writes_total` | counter | how often the log has been forced to the disk since the start |
+
+use std::{convert::Infallible, time::Duration};
+
+use metrics::gauge;
+use tokio::time;
+use two_phase_commit::{
+    coordinator::Coordinator,
+    machine::{Machine, Time},
+    participant::Participant,
+};
+
+use super::engine::Engine;
+
+/// Sets the gauges of a machine.
+pub(crate) type Figures<M> = fn(&M, Time);
+
+/// How often they are set.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How often a node's log was forced.
+pub(super) const FORCED_WRITES: &str = "bailiwick_forced_writes_total";
+
+/// Looks at the machine for as long as this is polled.
+pub(super) async fn watch<M>(engine: Engine<M>, figures: Figures<M>) -> Infallible
+where
+    M: Machine + Send + 'static,
+    M::Request: Send,
+    M::Answer: Send,
+    M::Record: Send,
+{
+    let mut ticks = time::interval(EVERY);
+    loop {
+        ticks.tick().await;
+        // A node with too much to do is looked at a second later.
+        let _ = engine.look(figures).await;
+    }
+}
+
+/// A coordinator's.
+pub(crate) fn of_coordinator(machine: &Coordinator, _: Time) {
+    let (_, unfinished) = machine.under_way();
+    gauge!("bailiwick_unfinished_transactions").set(count(unfinished));
+}
+
+/// A participant's.
+pub(crate) fn of_participant(machine: &Participant, now: Time) {
+    let gauges = machine.gauges(now);
+    let in_doubt = usize::try_from(gauges.in_doubt).unwrap_or(usize::MAX);
+    gauge!("bailiwick_in_doubt_transactions").set(count(in_doubt));
+    gauge!("bailiwick_in_doubt_oldest_seconds").set(gauges.oldest.as_secs_f64());
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
