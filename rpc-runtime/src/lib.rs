@@ -52,6 +52,8 @@ pub mod health;
 mod prometheus;
 #[cfg(feature = "net")]
 mod server;
+#[cfg(feature = "server-file")]
+pub mod server_file;
 #[cfg(feature = "net")]
 pub mod testing;
 

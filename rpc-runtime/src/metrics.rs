@@ -1,4 +1,5 @@
-//! Metrics, by the facade [`metrics`](https://docs.rs/metrics): whichever recorder is installed gets them.
+//! Metrics, by the facade [`metrics`](https://docs.rs/metrics): whichever recorder is installed gets
+//! them.
 //!
 //! Install the recorder before servers and channels are made: they find their counters then, and
 //! those that were made before count nothing. With the feature `prometheus` `Prometheus` is one.

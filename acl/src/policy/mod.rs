@@ -21,6 +21,7 @@ mod object_column;
 mod parse;
 mod pattern;
 mod people;
+mod row;
 mod row_line;
 mod suggest;
 mod syntax;
@@ -40,6 +41,7 @@ pub use load::{MAX_FILE, object_pattern};
 pub use names::{MAX_NAME, Principal, is_name};
 pub use pattern::{Extent, Pattern, Segment, escape};
 pub use people::MAX_GROUP_DEPTH;
+pub use suggest::nearest;
 
 /// A file as it was read.
 #[derive(Clone, Copy, Debug)]

@@ -5,10 +5,12 @@
 
 mod agreement;
 mod audit_log;
+mod fuzzing;
 mod invariants;
 mod monitor;
 mod oracle;
 mod policy_errors;
+mod reader;
 mod world;
 
 use bailiwick_acl::policy::{KeysRequired, LoadOptions, Loaded, Policy, PolicyErrors, Source};

@@ -4,7 +4,9 @@
 //! |---|---|---|
 //! | `bailiwick_in_doubt_transactions` | gauge | voted yes here and not decided, as far as this participant knows |
 //! | `bailiwick_in_doubt_oldest_seconds` | gauge | the age of the oldest of them |
-//! | `bailiwick_unfinished_transactions` | gauge | committed by this coordinator and not acknowledged by all |
+//! | `bailiwick_undecided_transactions` | gauge | under way at this coordinator and not decided |
+//! | `bailiwick_unfinished_transactions` | gauge | committed by it and not acknowledged by all |
+//! | `bailiwick_unfinished_oldest_seconds` | gauge | the age of the oldest of both |
 //! | `bailiwick_forced_writes_total` | counter | how often the log has been forced to the disk since the start |
 
 use std::{convert::Infallible, time::Duration};
@@ -45,19 +47,20 @@ where
 }
 
 /// A coordinator's.
-pub(crate) fn of_coordinator(machine: &Coordinator, _: Time) {
-    let (_, unfinished) = machine.under_way();
-    gauge!("bailiwick_unfinished_transactions").set(count(unfinished));
+pub(crate) fn of_coordinator(machine: &Coordinator, now: Time) {
+    let gauges = machine.gauges(now);
+    gauge!("bailiwick_undecided_transactions").set(count(gauges.undecided));
+    gauge!("bailiwick_unfinished_transactions").set(count(gauges.unfinished));
+    gauge!("bailiwick_unfinished_oldest_seconds").set(gauges.oldest.as_secs_f64());
 }
 
 /// A participant's.
 pub(crate) fn of_participant(machine: &Participant, now: Time) {
     let gauges = machine.gauges(now);
-    let in_doubt = usize::try_from(gauges.in_doubt).unwrap_or(usize::MAX);
-    gauge!("bailiwick_in_doubt_transactions").set(count(in_doubt));
+    gauge!("bailiwick_in_doubt_transactions").set(count(gauges.in_doubt));
     gauge!("bailiwick_in_doubt_oldest_seconds").set(gauges.oldest.as_secs_f64());
 }
 
-fn count(number: usize) -> f64 {
+fn count(number: u64) -> f64 {
     f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
