@@ -22,16 +22,20 @@ pub mod marshal;
 mod context;
 mod error;
 mod proto;
+pub mod trace;
 
 mod object;
 pub mod service;
 
 mod dispatch;
 pub mod durable;
+pub mod metrics;
+mod observe;
 mod policy_file;
 mod repeat;
 mod reply;
 mod router;
+mod status;
 
 #[cfg(feature = "net")]
 mod audit;
@@ -42,6 +46,10 @@ mod net;
 
 #[cfg(feature = "net")]
 mod client;
+#[cfg(feature = "net")]
+pub mod health;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 #[cfg(feature = "net")]
 mod server;
 #[cfg(feature = "server-file")]
@@ -72,6 +80,7 @@ pub use id::{CallKey, CallNumber, Incarnation, MethodId};
 pub use policy_file::{PolicyFile, PolicyFileError};
 pub use proto::calls::Reconnect;
 pub use router::DuplicateMethod;
+pub use status::{ServerStatus, Status};
 
 #[cfg(feature = "net")]
 pub use audit::{AuditError, AuditLog};
@@ -79,6 +88,8 @@ pub use audit::{AuditError, AuditLog};
 pub use client::{Channel, ChannelConfig};
 #[cfg(feature = "net")]
 pub use endpoint::{Endpoint, EndpointError};
+#[cfg(feature = "net")]
+pub use health::{Health, HealthClient};
 #[cfg(feature = "net")]
 pub use server::{Drained, ServeError, Server, ServerBuilder};
 

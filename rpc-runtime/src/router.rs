@@ -16,6 +16,7 @@ use crate::{
     error::{Executed, ProtocolError, Unavailable},
     id::MethodId,
     object::Names,
+    observe::meters::{ServerMeter, ServerMeters},
     proto::{
         claim::{self, Claim, Refused, Turn},
         completions::{Books, Life, Past},
@@ -26,6 +27,7 @@ use crate::{
     },
     reply::{self, Refusal, ReplyHeader},
     service::{Delivery, MethodDescription, Service},
+    status::ServerStatus,
 };
 
 /// When a caller that found the server full may try again.
@@ -44,6 +46,8 @@ pub(crate) struct Router {
     pub(crate) books: Books,
     /// Names their stores; zero if there are none.
     store: [u8; 8],
+    meters: ServerMeters,
+    pub(crate) status: ServerStatus,
 }
 
 /// A service's position, and a method's within it.
@@ -140,7 +144,10 @@ impl Router {
         let durable = services.iter().filter_map(|service| service.durable());
         let books = Books::new(durable, limits.max_kept_answers);
         let store = if keep_all(&services) { books.store() } else { [0; 8] };
-        Ok(Self { services, methods, monitor, limits, books, store })
+        let meters = ServerMeters::of(&services, methods.iter().map(|&(_, place)| place));
+        let status = ServerStatus::of(&services, &monitor);
+        services.iter().for_each(|service| service.watch(&status));
+        Ok(Self { services, methods, monitor, limits, books, store, meters, status })
     }
 
     /// What a client is told of the memory that this server has of it. `tcp_port` is where it takes
@@ -222,25 +229,33 @@ impl Router {
         {
             return Ok(Received::Unanswered);
         }
+        let meter = self.meters.get(found.as_ref().map(|found| found.index));
         let part = match connection.memory.arrive(frame.call, frame.floor, keep, past, now)? {
             Turn::Mine(claim) => match self.limit(&frame, phase, connection) {
                 None => Part::Run(claim),
-                Some(refusal) => return Ok(refuse(claim, &refusal, header, out)),
+                Some(refusal) => return Ok(refuse(claim, &refusal, meter, header, out)),
             },
-            Turn::Full(claim) => return Ok(refuse(claim, &OVERLOADED, header, out)),
-            Turn::Repeated => Part::Repeat,
+            Turn::Full(claim) => return Ok(refuse(claim, &OVERLOADED, meter, header, out)),
+            Turn::Repeated => {
+                meter.repeated();
+                Part::Repeat
+            }
             Turn::Short(answer) => {
+                meter.repeated();
                 reply::write_short(header, answer, out);
                 return Ok(Received::Done);
             }
             Turn::Stale => {
+                meter.repeated();
                 reply::write_short(header, reply::IS_STALE, out);
                 return Ok(Received::Done);
             }
             Turn::FalseRetry => {
                 let reason = Reason::FalseRetry;
                 let denial = self.record(found.as_ref(), &frame, connection, reason);
-                reply::write(header, &denial.into(), out);
+                let refusal = denial.into();
+                meter.refused(&refusal);
+                reply::write(header, &refusal, out);
                 return Ok(Received::Done);
             }
         };
@@ -248,7 +263,7 @@ impl Router {
             match part {
                 Part::Run(claim) => {
                     let refusal = self.unknown_method(&frame, connection);
-                    return Ok(refuse(claim, &refusal, header, out));
+                    return Ok(refuse(claim, &refusal, meter, header, out));
                 }
                 // The same request without the flags was a call.
                 Part::Repeat => reply::write_short(header, reply::IS_STALE, out),
@@ -269,7 +284,9 @@ impl Router {
             caller: connection.caller,
             monitor: &self.monitor,
             names: connection.names,
+            meter,
             max_deadline: self.limits.max_deadline,
+            max_metadata: self.limits.max_metadata,
             news: connection.news,
             now: connection.now,
             out,
@@ -368,7 +385,14 @@ fn keep_all(services: &[Box<dyn Service>]) -> bool {
 }
 
 /// Refuses what nobody has run, and has it remembered.
-fn refuse(claim: Claim, refusal: &Refusal, header: ReplyHeader, out: &mut Vec<u8>) -> Received {
+fn refuse(
+    claim: Claim,
+    refusal: &Refusal,
+    meter: &ServerMeter,
+    header: ReplyHeader,
+    out: &mut Vec<u8>,
+) -> Received {
+    meter.refused(refusal);
     let answer = match claim.refuse(refusal.into()) {
         Refused::DidNotRun => refusal.into(),
         Refused::Stale => reply::IS_STALE,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{durable::Completions, id::MethodId};
+use crate::{durable::Completions, id::MethodId, status::ServerStatus};
 
 pub use crate::{
     dispatch::{Authorized, Handled, Request},
@@ -125,6 +125,9 @@ pub trait Service: Send + Sync + 'static {
     fn durable(&self) -> Option<&Completions> {
         None
     }
+
+    /// Called once, when the server that it is part of is built.
+    fn watch(&self, _server: &ServerStatus) {}
 }
 
 /// A client of one service, made from a channel.

@@ -1,13 +1,15 @@
 //! The command line.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString, net::SocketAddr, os::unix::ffi::OsStringExt as _, path::PathBuf, time::Duration,
+};
 
 use bailiwick::{Bytes, Endpoint, PublicKey};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use hashtable::machine::Bounds;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::exit::{CALL_CODES, HAMMER_CODES, SERVE_CODES};
+use crate::exit::{CALL_CODES, HAMMER_CODES, HEALTH_CODES, SERVE_CODES};
 
 /// A hashtable served over Bailiwick: every call is proven, allowed by a policy, and audited.
 ///
@@ -25,6 +27,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     Call(CallArgs),
     Hammer(HammerArgs),
+    Health(HealthArgs),
     /// Print the service's description as JSON: methods, verbs, objects, delivery, types.
     ///
     /// `bailiwick acl check --service FILE` holds a policy against it.
@@ -70,6 +73,10 @@ pub(crate) struct ServeArgs {
     /// The most bytes that it takes, of all keys and values together.
     #[arg(long, value_name = "BYTES", default_value_t = Bounds::default().bytes)]
     pub(crate) max_bytes: usize,
+    /// Serve metrics to Prometheus at /metrics, and a probe at /healthz, over HTTP. Whoever reaches
+    /// the address may read them: take one of this machine's own, such as 127.0.0.1:9464.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// What to log on stderr: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log: LevelFilter,
@@ -110,6 +117,20 @@ pub(crate) struct DialArgs {
     /// The caller's key file, from `bailiwick keygen -o FILE`.
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: PathBuf,
+}
+
+/// Ask whether a server can be called: `serving`, `recovering`, `draining` or `audit unavailable`.
+///
+/// The policy must allow `read` on `health`. Over HTTP and without a key, `serve --metrics` has
+/// `/healthz`.
+#[derive(Debug, Parser)]
+#[command(after_help = HEALTH_CODES)]
+pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
+    /// How long it may take, connecting included: a number with ms, s or m.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) timeout: Duration,
 }
 
 /// Make one call. Values go to stdout, everything else to stderr.

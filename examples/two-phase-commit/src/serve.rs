@@ -3,6 +3,7 @@
 
 mod coordinator;
 mod engine;
+mod figures;
 mod links;
 mod mortal;
 mod participant;
@@ -17,7 +18,7 @@ use std::{
 };
 
 use bailiwick::{
-    AuditLog, Drained, Endpoint, Identity, Limits, PolicyFile, Server, service::Service,
+    AuditLog, Drained, Endpoint, Health, Identity, Limits, PolicyFile, Server, service::Service,
 };
 use miette::{Report, miette};
 use stable_store::{FileStorage, Opening, Options, Recovery};
@@ -31,6 +32,7 @@ use two_phase_commit::{
 use crate::{
     args::NodeArgs,
     exit::{Exit, Failure, INTERRUPTED},
+    metrics::Metrics,
     nodes::{self, Nodes},
     output,
 };
@@ -39,7 +41,10 @@ use links::{Heard, Links};
 use mortal::{Fate, Mortal};
 use signals::Signals;
 
+use figures::Figures;
+
 pub(crate) use coordinator::Service as CoordinatorService;
+pub(crate) use figures::{of_coordinator, of_participant};
 pub(crate) use mortal::Fate as CoordinatorFate;
 pub(crate) use participant::Service as ParticipantService;
 
@@ -173,6 +178,7 @@ impl Checked {
             .policy(policy)
             .audit(audit)
             .service(service)
+            .service(Health::default())
             .limits(limits);
         for endpoint in self.endpoints()? {
             server = server.listen(endpoint);
@@ -200,8 +206,10 @@ where
     pub(crate) async fn serve<S: Service>(
         self,
         serve: impl FnOnce(Engine<M>) -> S,
+        figures: Figures<M>,
     ) -> Result<(), Failure> {
         let Self { checked, start, recovery, took, mut signals } = self;
+        let metrics = Metrics::install(checked.args.metrics).map_err(refused_with_help)?;
         let prepared = Engine::prepare();
         let engine = prepared.engine.clone();
         // The ports first: a node that cannot be asked must not take part.
@@ -214,6 +222,9 @@ where
         let links = Links::open(&checked.nodes, checked.me, &checked.identity, &heard);
         let mut end = prepared.start(start, links);
         announce(&checked, &recovery, took)?;
+        let _page = metrics.serve(server.status()).await.map_err(refused_with_help)?;
+        let counting = figures::watch(engine.clone(), figures);
+        tokio::pin!(counting);
 
         let shutdown = async {
             signals.next().await;
@@ -226,6 +237,7 @@ where
         tokio::select! {
             // Nobody is answered any more; what is in the log counts at the next start.
             ended = &mut end => return Err(unwritable(ended.ok().and_then(Result::err))),
+            never = counting => match never {},
             drained = server.serve_until(shutdown) => if drained == Drained::CallsAborted {
                 output::tell("stopped with calls under way: their outcome can be asked for");
             }

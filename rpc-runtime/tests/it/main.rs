@@ -17,6 +17,7 @@ mod drain; // how a server ends
 mod durable; // a call that comes again after a crash
 mod fake_server; // a server that breaks the protocol
 mod floods; // many connections
+mod observe; // what is seen of calls: spans, metrics, health
 mod outcomes; // every failure, and whether the call ran
 mod reconnect; // what a channel does between two connections
 mod stalls; // a peer that stops in the middle of anything

@@ -97,6 +97,12 @@ impl World {
         self.serve_with(endpoints, name, audit, &[])
     }
 
+    /// A server with a page of metrics.
+    pub(crate) fn serve_showing_metrics(&self) -> Running {
+        let page = ["--metrics", "127.0.0.1:0"];
+        self.serve_with(&["tcp://127.0.0.1:0"], "server", "audit.jsonl", &page)
+    }
+
     /// A server that keeps its table in `data`, at each of `endpoints`. It has recovered.
     pub(crate) fn serve_kept(&self, endpoints: &[&str], more: &[&str]) -> Running {
         let mut server = self.serve_recovering(endpoints, more);
@@ -196,6 +202,15 @@ impl Running {
     pub(crate) fn wait_for_recovery(&mut self) {
         self.stdout.read_line(&mut self.recovered).unwrap();
         assert!(self.recovered.starts_with("recovered: "), "{:?}", self.recovered);
+    }
+
+    /// Where its page of metrics is.
+    pub(crate) fn metrics(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        let address =
+            line.strip_prefix("metrics: http://").and_then(|it| it.strip_suffix("/metrics\n"));
+        address.unwrap_or_else(|| panic!("no page of metrics: {line:?}")).to_owned()
     }
 
     pub(crate) fn id(&self) -> u32 {

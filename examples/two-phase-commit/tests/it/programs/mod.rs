@@ -4,5 +4,6 @@ mod bank;
 mod clients;
 mod demo;
 mod failing_fsync;
+mod metrics;
 mod nodes;
 mod support;
