@@ -150,7 +150,7 @@ pub(super) fn run(core: &Core, nth: usize, mut sink: Box<dyn Sink>) {
     loop {
         let mut state = core.lock();
         let work = loop {
-            let closing = state.closing;
+            let closing = state.may_end(nth);
             match state.lanes[nth].work(closing) {
                 Some(work) => break work,
                 None => state = core.wait_for_work(state),
@@ -168,6 +168,7 @@ pub(super) fn run(core: &Core, nth: usize, mut sink: Box<dyn Sink>) {
                     Ok(_) => {}
                     Err(error) => lane.health = Health::Failed(error),
                 });
+                core.evolve();
             }
             Work::End => {
                 core.report(nth, |lane| lane.ended = true);

@@ -77,7 +77,8 @@ pub(super) struct Sealing {
     pub(super) rotated: u32,
     /// Whether a file was begun whose first record is still to come.
     pub(super) owes_rotate: bool,
-    /// The last checkpoint that witnesses were given.
+    /// The last checkpoint, and the last one that is on a disk and was given to witnesses.
+    sealed_seq: u64,
     witnessed: u64,
 }
 
@@ -133,8 +134,12 @@ impl Core {
         change(lane);
         lane.asked = false;
         self.refresh(&state);
+        let closing = state.closing;
         drop(state);
         self.done.notify_all();
+        if closing {
+            self.work.notify_all();
+        }
     }
 
     pub(super) fn refresh(&self, state: &State) {
@@ -305,13 +310,20 @@ impl Core {
         let Some(keyring) = &self.keyring else { return };
         let mut keyring = keyring.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.lock();
-        let Some(Sealing { anchor, current, next: None, .. }) = &state.sealing else { return };
+        let Some(sealing) = &state.sealing else { return };
+        let Sealing { anchor, current, next: None, sealed_seq, witnessed, .. } = sealing else {
+            return;
+        };
+        // Before the checkpoint is on the disk its key may still be needed.
+        if witnessed < sealed_seq {
+            return;
+        }
         let (stream, anchor, current) = (state.stream, *anchor, current.clone());
         // Nobody makes a checkpoint before there is a successor, so the present key stays it.
         drop(state);
         let Keyring { file, random } = &mut *keyring;
         let keys = Keys::with(stream, anchor, current, random);
-        // What fails is tried again at the next tick.
+        // What fails is tried again after the next tick.
         if file.write(&keys).is_ok()
             && let Some(sealing) = &mut self.lock().sealing
         {
@@ -330,6 +342,13 @@ impl State {
     /// Those who take all records.
     fn records_lanes(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.iter().filter(|lane| lane.takes == Takes::Everything)
+    }
+
+    /// Whether a writer may go when it has nothing to do. Witnesses get their last checkpoint from
+    /// the others.
+    pub(super) fn may_end(&self, nth: usize) -> bool {
+        let others = || self.records_lanes().all(|lane| lane.ended);
+        self.closing && (self.lanes[nth].takes == Takes::Everything || others())
     }
 
     /// Whether all that can be written to is the reserve.
@@ -506,12 +525,14 @@ impl State {
         let sealed = checkpoint::seal(&sealing.current, &totals, &position, time);
         let line: Arc<str> = sealed.0.as_str().into();
         self.commit(&sealed, Then::Sealed { line, rotate }, time)?;
+        let seq = self.last;
         let Some(sealing) = &mut self.sealing else { return Ok(true) };
         if let Some(next) = sealing.next.take() {
             sealing.current = next;
         }
         (sealing.unsealed, sealing.since, sealing.sealed) = (0, None, Some(time));
         sealing.closed = end == End::Closed;
+        sealing.sealed_seq = seq;
         if let Some(number) = rotate {
             sealing.rotated = number;
             sealing.rotation_wanted = false;
@@ -552,6 +573,7 @@ impl Sealing {
             rotation_wanted: false,
             rotated: 0,
             owes_rotate: false,
+            sealed_seq: 0,
             witnessed: 0,
         }
     }

@@ -6,6 +6,8 @@
 mod agreement;
 mod audit_keys;
 mod audit_log;
+mod audit_rotation;
+mod audit_sinks;
 mod audit_tampering;
 mod audit_world;
 mod invariants;
