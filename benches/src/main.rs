@@ -6,6 +6,7 @@
 // A benchmark divides counts by seconds; a count above 2^53 would take centuries.
 #![allow(clippy::cast_precision_loss)]
 
+mod audit;
 mod compare;
 mod durable;
 mod floor;
@@ -75,6 +76,8 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Measure the audit log: denials a second, and the speed of `verify`.
+    Audit(Output),
     #[command(hide = true)]
     DurableCheckpoint(durable::Site),
     #[command(hide = true)]
@@ -151,6 +154,7 @@ fn main() -> ExitCode {
         Command::Compare(output) => compare(&output),
         Command::Syscalls(output) => syscalls(&output),
         Command::Durable { dir, output } => durable(&dir, &output),
+        Command::Audit(output) => audit(&output),
         Command::DurableCheckpoint(site) => durable_checkpoint(&site),
         Command::Serve(site) => on(site.system, Serve(site)),
         Command::Load(load) => on(load.site.system, load),
@@ -185,6 +189,12 @@ fn durable(dir: &Path, output: &Output) -> Result<(), AnyError> {
     let goals = durable::judge(&measured);
     println!("{}", durable::text(&measured, &goals));
     output.write_json(&durable::Document { measured: &measured, goals: &goals })
+}
+
+fn audit(output: &Output) -> Result<(), AnyError> {
+    let measured = audit::run(output.extent().repetitions, output.quick)?;
+    println!("{}", audit::text(&measured));
+    output.write_json(&measured)
 }
 
 fn durable_checkpoint(site: &durable::Site) -> Result<(), AnyError> {

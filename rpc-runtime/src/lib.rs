@@ -72,7 +72,7 @@ pub use proto::calls::Reconnect;
 pub use router::DuplicateMethod;
 
 #[cfg(feature = "net")]
-pub use audit::{AuditError, AuditLog};
+pub use audit::{AuditError, AuditLog, AuditLogBuilder, CheckpointKey};
 #[cfg(feature = "net")]
 pub use client::{Channel, ChannelConfig};
 #[cfg(feature = "net")]

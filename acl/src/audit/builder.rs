@@ -1,5 +1,6 @@
 //! Opens a log: its files, its key, its other sinks, and its bounds.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -7,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use super::chain::{Chain, Sealed};
 use super::checkpoint::End;
+use super::checkpoint_file::CheckpointFile;
 use super::error::AuditError;
 use super::file::{FileSink, Found};
 use super::key_file::{Ends, KeyFile};
@@ -28,6 +30,7 @@ pub struct Builder {
     files: Vec<PathBuf>,
     key_file: Option<PathBuf>,
     sinks: Vec<(Box<dyn Sink>, Takes)>,
+    checkpoints: Vec<PathBuf>,
     rotate_at: u64,
     reserve: u64,
     deadline: Duration,
@@ -41,6 +44,7 @@ impl Builder {
             files: Vec::new(),
             key_file: None,
             sinks: Vec::new(),
+            checkpoints: Vec::new(),
             rotate_at: ROTATE_AT,
             reserve: RESERVE,
             deadline: DEADLINE,
@@ -74,6 +78,12 @@ impl Builder {
         self
     }
 
+    /// Adds a [`CheckpointFile`] as a witness.
+    pub fn checkpoints(mut self, path: impl AsRef<Path>) -> Self {
+        self.checkpoints.push(path.as_ref().to_owned());
+        self
+    }
+
     /// Bytes at which the next checkpoint ends a file. Default: [`ROTATE_AT`].
     pub fn rotate_at(mut self, bytes: u64) -> Self {
         self.rotate_at = bytes;
@@ -102,6 +112,15 @@ impl Builder {
         let mut files = Vec::with_capacity(self.files.len());
         for path in &self.files {
             files.push(FileSink::open(path, self.reserve)?);
+        }
+        for path in std::mem::take(&mut self.checkpoints) {
+            let sink = CheckpointFile::open(&path).map_err(|source| AuditError::Io {
+                doing: "open",
+                path,
+                advice: "checkpoints are to go there: make its directory, and let this user write",
+                source,
+            })?;
+            self.sinks.push((Box::new(sink), Takes::Checkpoints));
         }
         let found = super::complete::complete(&mut files)?;
         let mut stream = [0; 16];
@@ -138,6 +157,12 @@ impl Builder {
         let files =
             files.into_iter().map(|(file, _)| (Box::new(file) as Box<dyn Sink>, Takes::Everything));
         start(core, files.chain(self.sinks).collect())
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("files", &self.files).finish_non_exhaustive()
     }
 }
 

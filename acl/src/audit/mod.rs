@@ -99,6 +99,9 @@ pub const HEARTBEAT_GRACE: Duration = Duration::from_secs(20);
 /// its time to sync the one before. Beyond, records are refused.
 pub const MAX_UNSEALED: u64 = 20_000;
 
+/// How long records may wait for a checkpoint that cannot be made; then no more are taken.
+pub const MAX_UNSEALED_FOR: Duration = Duration::from_secs(60);
+
 /// How long a caller waits for a record to be written.
 pub const DEADLINE: Duration = Duration::from_millis(250);
 

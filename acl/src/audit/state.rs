@@ -1,5 +1,6 @@
 //! The state of an open log, which its users and its writers share.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +14,7 @@ use super::key_file::{KeyFile, Keys};
 use super::lane::{Lane, Takes, Then};
 use super::record::{Event, Position, Record};
 use super::sink::{Health, Space};
-use super::{CHECKPOINT_EVERY, HEARTBEAT, IDLE_HEARTBEAT, MAX_UNSEALED};
+use super::{CHECKPOINT_EVERY, HEARTBEAT, IDLE_HEARTBEAT, MAX_UNSEALED, MAX_UNSEALED_FOR};
 
 /// An open log.
 pub(super) struct Core {
@@ -23,6 +24,7 @@ pub(super) struct Core {
     pub(super) rotate_at: u64,
     /// None in memory, where there are no checkpoints.
     pub(super) keyring: Option<Mutex<Keyring>>,
+    key_path: PathBuf,
     pub(super) state: Mutex<State>,
     /// Wakes the writers.
     work: Condvar,
@@ -105,8 +107,10 @@ impl Core {
         deadline: Duration,
         rotate_at: u64,
     ) -> Self {
+        let key_path = keyring.as_ref().map(|keyring| keyring.file.path().to_owned());
         Self {
             healthy: AtomicBool::new(true),
+            key_path: key_path.unwrap_or_default(),
             node: node.to_owned(),
             deadline,
             rotate_at,
@@ -232,7 +236,11 @@ impl Core {
         }
         state.seal_if_due(self, time);
         let too_many = |state: &mut State| {
-            state.sealing.as_ref().is_some_and(|sealing| sealing.unsealed + 2 >= MAX_UNSEALED)
+            state.sealing.as_ref().is_some_and(|sealing| {
+                let waited = sealing.since.and_then(|since| time.duration_since(since).ok());
+                sealing.unsealed + 2 >= MAX_UNSEALED
+                    || waited.is_some_and(|waited| waited >= MAX_UNSEALED_FOR)
+            })
         };
         if too_many(&mut state) {
             (state, _) = self.wait(state, until, |state| {
@@ -240,7 +248,7 @@ impl Core {
             });
             state.seal_if_due(self, time);
             if too_many(&mut state) {
-                let path = self.key_path();
+                let path = self.key_path.clone();
                 return (state, Err(AuditError::Unsealed { path }));
             }
         }
@@ -331,11 +339,6 @@ impl Core {
         }
         self.done.notify_all();
     }
-
-    fn key_path(&self) -> std::path::PathBuf {
-        let Some(keyring) = &self.keyring else { return std::path::PathBuf::new() };
-        keyring.lock().unwrap_or_else(PoisonError::into_inner).file.path().to_owned()
-    }
 }
 
 impl State {
@@ -424,7 +427,7 @@ impl State {
     fn push_rotate(&mut self, core: &Core, time: SystemTime) -> Result<(), AuditError> {
         let Some(sealing) = &self.sealing else { return Ok(()) };
         let before = self.lanes.first().map(|lane| numbered(lane.name(), sealing.rotated));
-        let before = before.as_deref().and_then(std::path::Path::file_name);
+        let before = before.as_deref().and_then(Path::file_name);
         let detail = before.unwrap_or_default().to_string_lossy();
         let next = CheckpointKey::of(&sealing.current);
         let line = checkpoint::carry(&detail, self.denied, next, &self.position(core)?, time);

@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bailiwick_acl::audit::{
-    AuditError, AuditLog, CheckpointFile, Expected, Health, Record, Sink, SinkError, Space,
-    Witnessed, verify, verify_files,
+    AuditError, AuditLog, Expected, Health, Record, Sink, SinkError, Space, Witnessed, verify,
+    verify_files,
 };
 use bailiwick_acl::policy::{Effect, Reason};
 
@@ -280,8 +280,7 @@ fn a_second_file_that_missed_records_is_completed_from_the_first() {
 fn a_witness_gets_the_checkpoints_and_they_find_a_cut_tail() {
     let place = Place::new();
     let kept = place.file("elsewhere.jsonl");
-    let witness = CheckpointFile::open(&kept).unwrap();
-    let log = place.builder().witness(Box::new(witness)).open().unwrap();
+    let log = place.builder().checkpoints(&kept).open().unwrap();
     log.append(&denial("a"), time(1)).unwrap();
     log.append(&denial("b"), time(20)).unwrap();
     drop(log);
