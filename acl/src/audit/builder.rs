@@ -4,19 +4,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::chain::{Chain, Sealed};
 use super::checkpoint::End;
 use super::checkpoint_file::CheckpointFile;
 use super::error::AuditError;
 use super::file::{FileSink, Found};
-use super::key_file::{Ends, KeyFile};
+use super::key_file::{Ends, KeyFile, Random};
 use super::lane::{self, Lane, Takes};
 use super::log::AuditLog;
 use super::sink::Sink;
 use super::state::{Core, Gap, Keyring, Sealing, State};
-use super::{DEADLINE, RESERVE, ROTATE_AT};
+use super::{CHECKPOINT_EVERY, DEADLINE, RESERVE, ROTATE_AT};
 
 /// Opens a log with several sinks, or with other bounds than the defaults.
 ///
@@ -26,7 +26,7 @@ use super::{DEADLINE, RESERVE, ROTATE_AT};
 #[must_use]
 pub struct Builder {
     node: String,
-    random: Box<dyn FnMut(&mut [u8]) + Send>,
+    random: Random,
     files: Vec<PathBuf>,
     key_file: Option<PathBuf>,
     sinks: Vec<(Box<dyn Sink>, Takes)>,
@@ -37,7 +37,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(node: &str, random: Box<dyn FnMut(&mut [u8]) + Send>) -> Self {
+    pub(super) fn new(node: &str, random: Random) -> Self {
         Self {
             node: node.to_owned(),
             random,
@@ -138,7 +138,9 @@ impl Builder {
         sealing.unsealed = chain.unsealed_records();
         let gap = Gap { torn, unclosed: chain.last > 0 && !sealing.closed, ..Gap::default() };
         // What a crash left unsealed has waited long enough.
-        sealing.since = gap.unclosed.then_some(SystemTime::UNIX_EPOCH);
+        if gap.unclosed {
+            sealing.unsealed = sealing.unsealed.max(CHECKPOINT_EVERY);
+        }
         let state = State {
             lanes: Vec::new(),
             memory: None,
@@ -176,26 +178,28 @@ fn start(core: Core, sinks: Vec<(Box<dyn Sink>, Takes)>) -> Result<AuditLog, Aud
         state.lanes = lanes.collect();
     }
     let core = Arc::new(core);
-    // Closes the log again, and ends the threads that are there, if one cannot be started.
-    let mut writers = Vec::with_capacity(sinks.len());
+    let mut threads = Vec::with_capacity(2 * sinks.len());
     for (nth, (sink, _)) in sinks.into_iter().enumerate() {
-        let (core, name) = (Arc::clone(&core), sink.name().to_owned());
-        let started =
-            thread::Builder::new().name("audit".into()).spawn(move || lane::run(&core, nth, sink));
-        match started {
-            Ok(writer) => writers.push(writer),
-            Err(source) => {
-                let advice = "raise the limit of threads";
-                return Err(AuditError::Io {
-                    doing: "start a writer for",
-                    path: name,
-                    advice,
-                    source,
-                });
-            }
-        }
+        let name = sink.name().to_owned();
+        let (writer, syncer) = (Arc::clone(&core), Arc::clone(&core));
+        let started = thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || lane::run(&writer, nth, sink))
+            .and_then(|writer| {
+                let syncer = thread::Builder::new()
+                    .name("audit-sync".into())
+                    .spawn(move || lane::run_syncs(&syncer, nth))?;
+                Ok([writer, syncer])
+            });
+        let advice = "raise the limit of threads";
+        threads.extend(started.map_err(|source| AuditError::Io {
+            doing: "start a thread for",
+            path: name,
+            advice,
+            source,
+        })?);
     }
-    Ok(AuditLog::with(core, writers))
+    Ok(AuditLog::with(core, threads))
 }
 
 fn is_closed(chain: &Chain) -> bool {

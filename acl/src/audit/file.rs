@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::chain::{Chain, Next, Start};
 use super::error::AuditError;
 use super::files::{last_rotated, numbered, sync_folder};
-use super::sink::{Sink, SinkError, Space};
+use super::sink::{Sink, SinkError, Space, Syncer};
 use super::verify::Tampered;
 
 /// An open and locked audit file.
@@ -206,8 +206,8 @@ impl Sink for FileSink {
         Err(SinkError::io("write", "free space on its disk")(error))
     }
 
-    fn sync(&mut self) -> Result<(), SinkError> {
-        self.file.sync_data().map_err(SinkError::io("sync", "check the disk"))
+    fn syncer(&self) -> Result<Syncer, SinkError> {
+        sync_data(&self.file)
     }
 
     fn rotate(&mut self, number: u32) -> Result<(), SinkError> {
@@ -240,6 +240,13 @@ impl Sink for FileSink {
         self.intact()?;
         self.promise()
     }
+}
+
+/// Syncs this file, whatever its name is by then.
+pub(super) fn sync_data(file: &File) -> Result<Syncer, SinkError> {
+    let failed = SinkError::io("sync", "check the disk");
+    let file = file.try_clone().map_err(&failed)?;
+    Ok(Box::new(move || file.sync_data().map_err(&failed)))
 }
 
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {

@@ -18,8 +18,8 @@
 //! bytes of the line before `,"sig"`, `prev` included, by the key that the checkpoint before named.
 //! The first record of a log is a checkpoint signed by the key that it names itself: its *anchor*.
 //! One comes every [`CHECKPOINT_EVERY`] records or [`HEARTBEAT`], and every [`IDLE_HEARTBEAT`] where
-//! nothing happens; one with `closed` ends a log that was closed in order. The writer's thread syncs
-//! the log at each checkpoint; then the key that signed it is erased, and its successor's successor
+//! nothing happens; one with `closed` ends a log that was closed in order. Records are written before the
+//! answer, and the log is synced at each checkpoint, by a thread of its own; then the key that signed it is erased, and its successor's successor
 //! made. Private keys are in a file beside the log, `audit.jsonl.key`.
 //!
 //! # What is proven
@@ -71,7 +71,7 @@ pub use lane::RING;
 pub use log::{AuditId, AuditLog, Memory};
 pub use query::{Entry, Filter, Outcome, QueryError, query};
 pub use record::{Event, MAX_FIELD, Record, escape};
-pub use sink::{Health, Sink, SinkError, SinkStatus, Space};
+pub use sink::{Health, Sink, SinkError, SinkStatus, Space, Syncer};
 pub use verify::{
     Expected, NotACheckpoint, Report, Tampered, Truncation, What, Witnessed, verify, verify_chain,
     verify_files,

@@ -10,7 +10,7 @@ use ed25519_dalek::SigningKey;
 use super::checkpoint::{self, CheckpointKey, End, Totals};
 use super::error::AuditError;
 use super::files::numbered;
-use super::key_file::{KeyFile, Keys};
+use super::key_file::{KeyFile, Keys, Random};
 use super::lane::{Lane, Takes, Then};
 use super::record::{Event, Position, Record};
 use super::sink::{Health, Space};
@@ -35,7 +35,7 @@ pub(super) struct Core {
 /// What makes the keys of checkpoints.
 pub(super) struct Keyring {
     pub(super) file: KeyFile,
-    pub(super) random: Box<dyn FnMut(&mut [u8]) + Send>,
+    pub(super) random: Random,
 }
 
 pub(super) struct State {
@@ -180,9 +180,7 @@ impl Core {
     ) -> (Held<'a>, Result<u64, AuditError>) {
         let until = Instant::now() + self.deadline;
         let (mut state, ready) = self.make_ready(state, record, time, until);
-        let pushed = ready
-            .and_then(|()| state.confess(self, time))
-            .and_then(|()| state.push(self, record, time));
+        let pushed = ready.and_then(|()| state.push(self, record, time));
         let seq = match pushed {
             Ok(seq) => seq,
             Err(error) => {
@@ -233,6 +231,10 @@ impl Core {
             if state.is_tight() {
                 return (state, Err(AuditError::Reserved));
             }
+        }
+        // The first record of a file comes before its first checkpoint.
+        if let Err(error) = state.confess(self, time) {
+            return (state, Err(error));
         }
         state.seal_if_due(self, time);
         let too_many = |state: &mut State| {
@@ -365,6 +367,7 @@ impl State {
     pub(super) fn ask(&mut self) {
         for lane in &mut self.lanes {
             lane.asked = !matches!(lane.health, Health::Late | Health::Lost);
+            lane.sync_asked = true;
         }
     }
 
@@ -414,7 +417,7 @@ impl State {
             let totals = Totals { denied: 0, next, end: End::Open };
             let sealed = checkpoint::seal(&sealing.current, &totals, &self.position(core)?, time);
             let line: Arc<str> = sealed.0.as_str().into();
-            self.commit(&sealed, Then::Sealed { line, rotate: None }, time)?;
+            self.commit(&sealed, &Then::Sealed { line, rotate: None }, time)?;
             if let Some(sealing) = &mut self.sealing {
                 sealing.sealed = Some(time);
             }
@@ -431,7 +434,7 @@ impl State {
         let detail = before.unwrap_or_default().to_string_lossy();
         let next = CheckpointKey::of(&sealing.current);
         let line = checkpoint::carry(&detail, self.denied, next, &self.position(core)?, time);
-        self.commit(&line, Then::Nothing, time)?;
+        self.commit(&line, &Then::Nothing, time)?;
         self.count_unsealed(time);
         if let Some(sealing) = &mut self.sealing {
             sealing.owes_rotate = false;
@@ -446,7 +449,7 @@ impl State {
         time: SystemTime,
     ) -> Result<u64, AuditError> {
         let line = record.seal(&self.position(core)?, time);
-        self.commit(&line, Then::Nothing, time)?;
+        self.commit(&line, &Then::Nothing, time)?;
         self.denied = self.denied.saturating_add(record.denials());
         self.count_unsealed(time);
         Ok(self.last)
@@ -464,7 +467,7 @@ impl State {
     fn commit(
         &mut self,
         (line, head): &(String, [u8; 32]),
-        then: Then,
+        then: &Then,
         time: SystemTime,
     ) -> Result<(), AuditError> {
         let seq = self.last.checked_add(1).ok_or(AuditError::Full)?;
@@ -527,7 +530,7 @@ impl State {
         let totals = Totals { denied, next: CheckpointKey::of(next), end };
         let sealed = checkpoint::seal(&sealing.current, &totals, &position, time);
         let line: Arc<str> = sealed.0.as_str().into();
-        self.commit(&sealed, Then::Sealed { line, rotate }, time)?;
+        self.commit(&sealed, &Then::Sealed { line, rotate }, time)?;
         let seq = self.last;
         let Some(sealing) = &mut self.sealing else { return Ok(true) };
         if let Some(next) = sealing.next.take() {

@@ -4,7 +4,7 @@ use std::fs;
 
 use bailiwick_acl::audit::{AuditError, files};
 
-use super::audit_world::{Place, denial, field, lines, random, time};
+use super::audit_world::{Place, denial, field, lines, random, time, wait_until};
 
 #[test]
 fn a_file_ends_with_a_checkpoint_and_the_next_one_carries_its_hash() {
@@ -68,6 +68,29 @@ fn a_crash_in_the_middle_of_a_rotation_is_mended() {
         let report = place.verify().unwrap();
         assert_eq!((report.files, report.denials), (2, 2));
     }
+}
+
+#[test]
+fn a_crash_right_after_a_rotation_of_a_log_at_work_is_mended() {
+    let place = Place::new();
+    let key = place.file("audit.jsonl.key");
+    let log = place.open();
+    log.append(&denial("a"), time(1)).unwrap();
+    let before = fs::read(&key).unwrap();
+    log.rotate(time(2)).unwrap();
+    wait_until(|| fs::read(&key).unwrap() != before);
+    let crashed = fs::read(&key).unwrap();
+    drop(log);
+    fs::remove_file(&place.path).unwrap();
+    fs::write(&key, crashed).unwrap();
+    let log = place.builder_with(random(100)).open().unwrap();
+    log.append(&denial("b"), time(3)).unwrap();
+    drop(log);
+    let new = lines(&place.path);
+    let events: Vec<_> = new.iter().map(|line| field(line, "event")).collect();
+    assert_eq!(events, ["rotate", "gap", "checkpoint", "decision", "checkpoint"]);
+    assert!(new[1].contains("not closed in order"), "{}", new[1]);
+    assert_eq!(place.verify().unwrap().denials, 2);
 }
 
 fn set_private(path: &std::path::Path) {
