@@ -1,5 +1,6 @@
 //! The audit file: appended to by one process, whole records at a time or not at all.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -28,6 +29,8 @@ pub(super) struct FileSink {
     reserved: u64,
     /// Set between the two steps of a rotation, if the second one failed.
     renamed: bool,
+    /// Whether the next sync has to put the file's name on the disk too.
+    new_name: Cell<bool>,
 }
 
 /// What an existing log already holds.
@@ -78,6 +81,7 @@ impl FileSink {
             reserve,
             reserved: 0,
             renamed: false,
+            new_name: Cell::new(true),
         };
         let found = sink.read_back()?;
         if sink.keep_reserve()? == Space::Reserve {
@@ -207,7 +211,13 @@ impl Sink for FileSink {
     }
 
     fn syncer(&self) -> Result<Syncer, SinkError> {
-        sync_data(&self.file)
+        let mut sync = sync_data(&self.file)?;
+        if !self.new_name.take() {
+            return Ok(sync);
+        }
+        let path = self.path.clone();
+        let failed = SinkError::io("sync", "check the disk");
+        Ok(Box::new(move || sync().and_then(|()| sync_folder(&path).map_err(&failed))))
     }
 
     fn rotate(&mut self, number: u32) -> Result<(), SinkError> {
@@ -219,16 +229,15 @@ impl Sink for FileSink {
             if rotated.try_exists().map_err(failed())? {
                 return Err(failed()(io::ErrorKind::AlreadyExists.into()));
             }
-            // Gives back what was promised behind the end.
+            // Gives back what was promised behind the end. Its last sync is on its way already.
             self.file.set_len(self.good).map_err(failed())?;
-            self.file.sync_all().map_err(failed())?;
             fs::rename(&self.path, &rotated).map_err(failed())?;
             self.renamed = true;
         }
         let file = open(&self.path, OpenOptions::new().create_new(true)).map_err(failed())?;
         file.try_lock().map_err(|error| failed()(error.into()))?;
-        sync_folder(&self.path).map_err(failed())?;
         self.file = file;
+        self.new_name.set(true);
         (self.good, self.reserved, self.dirty, self.renamed) = (0, 0, false, false);
         Ok(())
     }

@@ -97,7 +97,7 @@ pub const HEARTBEAT_GRACE: Duration = Duration::from_secs(20);
 
 /// Most records after a checkpoint: there are more than [`CHECKPOINT_EVERY`] while the disk takes
 /// its time to sync the one before. Beyond, records are refused.
-pub const MAX_UNSEALED: u64 = 20_000;
+pub const MAX_UNSEALED: u64 = 100_000;
 
 /// How long records may wait for a checkpoint that cannot be made; then no more are taken.
 pub const MAX_UNSEALED_FOR: Duration = Duration::from_secs(60);
