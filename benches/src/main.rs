@@ -6,6 +6,7 @@
 // A benchmark divides counts by seconds; a count above 2^53 would take centuries.
 #![allow(clippy::cast_precision_loss)]
 
+mod audit;
 mod audit_query;
 mod compare;
 mod durable;
@@ -89,6 +90,8 @@ enum Command {
     Policy(Output),
     #[command(hide = true)]
     PolicyDecide(policy::Task),
+    /// Measure the audit log: denials a second, and the speed of `verify`.
+    Audit(Output),
     #[command(hide = true)]
     DurableCheckpoint(durable::Site),
     #[command(hide = true)]
@@ -168,6 +171,7 @@ fn main() -> ExitCode {
         Command::AuditQuery { dir, output } => audit_query(&dir, &output),
         Command::Policy(output) => policy(&output),
         Command::PolicyDecide(task) => policy_decide(&task),
+        Command::Audit(output) => audit(&output),
         Command::DurableCheckpoint(site) => durable_checkpoint(&site),
         Command::Serve(site) => on(site.system, Serve(site)),
         Command::Load(load) => on(load.site.system, load),
@@ -224,6 +228,12 @@ fn policy(output: &Output) -> Result<(), AnyError> {
 fn policy_decide(task: &policy::Task) -> Result<(), AnyError> {
     println!("{}", serde_json::to_string(&policy::play(task)?)?);
     Ok(())
+}
+
+fn audit(output: &Output) -> Result<(), AnyError> {
+    let measured = audit::run(output.extent().repetitions, output.quick)?;
+    println!("{}", audit::text(&measured));
+    output.write_json(&measured)
 }
 
 fn durable_checkpoint(site: &durable::Site) -> Result<(), AnyError> {

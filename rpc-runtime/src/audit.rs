@@ -1,29 +1,47 @@
-//! The audit log as a server opens it: a file, or memory in tests.
+//! The audit log as a server opens it: files and their key, or memory in tests.
 
 use std::path::Path;
 
-use bailiwick_acl::audit;
+use bailiwick_acl::audit::{self, Sink};
 use rand::Rng;
 
-pub use bailiwick_acl::audit::AuditError;
+pub use bailiwick_acl::audit::{AuditError, CheckpointKey};
 
-/// Where refusals are recorded: one JSON object a line, each chained to the one before, so that
-/// `bailiwick audit verify` finds an edit. Clones write to the same log.
+/// Where refusals are recorded: one JSON object a line, each chained to the one before and sealed by
+/// signed checkpoints, so that `bailiwick audit verify` finds an edit. Clones write to the same log.
 #[derive(Clone, Debug)]
 pub struct AuditLog(audit::AuditLog);
 
 impl AuditLog {
     /// Opens the file at `path`, made with mode 0600 if it is not there, and goes on with its
-    /// chain. Records name this machine by its host name.
+    /// chain. The keys of its checkpoints are beside it, in `path` with `.key` behind. Records name
+    /// this machine by its host name.
     ///
     /// # Errors
     ///
-    /// [`AuditError`] if the file cannot be written, is in use by another process, or has been
-    /// tampered with.
+    /// [`AuditError`] if the file cannot be written, is in use by another process, has been
+    /// tampered with, or is not the one of its key.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, AuditError> {
+        Self::builder().file(path).open()
+    }
+
+    /// A log with several files, a witness elsewhere, or other bounds than the defaults.
+    ///
+    /// ```no_run
+    /// use bailiwick::AuditLog;
+    ///
+    /// let log = AuditLog::builder()
+    ///     .file("/var/log/bailiwick/audit.jsonl")
+    ///     .file("/mnt/second/audit.jsonl")
+    ///     .checkpoints("/mnt/elsewhere/checkpoints.jsonl")
+    ///     .open()?;
+    /// # Ok::<(), bailiwick::AuditError>(())
+    /// ```
+    pub fn builder() -> AuditLogBuilder {
         let system = rustix::system::uname();
         let node = system.nodename().to_string_lossy();
-        audit::AuditLog::open(path, &node, |bytes| rand::rng().fill_bytes(bytes)).map(Self)
+        let random = |bytes: &mut [u8]| rand::rng().fill_bytes(bytes);
+        AuditLogBuilder(audit::AuditLog::builder(&node, random))
     }
 
     /// A log in memory, for tests.
@@ -38,9 +56,69 @@ impl AuditLog {
         self.0.lines()
     }
 
+    /// The key of the log's first checkpoint. Keep it elsewhere: `bailiwick audit verify --anchor`
+    /// tells by it whether the log was written anew as a whole. None in memory.
+    #[must_use]
+    pub fn anchor(&self) -> Option<CheckpointKey> {
+        self.0.anchor()
+    }
+
     /// The log itself, for `bailiwick-acl`.
     #[must_use]
     pub fn into_inner(self) -> audit::AuditLog {
         self.0
+    }
+}
+
+/// Opens an [`AuditLog`].
+#[must_use]
+#[derive(Debug)]
+pub struct AuditLogBuilder(audit::Builder);
+
+impl AuditLogBuilder {
+    /// Adds a file; at least one is needed. Refusals wait until one of the files has them, so a
+    /// second one on another disk keeps calls going when the first one hangs.
+    pub fn file(self, path: impl AsRef<Path>) -> Self {
+        Self(self.0.file(path))
+    }
+
+    /// Where the private keys of the checkpoints are kept. Default: beside the first file, with
+    /// `.key` behind its name.
+    pub fn key_file(self, path: impl AsRef<Path>) -> Self {
+        Self(self.0.key_file(path))
+    }
+
+    /// Adds a file elsewhere that takes the checkpoints alone, for `audit verify --checkpoints`.
+    pub fn checkpoints(self, path: impl AsRef<Path>) -> Self {
+        Self(self.0.checkpoints(path))
+    }
+
+    /// Adds a sink of your own (`bailiwick_acl::audit::Sink`) that takes the checkpoints alone.
+    pub fn witness(self, sink: Box<dyn Sink>) -> Self {
+        Self(self.0.witness(sink))
+    }
+
+    /// Adds a sink of your own that takes all records from now on.
+    pub fn sink(self, sink: Box<dyn Sink>) -> Self {
+        Self(self.0.sink(sink))
+    }
+
+    /// Bytes at which the next checkpoint ends a file. Default: 256 MiB.
+    pub fn rotate_at(self, bytes: u64) -> Self {
+        Self(self.0.rotate_at(bytes))
+    }
+
+    /// Bytes of the disk that each file holds ready for refusals. Default: 16 MiB.
+    pub fn reserve(self, bytes: u64) -> Self {
+        Self(self.0.reserve(bytes))
+    }
+
+    /// Opens the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`AuditLog::open`].
+    pub fn open(self) -> Result<AuditLog, AuditError> {
+        self.0.open().map(AuditLog)
     }
 }

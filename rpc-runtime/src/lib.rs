@@ -83,7 +83,7 @@ pub use router::DuplicateMethod;
 pub use status::{ServerStatus, Status};
 
 #[cfg(feature = "net")]
-pub use audit::{AuditError, AuditLog};
+pub use audit::{AuditError, AuditLog, AuditLogBuilder, CheckpointKey};
 #[cfg(feature = "net")]
 pub use client::{Channel, ChannelConfig};
 #[cfg(feature = "net")]

@@ -14,7 +14,7 @@ use miette::Diagnostic;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time};
 
 use crate::{
-    audit::{AuditError, AuditLog},
+    audit::{AuditError, AuditLog, CheckpointKey},
     clock,
     config::{LimitError, Limits},
     endpoint::Endpoint,
@@ -111,6 +111,13 @@ impl Server {
     #[must_use]
     pub fn identity(&self) -> PublicKey {
         self.identity
+    }
+
+    /// The key of the audit log's first checkpoint, for an operator to keep elsewhere; see
+    /// [`AuditLog::anchor`]. None in memory.
+    #[must_use]
+    pub fn audit_anchor(&self) -> Option<CheckpointKey> {
+        self.common.router.monitor.audit().anchor()
     }
 
     /// What is doubtful about the policy, though it is in force.

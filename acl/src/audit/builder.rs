@@ -1,20 +1,22 @@
 //! Opens a log: its files, its key, its other sinks, and its bounds.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::chain::{Chain, Sealed};
 use super::checkpoint::End;
+use super::checkpoint_file::CheckpointFile;
 use super::error::AuditError;
 use super::file::{FileSink, Found};
-use super::key_file::{Ends, KeyFile};
+use super::key_file::{Ends, KeyFile, Random};
 use super::lane::{self, Lane, Takes};
 use super::log::AuditLog;
 use super::sink::Sink;
 use super::state::{Core, Gap, Keyring, Sealing, State};
-use super::{DEADLINE, RESERVE, ROTATE_AT};
+use super::{CHECKPOINT_EVERY, DEADLINE, RESERVE, ROTATE_AT};
 
 /// Opens a log with several sinks, or with other bounds than the defaults.
 ///
@@ -24,23 +26,25 @@ use super::{DEADLINE, RESERVE, ROTATE_AT};
 #[must_use]
 pub struct Builder {
     node: String,
-    random: Box<dyn FnMut(&mut [u8]) + Send>,
+    random: Random,
     files: Vec<PathBuf>,
     key_file: Option<PathBuf>,
     sinks: Vec<(Box<dyn Sink>, Takes)>,
+    checkpoints: Vec<PathBuf>,
     rotate_at: u64,
     reserve: u64,
     deadline: Duration,
 }
 
 impl Builder {
-    pub(super) fn new(node: &str, random: Box<dyn FnMut(&mut [u8]) + Send>) -> Self {
+    pub(super) fn new(node: &str, random: Random) -> Self {
         Self {
             node: node.to_owned(),
             random,
             files: Vec::new(),
             key_file: None,
             sinks: Vec::new(),
+            checkpoints: Vec::new(),
             rotate_at: ROTATE_AT,
             reserve: RESERVE,
             deadline: DEADLINE,
@@ -74,6 +78,12 @@ impl Builder {
         self
     }
 
+    /// Adds a [`CheckpointFile`] as a witness.
+    pub fn checkpoints(mut self, path: impl AsRef<Path>) -> Self {
+        self.checkpoints.push(path.as_ref().to_owned());
+        self
+    }
+
     /// Bytes at which the next checkpoint ends a file. Default: [`ROTATE_AT`].
     pub fn rotate_at(mut self, bytes: u64) -> Self {
         self.rotate_at = bytes;
@@ -103,6 +113,15 @@ impl Builder {
         for path in &self.files {
             files.push(FileSink::open(path, self.reserve)?);
         }
+        for path in std::mem::take(&mut self.checkpoints) {
+            let sink = CheckpointFile::open(&path).map_err(|source| AuditError::Io {
+                doing: "open",
+                path,
+                advice: "checkpoints are to go there: make its directory, and let this user write",
+                source,
+            })?;
+            self.sinks.push((Box::new(sink), Takes::Checkpoints));
+        }
         let found = super::complete::complete(&mut files)?;
         let mut stream = [0; 16];
         (self.random)(&mut stream);
@@ -119,7 +138,9 @@ impl Builder {
         sealing.unsealed = chain.unsealed_records();
         let gap = Gap { torn, unclosed: chain.last > 0 && !sealing.closed, ..Gap::default() };
         // What a crash left unsealed has waited long enough.
-        sealing.since = gap.unclosed.then_some(SystemTime::UNIX_EPOCH);
+        if gap.unclosed {
+            sealing.unsealed = sealing.unsealed.max(CHECKPOINT_EVERY);
+        }
         let state = State {
             lanes: Vec::new(),
             memory: None,
@@ -141,6 +162,12 @@ impl Builder {
     }
 }
 
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
 /// Starts the writers.
 fn start(core: Core, sinks: Vec<(Box<dyn Sink>, Takes)>) -> Result<AuditLog, AuditError> {
     {
@@ -151,26 +178,28 @@ fn start(core: Core, sinks: Vec<(Box<dyn Sink>, Takes)>) -> Result<AuditLog, Aud
         state.lanes = lanes.collect();
     }
     let core = Arc::new(core);
-    // Closes the log again, and ends the threads that are there, if one cannot be started.
-    let mut writers = Vec::with_capacity(sinks.len());
+    let mut threads = Vec::with_capacity(2 * sinks.len());
     for (nth, (sink, _)) in sinks.into_iter().enumerate() {
-        let (core, name) = (Arc::clone(&core), sink.name().to_owned());
-        let started =
-            thread::Builder::new().name("audit".into()).spawn(move || lane::run(&core, nth, sink));
-        match started {
-            Ok(writer) => writers.push(writer),
-            Err(source) => {
-                let advice = "raise the limit of threads";
-                return Err(AuditError::Io {
-                    doing: "start a writer for",
-                    path: name,
-                    advice,
-                    source,
-                });
-            }
-        }
+        let name = sink.name().to_owned();
+        let (writer, syncer) = (Arc::clone(&core), Arc::clone(&core));
+        let started = thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || lane::run(&writer, nth, sink))
+            .and_then(|writer| {
+                let syncer = thread::Builder::new()
+                    .name("audit-sync".into())
+                    .spawn(move || lane::run_syncs(&syncer, nth))?;
+                Ok([writer, syncer])
+            });
+        let advice = "raise the limit of threads";
+        threads.extend(started.map_err(|source| AuditError::Io {
+            doing: "start a thread for",
+            path: name,
+            advice,
+            source,
+        })?);
     }
-    Ok(AuditLog::with(core, writers))
+    Ok(AuditLog::with(core, threads))
 }
 
 fn is_closed(chain: &Chain) -> bool {

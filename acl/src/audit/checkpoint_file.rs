@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::sink::{Sink, SinkError, Space};
+use super::file::sync_data;
+use super::sink::{Sink, SinkError, Space, Syncer};
 
 /// A witness that is a file: on another disk, or better on another machine.
 #[derive(Debug)]
@@ -43,8 +44,8 @@ impl Sink for CheckpointFile {
         Ok(Space::Free)
     }
 
-    fn sync(&mut self) -> Result<(), SinkError> {
-        self.file.sync_data().map_err(failed("sync"))
+    fn syncer(&self) -> Result<Syncer, SinkError> {
+        sync_data(&self.file)
     }
 }
 

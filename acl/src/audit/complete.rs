@@ -74,5 +74,6 @@ fn catch_up(source: &Path, sink: &mut FileSink, found: &Found) -> Result<(), Aud
             sink.write(&buffer).map_err(failed)?;
         }
     }
-    sink.sync().map_err(|error| error.of(&sink.name().to_owned()))
+    let synced = sink.syncer().and_then(|mut sync| sync());
+    synced.map_err(|error| error.of(sink.name()))
 }

@@ -1,5 +1,6 @@
 //! The audit file: appended to by one process, whole records at a time or not at all.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 use super::chain::{Chain, Next, Start};
 use super::error::AuditError;
 use super::files::{last_rotated, numbered, sync_folder};
-use super::sink::{Sink, SinkError, Space};
+use super::sink::{Sink, SinkError, Space, Syncer};
 use super::verify::Tampered;
 
 /// An open and locked audit file.
@@ -28,6 +29,8 @@ pub(super) struct FileSink {
     reserved: u64,
     /// Set between the two steps of a rotation, if the second one failed.
     renamed: bool,
+    /// Whether the next sync has to put the file's name on the disk too.
+    new_name: Cell<bool>,
 }
 
 /// What an existing log already holds.
@@ -78,6 +81,7 @@ impl FileSink {
             reserve,
             reserved: 0,
             renamed: false,
+            new_name: Cell::new(true),
         };
         let found = sink.read_back()?;
         if sink.keep_reserve()? == Space::Reserve {
@@ -206,8 +210,14 @@ impl Sink for FileSink {
         Err(SinkError::io("write", "free space on its disk")(error))
     }
 
-    fn sync(&mut self) -> Result<(), SinkError> {
-        self.file.sync_data().map_err(SinkError::io("sync", "check the disk"))
+    fn syncer(&self) -> Result<Syncer, SinkError> {
+        let mut sync = sync_data(&self.file)?;
+        if !self.new_name.take() {
+            return Ok(sync);
+        }
+        let path = self.path.clone();
+        let failed = SinkError::io("sync", "check the disk");
+        Ok(Box::new(move || sync().and_then(|()| sync_folder(&path).map_err(&failed))))
     }
 
     fn rotate(&mut self, number: u32) -> Result<(), SinkError> {
@@ -219,16 +229,15 @@ impl Sink for FileSink {
             if rotated.try_exists().map_err(failed())? {
                 return Err(failed()(io::ErrorKind::AlreadyExists.into()));
             }
-            // Gives back what was promised behind the end.
+            // Gives back what was promised behind the end. Its last sync is on its way already.
             self.file.set_len(self.good).map_err(failed())?;
-            self.file.sync_all().map_err(failed())?;
             fs::rename(&self.path, &rotated).map_err(failed())?;
             self.renamed = true;
         }
         let file = open(&self.path, OpenOptions::new().create_new(true)).map_err(failed())?;
         file.try_lock().map_err(|error| failed()(error.into()))?;
-        sync_folder(&self.path).map_err(failed())?;
         self.file = file;
+        self.new_name.set(true);
         (self.good, self.reserved, self.dirty, self.renamed) = (0, 0, false, false);
         Ok(())
     }
@@ -240,6 +249,13 @@ impl Sink for FileSink {
         self.intact()?;
         self.promise()
     }
+}
+
+/// Syncs this file, whatever its name is by then.
+pub(super) fn sync_data(file: &File) -> Result<Syncer, SinkError> {
+    let failed = SinkError::io("sync", "check the disk");
+    let file = file.try_clone().map_err(&failed)?;
+    Ok(Box::new(move || file.sync_data().map_err(&failed)))
 }
 
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {

@@ -31,6 +31,9 @@ pub(super) struct KeyFile {
     live: u64,
 }
 
+/// Fills with random bytes.
+pub(super) type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
 /// The keys of a log as it stands.
 pub(super) struct Keys {
     pub(super) stream: [u8; 16],

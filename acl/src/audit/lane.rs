@@ -1,10 +1,10 @@
-//! One sink with its ring of waiting records, and the thread that writes them.
+//! One sink with its ring of waiting records, the thread that writes them, and the one that syncs.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::sink::{Health, Sink, SinkError, SinkStatus, Space};
+use super::sink::{Health, Sink, SinkError, SinkStatus, Space, Syncer};
 use super::state::Core;
 
 /// Most bytes that wait for a sink.
@@ -36,7 +36,21 @@ pub(super) struct Lane {
     pub(super) synced: u64,
     /// Whether somebody waits for an answer: try again, or look how much room there is.
     pub(super) asked: bool,
+    syncs: VecDeque<Sync>,
+    /// Whether a sync that failed is to be tried again.
+    pub(super) sync_asked: bool,
+    sync_failed: bool,
+    writer_ended: bool,
+    /// Whether both threads have ended.
     pub(super) ended: bool,
+}
+
+/// A batch that is written and not yet on the disk.
+struct Sync {
+    syncer: Syncer,
+    last: u64,
+    /// The checkpoint that it ends with.
+    sealed: Option<Arc<str>>,
 }
 
 /// Records that are written together, and what is done after.
@@ -72,6 +86,10 @@ impl Lane {
             written,
             synced: 0,
             asked: false,
+            syncs: VecDeque::new(),
+            sync_asked: false,
+            sync_failed: false,
+            writer_ended: false,
             ended: false,
         }
     }
@@ -150,7 +168,7 @@ pub(super) fn run(core: &Core, nth: usize, mut sink: Box<dyn Sink>) {
     loop {
         let mut state = core.lock();
         let work = loop {
-            let closing = state.closing;
+            let closing = state.may_end(nth);
             match state.lanes[nth].work(closing) {
                 Some(work) => break work,
                 None => state = core.wait_for_work(state),
@@ -168,9 +186,11 @@ pub(super) fn run(core: &Core, nth: usize, mut sink: Box<dyn Sink>) {
                     Ok(_) => {}
                     Err(error) => lane.health = Health::Failed(error),
                 });
+                core.evolve();
             }
             Work::End => {
-                core.report(nth, |lane| lane.ended = true);
+                core.report(nth, |lane| lane.writer_ended = true);
+                core.wake_writers();
                 return;
             }
         }
@@ -197,22 +217,57 @@ fn write(core: &Core, nth: usize, sink: &mut dyn Sink, mut batch: Batch) {
 
 fn follow(core: &Core, nth: usize, sink: &mut dyn Sink, batch: &Batch) -> Result<(), SinkError> {
     let Batch { then, last, .. } = batch;
-    if *then == Then::Nothing {
-        return Ok(());
-    }
-    sink.sync()?;
-    let mut takes = Takes::Checkpoints;
-    core.report(nth, |lane| {
-        lane.synced = *last;
-        takes = lane.takes;
-    });
-    if let (Then::Sealed { line, rotate }, Takes::Everything) = (then, takes) {
-        core.sealed(line, *last);
-        if let Some(number) = rotate {
-            sink.rotate(*number)?;
+    let (sealed, rotate) = match then {
+        Then::Nothing => return Ok(()),
+        Then::Sync => (None, None),
+        Then::Sealed { line, rotate } => (Some(Arc::clone(line)), *rotate),
+    };
+    let sync = Sync { syncer: sink.syncer()?, last: *last, sealed };
+    core.report(nth, |lane| lane.syncs.push_back(sync));
+    core.wake_writers();
+    rotate.map_or(Ok(()), |number| sink.rotate(number))
+}
+
+/// The thread that syncs.
+pub(super) fn run_syncs(core: &Core, nth: usize) {
+    loop {
+        let mut state = core.lock();
+        let mut sync = loop {
+            let closing = state.closing;
+            let lane = &mut state.lanes[nth];
+            let retry = std::mem::take(&mut lane.sync_asked);
+            let may = !lane.sync_failed || retry;
+            if let Some(sync) = lane.syncs.pop_front_if(|_| may) {
+                break sync;
+            }
+            if closing && lane.writer_ended {
+                drop(state);
+                core.report(nth, |lane| lane.ended = true);
+                return;
+            }
+            state = core.wait_for_work(state);
+        };
+        drop(state);
+        let synced = (sync.syncer)();
+        let sealed = sync.sealed.clone().filter(|_| synced.is_ok());
+        let last = sync.last;
+        core.report(nth, |lane| match synced {
+            Ok(()) => {
+                lane.sync_failed = false;
+                lane.synced = last;
+            }
+            Err(error) => {
+                lane.sync_failed = true;
+                lane.syncs.push_front(sync);
+                if !matches!(lane.health, Health::Lost) {
+                    lane.health = Health::Failed(error);
+                }
+            }
+        });
+        if let Some(line) = sealed {
+            core.sealed(&line, last);
         }
     }
-    Ok(())
 }
 
 impl Lane {

@@ -30,8 +30,8 @@ impl fmt::Display for AuditId {
 
 /// An audit log; clones write to the same one.
 ///
-/// Each sink has a thread that writes what has gathered, in one `write(2)`, and syncs it at each
-/// checkpoint. [`append`](Self::append) returns when one sink has written the record. Where none
+/// Each sink has a thread that writes what has gathered, in one `write(2)`, and one that syncs it at
+/// each checkpoint. [`append`](Self::append) returns when one sink has written the record. Where none
 /// does so in time the log is unhealthy until one has caught up; the first record after that is a
 /// `gap` that counts what is missing. The last clone closes the log in order when it is dropped.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ pub struct AuditLog {
 /// The users' end; the writers hold the core.
 struct Handle {
     core: Arc<Core>,
-    writers: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl AuditLog {
@@ -89,8 +89,8 @@ impl AuditLog {
         Self::with(Arc::new(core), Vec::new())
     }
 
-    pub(super) fn with(core: Arc<Core>, writers: Vec<JoinHandle<()>>) -> Self {
-        Self { handle: Arc::new(Handle { core, writers: Mutex::new(writers) }) }
+    pub(super) fn with(core: Arc<Core>, threads: Vec<JoinHandle<()>>) -> Self {
+        Self { handle: Arc::new(Handle { core, threads: Mutex::new(threads) }) }
     }
 
     fn core(&self) -> &Core {
@@ -271,15 +271,15 @@ impl Drop for Handle {
         }
         state.closing = true;
         core.wake_writers();
-        // A writer that hangs in the kernel is left to it.
+        // A thread that hangs in the kernel is left to it.
         let ended = |state: &mut State| state.lanes.iter().all(|lane| lane.ended);
         let (state, ended) = core.wait(state, until, ended);
         drop(state);
         if ended {
-            let writers = self.writers.get_mut().unwrap_or_else(PoisonError::into_inner);
-            for writer in writers.drain(..) {
+            let threads = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner);
+            for thread in threads.drain(..) {
                 // It has ended; whether by a panic is of no use to anybody now.
-                let _ = writer.join();
+                let _ = thread.join();
             }
         }
     }

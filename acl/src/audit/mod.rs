@@ -18,8 +18,8 @@
 //! bytes of the line before `,"sig"`, `prev` included, by the key that the checkpoint before named.
 //! The first record of a log is a checkpoint signed by the key that it names itself: its *anchor*.
 //! One comes every [`CHECKPOINT_EVERY`] records or [`HEARTBEAT`], and every [`IDLE_HEARTBEAT`] where
-//! nothing happens; one with `closed` ends a log that was closed in order. The writer's thread syncs
-//! the log at each checkpoint; then the key that signed it is erased, and its successor's successor
+//! nothing happens; one with `closed` ends a log that was closed in order. Records are written before the
+//! answer, and the log is synced at each checkpoint, by a thread of its own; then the key that signed it is erased, and its successor's successor
 //! made. Private keys are in a file beside the log, `audit.jsonl.key`.
 //!
 //! # What is proven
@@ -76,7 +76,7 @@ pub use read::ocsf::{OCSF_VERSION, ocsf};
 pub use read::query::{QueryError, query};
 pub use read::tally::{By, Counts, MAX_KEYS, Tally};
 pub use record::{Event, MAX_FIELD, Record, escape};
-pub use sink::{Health, Sink, SinkError, SinkStatus, Space};
+pub use sink::{Health, Sink, SinkError, SinkStatus, Space, Syncer};
 pub use verify::{
     Expected, NotACheckpoint, Report, Tampered, Truncation, What, Witnessed, verify, verify_chain,
     verify_files,
@@ -102,7 +102,10 @@ pub const HEARTBEAT_GRACE: Duration = Duration::from_secs(20);
 
 /// Most records after a checkpoint: there are more than [`CHECKPOINT_EVERY`] while the disk takes
 /// its time to sync the one before. Beyond, records are refused.
-pub const MAX_UNSEALED: u64 = 20_000;
+pub const MAX_UNSEALED: u64 = 100_000;
+
+/// How long records may wait for a checkpoint that cannot be made; then no more are taken.
+pub const MAX_UNSEALED_FOR: Duration = Duration::from_secs(60);
 
 /// How long a caller waits for a record to be written.
 pub const DEADLINE: Duration = Duration::from_millis(250);

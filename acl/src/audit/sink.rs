@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::AuditError;
 
-/// A place for the records of a log. Each has a thread of its own, so it may block.
+/// A place for the records of a log. Each has threads of its own, so it may block.
 pub trait Sink: Send + 'static {
     /// What messages call it.
     fn name(&self) -> &Path;
@@ -17,12 +17,13 @@ pub trait Sink: Send + 'static {
     /// [`SinkError`]: nothing of them was written; they come again.
     fn write(&mut self, lines: &[u8]) -> Result<Space, SinkError>;
 
-    /// Waits until all that was written would survive a power cut. Called after each checkpoint.
+    /// Gives what waits until all that was written up to now would survive a power cut. It is called
+    /// after each checkpoint, on a thread of its own: a disk that is slow to sync holds up nobody.
     ///
     /// # Errors
     ///
-    /// [`SinkError`]; it is called again.
-    fn sync(&mut self) -> Result<(), SinkError>;
+    /// [`SinkError`]; it is asked for again.
+    fn syncer(&self) -> Result<Syncer, SinkError>;
 
     /// Begins another file, if it has any; the present one becomes the rotated file `number`.
     ///
@@ -43,6 +44,9 @@ pub trait Sink: Send + 'static {
         Ok(Space::Free)
     }
 }
+
+/// Waits until what was written is on the disk; called again if it fails.
+pub type Syncer = Box<dyn FnMut() -> Result<(), SinkError> + Send>;
 
 /// How much room a sink has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The state of an open log, which its users and its writers share.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -9,11 +10,11 @@ use ed25519_dalek::SigningKey;
 use super::checkpoint::{self, CheckpointKey, End, Totals};
 use super::error::AuditError;
 use super::files::numbered;
-use super::key_file::{KeyFile, Keys};
+use super::key_file::{KeyFile, Keys, Random};
 use super::lane::{Lane, Takes, Then};
 use super::record::{Event, Position, Record};
 use super::sink::{Health, Space};
-use super::{CHECKPOINT_EVERY, HEARTBEAT, IDLE_HEARTBEAT, MAX_UNSEALED};
+use super::{CHECKPOINT_EVERY, HEARTBEAT, IDLE_HEARTBEAT, MAX_UNSEALED, MAX_UNSEALED_FOR};
 
 /// An open log.
 pub(super) struct Core {
@@ -23,6 +24,7 @@ pub(super) struct Core {
     pub(super) rotate_at: u64,
     /// None in memory, where there are no checkpoints.
     pub(super) keyring: Option<Mutex<Keyring>>,
+    key_path: PathBuf,
     pub(super) state: Mutex<State>,
     /// Wakes the writers.
     work: Condvar,
@@ -33,7 +35,7 @@ pub(super) struct Core {
 /// What makes the keys of checkpoints.
 pub(super) struct Keyring {
     pub(super) file: KeyFile,
-    pub(super) random: Box<dyn FnMut(&mut [u8]) + Send>,
+    pub(super) random: Random,
 }
 
 pub(super) struct State {
@@ -77,7 +79,8 @@ pub(super) struct Sealing {
     pub(super) rotated: u32,
     /// Whether a file was begun whose first record is still to come.
     pub(super) owes_rotate: bool,
-    /// The last checkpoint that witnesses were given.
+    /// The last checkpoint, and the last one that is on a disk and was given to witnesses.
+    sealed_seq: u64,
     witnessed: u64,
 }
 
@@ -104,8 +107,10 @@ impl Core {
         deadline: Duration,
         rotate_at: u64,
     ) -> Self {
+        let key_path = keyring.as_ref().map(|keyring| keyring.file.path().to_owned());
         Self {
             healthy: AtomicBool::new(true),
+            key_path: key_path.unwrap_or_default(),
             node: node.to_owned(),
             deadline,
             rotate_at,
@@ -133,8 +138,12 @@ impl Core {
         change(lane);
         lane.asked = false;
         self.refresh(&state);
+        let closing = state.closing;
         drop(state);
         self.done.notify_all();
+        if closing {
+            self.work.notify_all();
+        }
     }
 
     pub(super) fn refresh(&self, state: &State) {
@@ -171,9 +180,7 @@ impl Core {
     ) -> (Held<'a>, Result<u64, AuditError>) {
         let until = Instant::now() + self.deadline;
         let (mut state, ready) = self.make_ready(state, record, time, until);
-        let pushed = ready
-            .and_then(|()| state.confess(self, time))
-            .and_then(|()| state.push(self, record, time));
+        let pushed = ready.and_then(|()| state.push(self, record, time));
         let seq = match pushed {
             Ok(seq) => seq,
             Err(error) => {
@@ -225,9 +232,17 @@ impl Core {
                 return (state, Err(AuditError::Reserved));
             }
         }
+        // The first record of a file comes before its first checkpoint.
+        if let Err(error) = state.confess(self, time) {
+            return (state, Err(error));
+        }
         state.seal_if_due(self, time);
         let too_many = |state: &mut State| {
-            state.sealing.as_ref().is_some_and(|sealing| sealing.unsealed + 2 >= MAX_UNSEALED)
+            state.sealing.as_ref().is_some_and(|sealing| {
+                let waited = sealing.since.and_then(|since| time.duration_since(since).ok());
+                sealing.unsealed + 2 >= MAX_UNSEALED
+                    || waited.is_some_and(|waited| waited >= MAX_UNSEALED_FOR)
+            })
         };
         if too_many(&mut state) {
             (state, _) = self.wait(state, until, |state| {
@@ -235,7 +250,7 @@ impl Core {
             });
             state.seal_if_due(self, time);
             if too_many(&mut state) {
-                let path = self.key_path();
+                let path = self.key_path.clone();
                 return (state, Err(AuditError::Unsealed { path }));
             }
         }
@@ -305,13 +320,20 @@ impl Core {
         let Some(keyring) = &self.keyring else { return };
         let mut keyring = keyring.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.lock();
-        let Some(Sealing { anchor, current, next: None, .. }) = &state.sealing else { return };
+        let Some(sealing) = &state.sealing else { return };
+        let Sealing { anchor, current, next: None, sealed_seq, witnessed, .. } = sealing else {
+            return;
+        };
+        // Before the checkpoint is on the disk its key may still be needed.
+        if witnessed < sealed_seq {
+            return;
+        }
         let (stream, anchor, current) = (state.stream, *anchor, current.clone());
         // Nobody makes a checkpoint before there is a successor, so the present key stays it.
         drop(state);
         let Keyring { file, random } = &mut *keyring;
         let keys = Keys::with(stream, anchor, current, random);
-        // What fails is tried again at the next tick.
+        // What fails is tried again after the next tick.
         if file.write(&keys).is_ok()
             && let Some(sealing) = &mut self.lock().sealing
         {
@@ -319,17 +341,19 @@ impl Core {
         }
         self.done.notify_all();
     }
-
-    fn key_path(&self) -> std::path::PathBuf {
-        let Some(keyring) = &self.keyring else { return std::path::PathBuf::new() };
-        keyring.lock().unwrap_or_else(PoisonError::into_inner).file.path().to_owned()
-    }
 }
 
 impl State {
     /// Those who take all records.
     fn records_lanes(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.iter().filter(|lane| lane.takes == Takes::Everything)
+    }
+
+    /// Whether a writer may go when it has nothing to do. Witnesses get their last checkpoint from
+    /// the others.
+    pub(super) fn may_end(&self, nth: usize) -> bool {
+        let others = || self.records_lanes().all(|lane| lane.ended);
+        self.closing && (self.lanes[nth].takes == Takes::Everything || others())
     }
 
     /// Whether all that can be written to is the reserve.
@@ -343,6 +367,7 @@ impl State {
     pub(super) fn ask(&mut self) {
         for lane in &mut self.lanes {
             lane.asked = !matches!(lane.health, Health::Late | Health::Lost);
+            lane.sync_asked = true;
         }
     }
 
@@ -392,7 +417,7 @@ impl State {
             let totals = Totals { denied: 0, next, end: End::Open };
             let sealed = checkpoint::seal(&sealing.current, &totals, &self.position(core)?, time);
             let line: Arc<str> = sealed.0.as_str().into();
-            self.commit(&sealed, Then::Sealed { line, rotate: None }, time)?;
+            self.commit(&sealed, &Then::Sealed { line, rotate: None }, time)?;
             if let Some(sealing) = &mut self.sealing {
                 sealing.sealed = Some(time);
             }
@@ -405,11 +430,11 @@ impl State {
     fn push_rotate(&mut self, core: &Core, time: SystemTime) -> Result<(), AuditError> {
         let Some(sealing) = &self.sealing else { return Ok(()) };
         let before = self.lanes.first().map(|lane| numbered(lane.name(), sealing.rotated));
-        let before = before.as_deref().and_then(std::path::Path::file_name);
+        let before = before.as_deref().and_then(Path::file_name);
         let detail = before.unwrap_or_default().to_string_lossy();
         let next = CheckpointKey::of(&sealing.current);
         let line = checkpoint::carry(&detail, self.denied, next, &self.position(core)?, time);
-        self.commit(&line, Then::Nothing, time)?;
+        self.commit(&line, &Then::Nothing, time)?;
         self.count_unsealed(time);
         if let Some(sealing) = &mut self.sealing {
             sealing.owes_rotate = false;
@@ -424,7 +449,7 @@ impl State {
         time: SystemTime,
     ) -> Result<u64, AuditError> {
         let line = record.seal(&self.position(core)?, time);
-        self.commit(&line, Then::Nothing, time)?;
+        self.commit(&line, &Then::Nothing, time)?;
         self.denied = self.denied.saturating_add(record.denials());
         self.count_unsealed(time);
         Ok(self.last)
@@ -442,7 +467,7 @@ impl State {
     fn commit(
         &mut self,
         (line, head): &(String, [u8; 32]),
-        then: Then,
+        then: &Then,
         time: SystemTime,
     ) -> Result<(), AuditError> {
         let seq = self.last.checked_add(1).ok_or(AuditError::Full)?;
@@ -505,13 +530,15 @@ impl State {
         let totals = Totals { denied, next: CheckpointKey::of(next), end };
         let sealed = checkpoint::seal(&sealing.current, &totals, &position, time);
         let line: Arc<str> = sealed.0.as_str().into();
-        self.commit(&sealed, Then::Sealed { line, rotate }, time)?;
+        self.commit(&sealed, &Then::Sealed { line, rotate }, time)?;
+        let seq = self.last;
         let Some(sealing) = &mut self.sealing else { return Ok(true) };
         if let Some(next) = sealing.next.take() {
             sealing.current = next;
         }
         (sealing.unsealed, sealing.since, sealing.sealed) = (0, None, Some(time));
         sealing.closed = end == End::Closed;
+        sealing.sealed_seq = seq;
         if let Some(number) = rotate {
             sealing.rotated = number;
             sealing.rotation_wanted = false;
@@ -552,6 +579,7 @@ impl Sealing {
             rotation_wanted: false,
             rotated: 0,
             owes_rotate: false,
+            sealed_seq: 0,
             witnessed: 0,
         }
     }

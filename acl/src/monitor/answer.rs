@@ -28,7 +28,8 @@ pub enum Denial {
     /// Refused, and on record. Tell the peer the number and no more.
     #[error("denied ({reason}); see {audit}")]
     Recorded {
-        /// The record.
+        /// The record; in a flood, the last record in full of a refusal like this one, which is
+        /// counted in the `summary` that follows.
         audit: AuditId,
         /// Why; not for the peer.
         reason: Reason,

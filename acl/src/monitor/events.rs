@@ -4,12 +4,13 @@
 //! [`FULL_PER_SECOND`](super::FULL_PER_SECOND) of a second are recorded in full, and the others as
 //! one `summary` with their count.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use super::flood::Flood;
+use super::flood::{Admitted, Flood, Kind, More, Summary};
 use super::{Caller, Monitor};
 use crate::audit::{AuditId, Event, Record};
+use crate::policy::Effect;
 
 impl Monitor {
     /// Puts on record that a handshake was refused.
@@ -48,17 +49,33 @@ impl Monitor {
         self.throttled(&self.sessions, reason, 1, &of_session(Event::SessionBroken, caller))
     }
 
-    /// Writes the summaries of the seconds that are over; call it about once a second.
+    /// Writes the summaries of the seconds that are over, and the log's checkpoint if it is due;
+    /// call it about once a second.
     pub fn tick(&self) {
         let now = (self.clock)();
-        for (flood, event) in [
+        for (flood, event) in self.floods() {
+            let due = locked(flood).due(now);
+            self.summarize(flood, event, due, now);
+        }
+        self.audit.tick(now);
+    }
+
+    /// Writes all summaries, as at the end.
+    pub(super) fn settle(&self) {
+        let now = (self.clock)();
+        for (flood, event) in self.floods() {
+            let all = locked(flood).all();
+            self.summarize(flood, event, all, now);
+        }
+    }
+
+    fn floods(&self) -> [(&Mutex<Flood>, Event); 4] {
+        [
             (&self.handshakes, Event::HandshakeRefused),
             (&self.sessions, Event::SessionBroken),
             (&self.packets, Event::PacketsRefused),
-        ] {
-            let mut flood = flood.lock().unwrap_or_else(PoisonError::into_inner);
-            flood.flush(now, |reason, count| self.summarize(event, reason, count, now));
-        }
+            (&self.denials, Event::Decision),
+        ]
     }
 
     fn throttled(
@@ -69,23 +86,58 @@ impl Monitor {
         record: &Record<'_>,
     ) -> Option<AuditId> {
         let now = (self.clock)();
-        let summarize = |reason: &str, count| self.summarize(record.event, reason, count, now);
-        let mut flood = flood.lock().unwrap_or_else(PoisonError::into_inner);
-        if !flood.admits(reason, count, now, summarize) {
-            return None;
+        let kind = Kind { reason, asked: None };
+        let (admitted, due) = locked(flood).admit(&kind, count, None, now);
+        self.summarize(flood, record.event, due, now);
+        match admitted {
+            Admitted::InFull => {
+                self.audit.append(&Record { reason: Some(reason), ..*record }, now).ok()
+            }
+            Admitted::Counted(_) => None,
         }
-        self.audit.append(&Record { reason: Some(reason), ..*record }, now).ok()
     }
 
-    fn summarize(&self, event: Event, reason: &str, count: u64, now: SystemTime) -> bool {
-        let record = Record {
-            reason: Some(reason),
-            count: Some(count),
-            detail: Some(event.as_str()),
-            ..Record::of(Event::Summary)
-        };
-        self.audit.append(&record, now).is_ok()
+    /// What cannot be written now is owed to the next summary.
+    pub(super) fn summarize(
+        &self,
+        flood: &Mutex<Flood>,
+        event: Event,
+        due: impl IntoIterator<Item = Summary>,
+        now: SystemTime,
+    ) {
+        for summary in due {
+            let record = sum(event, &summary);
+            if self.audit.append(&record, now).is_err() {
+                locked(flood).owe(summary);
+            }
+        }
     }
+}
+
+fn sum(event: Event, summary: &Summary) -> Record<'_> {
+    let Kind { reason, asked } = summary.kind();
+    let record =
+        Record { reason: Some(reason), count: Some(summary.count()), ..Record::of(Event::Summary) };
+    if event != Event::Decision {
+        return Record { detail: Some(event.as_str()), ..record };
+    }
+    let (distinct, more) = summary.distinct();
+    Record {
+        decision: Some(Effect::Deny),
+        principal: asked.map(|asked| asked.principal),
+        service: asked.and_then(|asked| super::named(asked.service)),
+        method: asked.and_then(|asked| super::named(asked.method)),
+        verb: asked.and_then(|asked| super::named(asked.verb)),
+        distinct: Some(distinct),
+        like: summary.like.map(|like| like.0),
+        detail: (more == More::Perhaps).then_some("at least so many distinct objects"),
+        ..record
+    }
+}
+
+/// No code that holds the lock leaves the counts half changed.
+pub(super) fn locked(flood: &Mutex<Flood>) -> MutexGuard<'_, Flood> {
+    flood.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn of_session(event: Event, caller: &Caller) -> Record<'_> {

@@ -1,5 +1,9 @@
 //! The reference monitor: judges every request, puts refusals on record, and alone makes a [`Grant`].
 //!
+//! Of the refusals of one kind (principal, method, verb, reason) the first [`FULL_PER_SECOND`] of a
+//! second are recorded in full, and the others within a second as one `summary`; a caller whose
+//! refusal is only counted is told the number of the last one in full.
+//!
 //! It fails closed. Where a record cannot be written that must be written, the request is refused;
 //! while the log is unhealthy every request is, and each one tries to heal it.
 
@@ -16,11 +20,11 @@ use arc_swap::ArcSwap;
 
 use crate::audit::{AuditError, AuditId, AuditLog, Event, Record};
 use crate::policy::{Decision, Effect, Policy, Reason};
-use flood::Flood;
+use flood::{Admitted, Asked, Flood, Kind};
 
 pub use answer::{Denial, Grant, Refused, ReplaceError};
 pub use caller::Caller;
-pub use flood::FULL_PER_SECOND;
+pub use flood::{FULL_PER_SECOND, MAX_DISTINCT, MAX_KINDS};
 
 /// Judges requests by the policy in force.
 pub struct Monitor {
@@ -31,6 +35,7 @@ pub struct Monitor {
     handshakes: Mutex<Flood>,
     sessions: Mutex<Flood>,
     packets: Mutex<Flood>,
+    denials: Mutex<Flood>,
     /// Held while one policy gives way to another, so that serials are compared in turn.
     replacing: Mutex<()>,
 }
@@ -84,6 +89,7 @@ impl Monitor {
             handshakes: Mutex::default(),
             sessions: Mutex::default(),
             packets: Mutex::default(),
+            denials: Mutex::default(),
             replacing: Mutex::default(),
         };
         monitor.record_policy(&monitor.policy(), Event::PolicyLoad, None)?;
@@ -92,8 +98,9 @@ impl Monitor {
 
     /// The same monitor, recording these allowed requests as well. Default: none.
     #[must_use]
-    pub fn recording(self, allows: Allows) -> Self {
-        Self { allows, ..self }
+    pub fn recording(mut self, allows: Allows) -> Self {
+        self.allows = allows;
+        self
     }
 
     /// The policy in force.
@@ -220,9 +227,14 @@ impl Monitor {
         if self.audit.is_healthy() {
             return Ok(());
         }
-        self.audit.recover((self.clock)()).map_err(|_| Denial::Unrecorded)
+        self.audit.recover((self.clock)()).map_err(|_| {
+            self.audit.missed();
+            Denial::Unrecorded
+        })
     }
 
+    /// Puts a refusal on record: in full, or among those of its kind that are only counted, which
+    /// [`Denial::Recorded`] then names by the last one in full.
     #[cold]
     fn deny(
         &self,
@@ -232,10 +244,23 @@ impl Monitor {
         object: Option<&str>,
         decision: Decision,
     ) -> Denial {
-        match self.record(policy, caller, request, object, decision) {
-            Some(audit) => Denial::Recorded { audit, reason: decision.reason },
-            None => Denial::Unrecorded,
+        let reason = decision.reason;
+        if let Err(unrecorded) = self.heal() {
+            return unrecorded;
         }
+        let kind = kind(caller, request, reason);
+        let now = (self.clock)();
+        let (admitted, due) = events::locked(&self.denials).admit(&kind, 1, object, now);
+        self.summarize(&self.denials, Event::Decision, due, now);
+        let audit = match admitted {
+            Admitted::Counted(like) => like,
+            Admitted::InFull => self.record(policy, caller, request, object, decision),
+        };
+        let Some(audit) = audit else { return Denial::Unrecorded };
+        if matches!(admitted, Admitted::InFull) {
+            events::locked(&self.denials).recorded(&kind, audit);
+        }
+        Denial::Recorded { audit, reason }
     }
 
     fn record(
@@ -284,6 +309,17 @@ impl Monitor {
     }
 }
 
+/// What a refusal is counted by in a flood.
+fn kind<'a>(caller: &'a Caller, request: &Request<'a>, reason: Reason) -> Kind<'a> {
+    let asked = Asked {
+        principal: caller.principal().as_str(),
+        service: request.service,
+        method: request.method,
+        verb: request.verb,
+    };
+    Kind { reason: reason.as_str(), asked: Some(asked) }
+}
+
 /// A request for an unknown method has no service and no verb to name.
 fn named(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
@@ -311,6 +347,13 @@ fn judge<'r>(
         }
     }
     answer
+}
+
+impl Drop for Monitor {
+    /// What is only counted goes on record before the log is closed.
+    fn drop(&mut self) {
+        self.settle();
+    }
 }
 
 impl fmt::Debug for Monitor {

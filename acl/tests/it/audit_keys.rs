@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use bailiwick_acl::audit::AuditError;
 
-use super::audit_world::{Place, denial, field, lines, random, time};
+use super::audit_world::{Place, denial, field, lines, random, time, wait_until};
 
 fn key_text(place: &Place) -> String {
     fs::read_to_string(place.file("audit.jsonl.key")).unwrap()
@@ -30,9 +30,10 @@ fn each_checkpoint_is_signed_by_another_key_and_the_old_one_is_erased() {
     let mut announced = vec![log.anchor().unwrap().to_string()];
     for round in 0..3_u8 {
         log.append(&denial("a"), time(u64::from(round) * 20)).unwrap();
-        log.tick(time(u64::from(round) * 20 + 10));
-        log.sync().unwrap();
-        wait_until(|| seeds(&place) == [11 + round, 12 + round]);
+        wait_until(|| {
+            log.tick(time(u64::from(round) * 20 + 10));
+            seeds(&place) == [11 + round, 12 + round]
+        });
     }
     drop(log);
     assert_eq!(seeds(&place), [14, 15]);
@@ -48,18 +49,6 @@ fn each_checkpoint_is_signed_by_another_key_and_the_old_one_is_erased() {
     announced.dedup();
     assert_eq!(announced.len(), 5);
     assert_eq!(place.verify().unwrap().checkpoints, 5);
-}
-
-/// The writer erases a key after the checkpoint is synced, on its own time.
-fn wait_until(mut holds: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
-        if holds() {
-            return;
-        }
-        std::thread::yield_now();
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    panic!("it never held");
 }
 
 #[test]

@@ -77,3 +77,14 @@ pub(crate) fn write_lines(path: &Path, lines: &[String]) {
 pub(crate) fn field(line: &str, name: &str) -> serde_json::Value {
     serde_json::from_str::<serde_json::Value>(line).unwrap()[name].clone()
 }
+
+/// The threads of a log work on their own time.
+pub(crate) fn wait_until(mut holds: impl FnMut() -> bool) {
+    for _ in 0..5_000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    panic!("it never held");
+}

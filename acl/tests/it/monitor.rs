@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bailiwick_acl::audit::{AuditId, AuditLog, Memory, verify_chain};
-use bailiwick_acl::monitor::{Allows, ReplaceError};
+use bailiwick_acl::monitor::{Allows, MAX_DISTINCT, MAX_KINDS, ReplaceError};
 use bailiwick_acl::{Caller, Denial, Monitor, Reason, Request};
 use serde_json::Value;
 
@@ -137,9 +137,94 @@ fn nothing_runs_while_the_log_cannot_be_written_and_the_gap_is_confessed() {
     world.log.set_memory(Memory::Free);
     assert!(world.monitor.authorize(&caller, &allowed).is_ok());
     let records = world.records();
-    assert_eq!((&records[0]["event"], &records[0]["count"]), (&"gap".into(), &1.into()));
+    assert_eq!((&records[0]["event"], &records[0]["count"]), (&"gap".into(), &2.into()));
     assert_eq!(records.len(), 1);
     assert_eq!(world.verified(), 2);
+}
+
+#[test]
+fn a_flood_of_refused_calls_is_summed_up_and_each_caller_learns_of_a_record_like_its_own() {
+    let world = World::with("");
+    let caller = world.caller();
+    let mut told = Vec::new();
+    for number in 0..1_000 {
+        let object = format!("x/{}", number % 40);
+        let denial = world.monitor.authorize(&caller, &request("read", &[&object])).unwrap_err();
+        told.push(denial.audit().unwrap().0);
+    }
+    // Another kind has its own ten.
+    let other = world.monitor.authorize(&caller, &request("write", &["x"])).unwrap_err();
+    assert_eq!(told[..10], (2..12).collect::<Vec<u64>>());
+    assert!(told[10..].iter().all(|id| *id == 11));
+    assert_eq!(other.audit(), Some(AuditId(12)));
+    world.pass(1_000);
+    world.monitor.tick();
+    let records = world.records();
+    assert_eq!(records.len(), 12);
+    let summary = &records[11];
+    for (name, value) in [
+        ("event", Value::from("summary")),
+        ("decision", "deny".into()),
+        ("reason", "default".into()),
+        ("principal", "a".into()),
+        ("service", "Table".into()),
+        ("method", "get".into()),
+        ("verb", "read".into()),
+        ("count", 990.into()),
+        ("distinct", 40.into()),
+        ("like", 11.into()),
+    ] {
+        assert_eq!(summary[name], value, "{name}");
+    }
+    assert_eq!(summary.get("detail"), None);
+    // The next second begins anew.
+    let denial = world.monitor.authorize(&caller, &request("read", &["x"])).unwrap_err();
+    assert_eq!(denial.audit(), Some(AuditId(14)));
+}
+
+#[test]
+fn the_memory_of_a_flood_is_bounded_and_its_count_exact() {
+    let world = World::with("");
+    let caller = world.caller();
+    let kinds = MAX_KINDS + 500;
+    for number in 0..kinds {
+        let verb = format!("v{number}");
+        for nth in 0..12 {
+            let object = format!("{number}/{nth}");
+            let request = Request { verb: &verb, ..request("", &[]) };
+            let denial =
+                world.monitor.authorize(&caller, &Request { objects: &[&object], ..request });
+            assert!(denial.unwrap_err().audit().is_some());
+        }
+    }
+    for number in 0..1_000 {
+        let object = format!("many/{number}");
+        let _denied = world.monitor.authorize(&caller, &request("v0", &[&object])).unwrap_err();
+    }
+    world.pass(1_000);
+    world.monitor.tick();
+    let records = world.records();
+    let summaries: Vec<_> = records.iter().filter(|record| record["event"] == "summary").collect();
+    let summed: u64 = summaries.iter().map(|summary| summary["count"].as_u64().unwrap()).sum();
+    let full = records.iter().filter(|record| record["event"] == "decision").count() as u64;
+    assert_eq!(full + summed, kinds as u64 * 12 + 1_000);
+    let other = summaries.iter().find(|summary| summary["reason"] == "other").unwrap();
+    assert_eq!(other["count"], 500 * 12 - 10);
+    let many = summaries.iter().find(|summary| summary["verb"] == "v0").unwrap();
+    assert_eq!(many["distinct"], MAX_DISTINCT);
+    assert_eq!(many["detail"], "at least so many distinct objects");
+}
+
+#[test]
+fn what_was_only_counted_is_on_record_when_the_monitor_goes() {
+    let World { monitor, log, .. } = World::with("");
+    let caller = monitor.admit(&key(1).0, "SHA256:a", [7; 8], "10.0.0.7:5123").unwrap();
+    for _ in 0..15 {
+        let _denied = monitor.authorize(&caller, &request("read", &["x"])).unwrap_err();
+    }
+    drop(monitor);
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["count"]), (&"summary".into(), &5.into()));
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn with_an_audit_file_that_was_edited() {
     drop(server);
     let text = world.read("audit.jsonl").replace("\"bob\"", "\"eve\"");
     world.write("audit.jsonl", &text);
-    world.run(&START).failed(1, &["audit.jsonl:2", "edited", "keep the file as evidence"]);
+    world.run(&START).failed(1, &["audit.jsonl:3", "edited", "keep the file as evidence"]);
 }
 
 #[test]

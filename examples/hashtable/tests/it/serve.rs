@@ -58,7 +58,8 @@ fn the_table_is_new_at_each_start_and_the_audit_log_goes_on() {
         assert!(server.wait().0.success());
     }
     let report = bailiwick_acl::audit::verify(world.read("audit.jsonl").as_bytes()).unwrap();
-    assert_eq!((report.records, report.denials), (4, 2), "two starts, two denials");
+    assert_eq!((report.records, report.denials), (7, 2), "two starts, two denials, three seals");
+    assert!(report.closed);
 }
 
 #[test]
