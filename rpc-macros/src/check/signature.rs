@@ -7,7 +7,7 @@ use syn::{
 };
 
 use crate::ast::Argument;
-use crate::attr::is_lint_level;
+use crate::attr::{is_audit, is_lint_level, shown};
 use crate::errors::Errors;
 
 use super::types;
@@ -181,10 +181,14 @@ fn named_context(ty: &Type) -> Option<Context> {
 
 fn check_argument(input: &PatType, errors: &mut Errors) -> Option<Argument> {
     for attribute in &input.attrs {
-        if !is_lint_level(attribute) {
-            errors.at(attribute, "an argument carries no attributes but lint levels: remove this");
+        if !is_lint_level(attribute) && !is_audit(attribute) {
+            errors.at(
+                attribute,
+                "an argument carries no attributes but lint levels and `audit`: remove this",
+            );
         }
     }
+    let shown = shown(&input.attrs, errors);
     let sound = types::check_owned(&input.ty, errors);
     let name = argument_name(&input.pat);
     if name.is_none() {
@@ -194,8 +198,9 @@ fn check_argument(input: &PatType, errors: &mut Errors) -> Option<Argument> {
         );
     }
     let name = name?;
-    let attributes = input.attrs.clone();
-    sound.then(|| Argument { attributes, name, ty: (*input.ty).clone() })
+    let attributes = input.attrs.iter().filter(|attribute| is_lint_level(attribute));
+    let attributes = attributes.cloned().collect();
+    sound.then(|| Argument { attributes, shown, name, ty: (*input.ty).clone() })
 }
 
 fn argument_name(pattern: &Pat) -> Option<Ident> {
