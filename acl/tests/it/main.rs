@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod audit_keys;
 mod audit_log;
+mod audit_tampering;
+mod audit_world;
 mod invariants;
 mod monitor;
 mod oracle;
