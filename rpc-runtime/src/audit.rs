@@ -1,16 +1,22 @@
 //! The audit log as a server opens it: a file, or memory in tests.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use bailiwick_acl::audit;
 use rand::Rng;
+use zeroize::Zeroizing;
+
+use crate::{redaction_file, shown::RedactionKey};
 
 pub use bailiwick_acl::audit::AuditError;
 
 /// Where refusals are recorded: one JSON object a line, each chained to the one before, so that
 /// `bailiwick audit verify` finds an edit. Clones write to the same log.
 #[derive(Clone, Debug)]
-pub struct AuditLog(audit::AuditLog);
+pub struct AuditLog {
+    log: audit::AuditLog,
+    redaction: Arc<RedactionKey>,
+}
 
 impl AuditLog {
     /// Opens the file at `path`, made with mode 0600 if it is not there, and goes on with its
@@ -23,24 +29,33 @@ impl AuditLog {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, AuditError> {
         let system = rustix::system::uname();
         let node = system.nodename().to_string_lossy();
-        audit::AuditLog::open(path, &node, |bytes| rand::rng().fill_bytes(bytes)).map(Self)
+        let redaction = Arc::new(redaction_file::open(&redaction_file::beside(path.as_ref()))?);
+        let log = audit::AuditLog::open(path, &node, |bytes| rand::rng().fill_bytes(bytes))?;
+        Ok(Self { log, redaction })
     }
 
     /// A log in memory, for tests.
     #[must_use]
     pub fn memory() -> Self {
-        Self(audit::AuditLog::memory())
+        let mut key = Zeroizing::new([0; 32]);
+        rand::rng().fill_bytes(&mut *key);
+        Self { log: audit::AuditLog::memory(), redaction: Arc::new(RedactionKey::new(key)) }
     }
 
     /// The records of a log in memory, one JSON object each; none for a file.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        self.0.lines()
+        self.log.lines()
     }
 
     /// The log itself, for `bailiwick-acl`.
     #[must_use]
     pub fn into_inner(self) -> audit::AuditLog {
-        self.0
+        self.log
+    }
+
+    /// Makes the marks that stand in records for arguments.
+    pub(crate) fn redaction(&self) -> Arc<RedactionKey> {
+        Arc::clone(&self.redaction)
     }
 }

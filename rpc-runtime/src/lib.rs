@@ -24,6 +24,7 @@ mod error;
 mod proto;
 
 mod object;
+mod shown;
 pub mod service;
 
 mod dispatch;
@@ -39,6 +40,8 @@ mod audit;
 mod endpoint;
 #[cfg(feature = "net")]
 mod net;
+#[cfg(feature = "net")]
+mod redaction_file;
 
 #[cfg(feature = "net")]
 mod client;

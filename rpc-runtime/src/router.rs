@@ -25,7 +25,8 @@ use crate::{
         memories::Attached,
     },
     reply::{self, Refusal, ReplyHeader},
-    service::{Delivery, MethodDescription, Service},
+    service::{Delivery, MethodDescription, Recorded, Service},
+    shown::RedactionKey,
 };
 
 /// When a caller that found the server full may try again.
@@ -39,6 +40,8 @@ pub(crate) struct Router {
     /// For each method id, ascending, the service's position and the method's.
     methods: Vec<(MethodId, Place)>,
     pub(crate) monitor: Arc<Monitor>,
+    /// Marks the arguments that records show by marks.
+    redaction: Arc<RedactionKey>,
     pub(crate) limits: Limits,
     /// What its durable services have done.
     pub(crate) books: Books,
@@ -120,6 +123,7 @@ impl Router {
     pub(crate) fn new(
         services: Vec<Box<dyn Service>>,
         monitor: Arc<Monitor>,
+        redaction: Arc<RedactionKey>,
         limits: Limits,
     ) -> Result<Self, DuplicateMethod> {
         let mut methods: Vec<(MethodId, Place)> = Vec::new();
@@ -140,7 +144,7 @@ impl Router {
         let durable = services.iter().filter_map(|service| service.durable());
         let books = Books::new(durable, limits.max_kept_answers);
         let store = if keep_all(&services) { books.store() } else { [0; 8] };
-        Ok(Self { services, methods, monitor, limits, books, store })
+        Ok(Self { services, methods, monitor, redaction, limits, books, store })
     }
 
     /// What a client is told of the memory that this server has of it. `tcp_port` is where it takes
@@ -268,6 +272,7 @@ impl Router {
             session: connection.session,
             caller: connection.caller,
             monitor: &self.monitor,
+            redaction: &self.redaction,
             names: connection.names,
             max_deadline: self.limits.max_deadline,
             news: connection.news,
@@ -346,7 +351,10 @@ impl Router {
             None => ("", &*id, "", Delivery::AtMostOnce),
         };
         let mutating = delivery != Delivery::Readonly;
-        let call = acl::Request { service, method, verb, objects: &[], mutating, call: frame.call };
+        let (recorded, objects, arguments) = (Recorded::AsTheServerSays, &[], &[]);
+        let call = frame.call;
+        let call =
+            acl::Request { service, method, verb, objects, mutating, recorded, arguments, call };
         self.monitor.refuse(connection.caller, &call, reason)
     }
 }

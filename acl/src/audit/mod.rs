@@ -70,7 +70,7 @@ pub use files::files;
 pub use lane::RING;
 pub use log::{AuditId, AuditLog, Memory};
 pub use query::{Entry, Filter, Outcome, QueryError, query};
-pub use record::{Event, MAX_FIELD, Record, escape};
+pub use record::{Event, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_FIELD, Record, escape};
 pub use sink::{Health, Sink, SinkError, SinkStatus, Space};
 pub use verify::{
     Expected, NotACheckpoint, Report, Tampered, Truncation, What, Witnessed, verify, verify_chain,

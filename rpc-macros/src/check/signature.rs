@@ -6,11 +6,14 @@ use syn::{
     Signature, TraitItemFn, Type,
 };
 
-use crate::ast::Argument;
+use crate::ast::{Argument, Shown};
 use crate::attr::{is_audit, is_lint_level, shown};
 use crate::errors::Errors;
 
 use super::types;
+
+/// The monitor's `MAX_ARGUMENTS`.
+const MOST_SHOWN: usize = 16;
 
 /// What a call carries, and what it gives back.
 pub(crate) struct Checked {
@@ -39,6 +42,10 @@ pub(crate) fn check(method: &TraitItemFn, errors: &mut Errors) -> Option<Checked
     let output = check_output(signature, errors);
     let (output, result, error) = output?;
     let arguments = arguments.into_iter().collect::<Option<Vec<_>>>()?;
+    if arguments.iter().filter(|argument| argument.shown != Shown::Nothing).count() > MOST_SHOWN {
+        let message = format!("a record shows {MOST_SHOWN} arguments at most: mark fewer");
+        errors.at(&signature.ident, message);
+    }
     Some(Checked { context: context?, arguments, output, result, error })
 }
 

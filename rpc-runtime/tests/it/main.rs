@@ -17,6 +17,7 @@ mod durable; // a call that comes again after a crash
 mod fake_server; // a server that breaks the protocol
 mod floods; // many connections
 mod outcomes; // every failure, and whether the call ran
+mod redaction; // what records show of arguments
 mod reconnect; // what a channel does between two connections
 mod stalls; // a peer that stops in the middle of anything
 mod startup; // what keeps a server from starting
