@@ -35,6 +35,7 @@ use crate::{
     repeat,
     reply::{self, Refusal, ReplyHeader},
     service::{Delivery, MethodDescription},
+    shown::{RedactionKey, ShownArguments},
 };
 
 /// What a client is told first of how long a call will take.
@@ -54,6 +55,7 @@ pub struct Request<'a> {
     pub(crate) session: &'a Arc<SessionInfo>,
     pub(crate) caller: &'a Caller,
     pub(crate) monitor: &'a Monitor,
+    pub(crate) redaction: &'a RedactionKey,
     pub(crate) names: &'a mut Names,
     pub(crate) meter: &'a Arc<ServerMeter>,
     pub(crate) max_deadline: Duration,
@@ -128,11 +130,22 @@ impl<'a> Request<'a> {
         self,
         name: impl FnOnce(&mut Objects<'_>, &A),
     ) -> Authorized<'a, A> {
+        self.authorize_showing(name, |_, _| {})
+    }
+
+    /// The same where records show some of the arguments.
+    pub fn authorize_showing<A: DeserializeOwned>(
+        self,
+        name: impl FnOnce(&mut Objects<'_>, &A),
+        show: impl FnOnce(&mut ShownArguments<'_>, &A),
+    ) -> Authorized<'a, A> {
         let judged = match self.decode::<A>() {
             Ok(arguments) => {
                 name(&mut Objects::new(self.names), &arguments);
                 self.names.finish();
-                self.judge().map(|grant| (grant, arguments))
+                let mut shown = ShownArguments::new(self.redaction);
+                show(&mut shown, &arguments);
+                self.judge(&shown.texts()).map(|grant| (grant, arguments))
             }
             Err(error) => Err(self.malformed(error)),
         };
@@ -168,9 +181,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn judge(&self) -> Result<Grant, Refusal> {
+    fn judge(&self, shown: &[(&str, &str)]) -> Result<Grant, Refusal> {
         self.names.with(|objects| {
-            let request = self.described(objects);
+            let request = acl::Request { arguments: shown, ..self.described(objects) };
             if self.names.has_bad_segment() {
                 return Err(self.monitor.refuse(self.caller, &request, Reason::BadObject).into());
             }
@@ -195,6 +208,8 @@ impl<'a> Request<'a> {
             verb: self.method.verb,
             objects,
             mutating: self.method.delivery != Delivery::Readonly,
+            recorded: self.method.recorded,
+            arguments: &[],
             call: self.frame.call,
         }
     }

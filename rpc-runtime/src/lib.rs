@@ -26,6 +26,7 @@ pub mod trace;
 
 mod object;
 pub mod service;
+mod shown;
 
 mod dispatch;
 pub mod durable;
@@ -43,6 +44,8 @@ mod audit;
 mod endpoint;
 #[cfg(feature = "net")]
 mod net;
+#[cfg(feature = "net")]
+mod redaction_file;
 
 #[cfg(feature = "net")]
 mod client;

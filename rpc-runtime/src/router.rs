@@ -26,7 +26,8 @@ use crate::{
         memories::Attached,
     },
     reply::{self, Refusal, ReplyHeader},
-    service::{Delivery, MethodDescription, Service},
+    service::{Delivery, MethodDescription, Recorded, Service},
+    shown::RedactionKey,
     status::ServerStatus,
 };
 
@@ -41,6 +42,8 @@ pub(crate) struct Router {
     /// For each method id, ascending, the service's position and the method's.
     methods: Vec<(MethodId, Place)>,
     pub(crate) monitor: Arc<Monitor>,
+    /// Marks the arguments that records show by marks.
+    redaction: Arc<RedactionKey>,
     pub(crate) limits: Limits,
     /// What its durable services have done.
     pub(crate) books: Books,
@@ -124,6 +127,7 @@ impl Router {
     pub(crate) fn new(
         services: Vec<Box<dyn Service>>,
         monitor: Arc<Monitor>,
+        redaction: Arc<RedactionKey>,
         limits: Limits,
     ) -> Result<Self, DuplicateMethod> {
         let mut methods: Vec<(MethodId, Place)> = Vec::new();
@@ -147,7 +151,7 @@ impl Router {
         let meters = ServerMeters::of(&services, methods.iter().map(|&(_, place)| place));
         let status = ServerStatus::of(&services, &monitor);
         services.iter().for_each(|service| service.watch(&status));
-        Ok(Self { services, methods, monitor, limits, books, store, meters, status })
+        Ok(Self { services, methods, monitor, redaction, limits, books, store, meters, status })
     }
 
     /// What a client is told of the memory that this server has of it. `tcp_port` is where it takes
@@ -283,6 +287,7 @@ impl Router {
             session: connection.session,
             caller: connection.caller,
             monitor: &self.monitor,
+            redaction: &self.redaction,
             names: connection.names,
             meter,
             max_deadline: self.limits.max_deadline,
@@ -363,7 +368,10 @@ impl Router {
             None => ("", &*id, "", Delivery::AtMostOnce),
         };
         let mutating = delivery != Delivery::Readonly;
-        let call = acl::Request { service, method, verb, objects: &[], mutating, call: frame.call };
+        let (recorded, objects, arguments) = (Recorded::AsTheServerSays, &[], &[]);
+        let call = frame.call;
+        let call =
+            acl::Request { service, method, verb, objects, mutating, recorded, arguments, call };
         self.monitor.refuse(connection.caller, &call, reason)
     }
 }

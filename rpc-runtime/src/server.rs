@@ -307,6 +307,7 @@ impl ServerBuilder {
         let facts = facts.map_err(ServeError::Template)?;
         let policy = self.policy.ok_or(ServeError::NoPolicy)?.load(&facts)?;
         let audit = self.audit.ok_or(ServeError::NoAudit)?;
+        let redaction = audit.redaction();
         let monitor =
             Monitor::new(policy.policy, audit.into_inner(), clock)?.recording(self.allowed);
         metrics::policy_loaded(&monitor.policy());
@@ -317,7 +318,7 @@ impl ServerBuilder {
             records: RecordLimits::default(),
         };
         let memories = Memories::new(&self.limits);
-        let router = Router::new(self.services, Arc::new(monitor), self.limits)?;
+        let router = Router::new(self.services, Arc::new(monitor), redaction, self.limits)?;
         let orphans = Orphans::default();
         Ok((Common { router, handshake, memories, orphans, tcp_port }, policy.warnings))
     }

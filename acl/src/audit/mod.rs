@@ -75,7 +75,7 @@ pub use read::follow::{Batch, Follow, MAX_BATCH, Start, Then};
 pub use read::ocsf::{OCSF_VERSION, ocsf};
 pub use read::query::{QueryError, query};
 pub use read::tally::{By, Counts, MAX_KEYS, Tally};
-pub use record::{Event, MAX_FIELD, Record, escape};
+pub use record::{Event, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_FIELD, Record, escape};
 pub use sink::{Health, Sink, SinkError, SinkStatus, Space, Syncer};
 pub use verify::{
     Expected, NotACheckpoint, Report, Tampered, Truncation, What, Witnessed, verify, verify_chain,

@@ -20,6 +20,7 @@ mod floods; // many connections
 mod observe; // what is seen of calls: spans, metrics, health
 mod outcomes; // every failure, and whether the call ran
 mod reconnect; // what a channel does between two connections
+mod redaction; // what records show of arguments
 mod stalls; // a peer that stops in the middle of anything
 mod startup; // what keeps a server from starting
 mod udp; // calls over UDP
