@@ -63,6 +63,8 @@ pub struct Entry {
     pub object: Option<String>,
     /// The deciding row, `file:line`.
     pub row: Option<String>,
+    /// What is done about a refusal; only under `enforce` was a request refused.
+    pub mode: Option<String>,
     /// How many events it stands for.
     pub count: Option<u64>,
     /// What people should know besides.
@@ -154,8 +156,10 @@ impl Filter {
         let outcome = match self.outcome {
             Outcome::Any => true,
             Outcome::Refused => {
-                entry.decision.as_deref() == Some("deny")
-                    || matches!(&*entry.event, "handshake.refused" | "session.broken" | "summary")
+                let enforced = matches!(entry.mode.as_deref(), None | Some("enforce"));
+                let denied = entry.decision.as_deref() == Some("deny");
+                let ended = ["handshake.refused", "session.broken", "session.revoked", "summary"];
+                enforced && (denied || ended.contains(&&*entry.event))
             }
         };
         let object = self.object.as_ref().is_none_or(|pattern| {

@@ -23,12 +23,16 @@ pub enum Event {
     HandshakeRefused,
     /// A session was ended because its peer, or somebody on the way, broke the protocol.
     SessionBroken,
+    /// A session was ended because the policy no longer knows its key.
+    SessionRevoked,
     /// Packets that were not authentic or came twice; the session goes on.
     PacketsRefused,
     /// A policy came into force.
     PolicyLoad,
     /// A policy was refused, and the one in force stayed.
     PolicyReject,
+    /// What is done about refusals has changed, of all or of one principal.
+    ModeChange,
     /// Events of one kind that came too fast to be recorded one by one.
     Summary,
     /// Records are missing here, and why.
@@ -43,9 +47,11 @@ impl Event {
             Self::Decision => "decision",
             Self::HandshakeRefused => "handshake.refused",
             Self::SessionBroken => "session.broken",
+            Self::SessionRevoked => "session.revoked",
             Self::PacketsRefused => "packets.refused",
             Self::PolicyLoad => "policy.load",
             Self::PolicyReject => "policy.reject",
+            Self::ModeChange => "mode.change",
             Self::Summary => "summary",
             Self::Gap => "gap",
         }
@@ -83,7 +89,8 @@ pub struct Record<'a> {
     pub policy: Option<[u8; 32]>,
     /// Its serial.
     pub serial: Option<u64>,
-    /// Whether refusals were enforced.
+    /// What is done about a refusal; a [`Mode`](crate::monitor::Mode). Only under `enforce` is a
+    /// request refused.
     pub mode: Option<&'a str>,
     /// The call's number.
     pub call: Option<&'a str>,

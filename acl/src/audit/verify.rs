@@ -133,6 +133,7 @@ struct Links<'a> {
     stream: &'a str,
     prev: &'a str,
     decision: Option<&'a str>,
+    mode: Option<&'a str>,
     h: &'a str,
 }
 
@@ -200,7 +201,8 @@ impl Chain {
         self.stream = Some(stream);
         self.last = expected;
         self.head = hash;
-        Ok(record.decision == Some("deny"))
+        // What a shadow would refuse, or a permissive principal is forgiven, was not refused.
+        Ok(record.decision == Some("deny") && matches!(record.mode, None | Some("enforce")))
     }
 }
 

@@ -59,6 +59,7 @@ impl Monitor {
             let mut flood = flood.lock().unwrap_or_else(PoisonError::into_inner);
             flood.flush(now, |reason, count| self.summarize(event, reason, count, now));
         }
+        self.tick_modes(now);
     }
 
     fn throttled(

@@ -6,6 +6,7 @@
 mod agreement;
 mod audit_log;
 mod invariants;
+mod modes;
 mod monitor;
 mod oracle;
 mod policy_errors;
