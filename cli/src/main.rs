@@ -6,6 +6,8 @@
 
 mod acl_check;
 mod acl_explain;
+mod acl_sign;
+mod acl_verify;
 mod audit_query;
 mod audit_verify;
 mod describe;
@@ -57,6 +59,8 @@ enum Command {
 enum AclCommand {
     Check(acl_check::Check),
     Explain(acl_explain::Explain),
+    Sign(acl_sign::Sign),
+    Verify(acl_verify::Verify),
 }
 
 #[derive(Debug, Subcommand)]
@@ -92,6 +96,8 @@ fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
         Command::Fingerprint(command) => command.run(out),
         Command::Acl(AclCommand::Check(command)) => command.run(out),
         Command::Acl(AclCommand::Explain(command)) => command.run(out),
+        Command::Acl(AclCommand::Sign(command)) => command.run(out),
+        Command::Acl(AclCommand::Verify(command)) => command.run(out),
         Command::Audit(AuditCommand::Verify(command)) => command.run(out),
         Command::Audit(AuditCommand::Query(command)) => command.run(out),
         Command::Describe(command) => command.run(out),

@@ -9,6 +9,7 @@ mod describe;
 mod keys;
 #[path = "../../../acl/tests/it/oracle.rs"]
 mod oracle;
+mod sign;
 #[path = "../../../acl/tests/it/world.rs"]
 mod world;
 
@@ -78,6 +79,8 @@ fn help_comes_with_examples_and_wrong_usage_exits_with_2() {
         &["keygen", "--help"],
         &["acl", "check", "--help"],
         &["acl", "explain", "--help"],
+        &["acl", "sign", "--help"],
+        &["acl", "verify", "--help"],
         &["audit", "query", "--help"],
         &["describe", "--help"],
     ] {

@@ -13,6 +13,7 @@ mod history;
 mod kept;
 mod killed;
 mod linearizable;
+mod policy; // what is saved counts without a restart
 mod relay;
 mod serve;
 mod support;
