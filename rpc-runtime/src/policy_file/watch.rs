@@ -165,6 +165,6 @@ fn hangup() -> Option<Signal> {
 async fn next(signal: &mut Option<Signal>) {
     let Some(signal) = signal else { return future::pending().await };
     if signal.recv().await.is_none() {
-        future::pending().await
+        future::pending::<()>().await;
     }
 }

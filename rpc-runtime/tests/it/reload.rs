@@ -84,13 +84,15 @@ async fn a_change_that_the_system_does_not_tell_of_is_found_by_looking_and_by_si
     }
 }
 
+type IsExpected = fn(&ReloadError) -> bool;
+
 #[tokio::test]
 async fn what_is_wrong_does_not_come_into_force_and_is_on_record_once() {
     let folder = Folder::with(BOB);
     let world = folder.serve(PolicyFile::read(folder.policy()).unwrap()).await;
     let bob = world.client("bob").await;
     let in_force = world.policy.in_force();
-    let wrong: [(&str, &str, fn(&ReloadError) -> bool); 5] = [
+    let wrong: [(&str, &str, IsExpected); 5] = [
         (
             "errors",
             "serial 3\nbob | table/bob | write | alow\n",

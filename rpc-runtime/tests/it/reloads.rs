@@ -195,7 +195,10 @@ fn fits(
     revisions: &[(Policy, String)],
 ) -> Result<(), &'static str> {
     let serial = record["serial"].as_u64().ok_or("no serial")?;
-    let (policy, digest) = revisions.get(serial as usize).ok_or("no such revision")?;
+    let (policy, digest) = usize::try_from(serial)
+        .ok()
+        .and_then(|serial| revisions.get(serial))
+        .ok_or("no such revision")?;
     let object = format!("table/{}", call.key);
     let decision = if call.denied.is_some() { "deny" } else { "allow" };
     let said = policy.explain(caller, "write", &object);
