@@ -4,15 +4,24 @@
 //! 2 the command could not do its work: wrong usage, or a file that cannot be read.
 #![forbid(unsafe_code)]
 
+mod acl_can_i;
 mod acl_check;
+mod acl_diff;
 mod acl_explain;
+mod acl_fmt;
 mod acl_sign;
+mod acl_suggest;
+mod acl_test;
 mod acl_verify;
+mod acl_what_can;
+mod acl_who_can;
 mod audit_query;
 mod audit_verify;
+mod completions;
 mod describe;
 mod files;
 mod keys;
+mod man;
 mod output;
 mod policy_args;
 
@@ -36,7 +45,7 @@ use output::{Failure, Outcome};
                   bailiwick acl explain --policy policy.acl alice read table/a\n  \
                   bailiwick audit query audit.jsonl --denied"
 )]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -46,13 +55,15 @@ enum Command {
     Keygen(keys::Keygen),
     Pubkey(keys::Pubkey),
     Fingerprint(keys::Fingerprint),
-    /// Check a policy file, or ask it who may do what.
+    /// Check a policy file, ask it who may do what, compare, mend and test it.
     #[command(subcommand)]
     Acl(AclCommand),
     /// Verify an audit log, or search it.
     #[command(subcommand)]
     Audit(AuditCommand),
     Describe(describe::Describe),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 #[derive(Debug, Subcommand)]
@@ -61,6 +72,13 @@ enum AclCommand {
     Explain(acl_explain::Explain),
     Sign(acl_sign::Sign),
     Verify(acl_verify::Verify),
+    CanI(acl_can_i::CanI),
+    WhoCan(acl_who_can::WhoCan),
+    WhatCan(acl_what_can::WhatCan),
+    Diff(acl_diff::Diff),
+    Suggest(acl_suggest::Suggest),
+    Test(acl_test::Test),
+    Fmt(acl_fmt::Fmt),
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,8 +116,17 @@ fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
         Command::Acl(AclCommand::Explain(command)) => command.run(out),
         Command::Acl(AclCommand::Sign(command)) => command.run(out),
         Command::Acl(AclCommand::Verify(command)) => command.run(out),
+        Command::Acl(AclCommand::CanI(command)) => command.run(out),
+        Command::Acl(AclCommand::WhoCan(command)) => command.run(out),
+        Command::Acl(AclCommand::WhatCan(command)) => command.run(out),
+        Command::Acl(AclCommand::Diff(command)) => command.run(out),
+        Command::Acl(AclCommand::Suggest(command)) => command.run(out),
+        Command::Acl(AclCommand::Test(command)) => command.run(out),
+        Command::Acl(AclCommand::Fmt(command)) => command.run(out),
         Command::Audit(AuditCommand::Verify(command)) => command.run(out),
         Command::Audit(AuditCommand::Query(command)) => command.run(out),
         Command::Describe(command) => command.run(out),
+        Command::Completions(command) => command.run(out),
+        Command::Man(command) => command.run(out),
     }
 }

@@ -44,6 +44,8 @@ mod net;
 mod client;
 #[cfg(feature = "net")]
 mod server;
+#[cfg(feature = "server-file")]
+pub mod server_file;
 #[cfg(feature = "net")]
 pub mod testing;
 

@@ -7,6 +7,7 @@
 //! and mend. [`Policy::decide`] answers, and names the row that decided.
 
 mod against_services;
+pub mod analysis;
 mod decision;
 mod directive_line;
 mod engine;
@@ -21,6 +22,7 @@ mod object_column;
 mod parse;
 mod pattern;
 mod people;
+mod row;
 mod row_line;
 mod suggest;
 mod syntax;
@@ -34,12 +36,13 @@ use people::SubjectId;
 pub use decision::{Decision, Effect, Reason, RowRef};
 pub use engine::MAX_VISITS;
 pub use facts::{MethodFacts, ObjectTemplate, ServiceFacts, TemplateError, TemplateSegment};
-pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning};
+pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning, Related, Severity};
 pub use lines::MAX_LINE;
 pub use load::{MAX_FILE, digest_of, object_pattern};
 pub use names::{MAX_NAME, Principal, is_name};
 pub use pattern::{Extent, Pattern, Segment, escape};
 pub use people::MAX_GROUP_DEPTH;
+pub use suggest::nearest;
 
 /// A file as it was read.
 #[derive(Clone, Copy, Debug)]

@@ -4,12 +4,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod analysis;
 mod audit_log;
+mod fuzzing;
 mod invariants;
 mod modes;
 mod monitor;
 mod oracle;
 mod policy_errors;
+mod reader;
 mod world;
 
 use bailiwick_acl::policy::{KeysRequired, LoadOptions, Loaded, Policy, PolicyErrors, Source};

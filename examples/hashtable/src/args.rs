@@ -96,6 +96,9 @@ pub(crate) struct DataArgs {
         default_value_t = stable_store::Options::default().checkpoint_bytes,
     )]
     pub(crate) checkpoint_after: u64,
+    /// Between two lines about a recovery that takes long; `0ms` tells all that there is to tell.
+    #[arg(long, value_name = "TIME", requires = "dir", default_value = "1s", value_parser = pause)]
+    pub(crate) progress_every: Duration,
 }
 
 /// Whom to call, and as whom.
@@ -259,6 +262,14 @@ impl Transport {
 
 /// Reads `500ms`, `2s` or `1m`.
 fn duration(text: &str) -> Result<Duration, String> {
+    match pause(text)? {
+        Duration::ZERO => Err("no call is made in no time; give it some".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// As [`duration`], or nothing.
+fn pause(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit_ms = match unit {
@@ -268,11 +279,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err("write a whole number and a unit: 500ms, 2s or 1m".to_owned()),
     };
     let number = number.parse::<u64>().map_err(|error| format!("`{number}`: {error}"))?;
-    match number.checked_mul(unit_ms) {
-        Some(0) => Err("no call is made in no time; give it some".to_owned()),
-        Some(ms) => Ok(Duration::from_millis(ms)),
-        None => Err("more milliseconds than 64 bits can count; take less".to_owned()),
-    }
+    let ms = number.checked_mul(unit_ms).map(Duration::from_millis);
+    ms.ok_or_else(|| "more milliseconds than 64 bits can count; take less".to_owned())
 }
 
 #[cfg(test)]

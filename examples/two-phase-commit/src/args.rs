@@ -222,7 +222,7 @@ pub(crate) struct BankArgs {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Keep everything in this folder, which must not be there yet. Default: a temporary one, kept
-    /// if there was a violation.
+    /// unless all is well.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
 }

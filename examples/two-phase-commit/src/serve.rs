@@ -66,6 +66,7 @@ pub(crate) struct Recovered<M: Machine> {
     checked: Checked,
     pub(crate) start: Start<M, Mortal>,
     pub(crate) recovery: Recovery,
+    took: Duration,
     signals: Signals,
 }
 
@@ -117,11 +118,12 @@ impl Checked {
                 progress.read, progress.total, progress.records
             ));
         };
+        let begun = Instant::now();
         let opened = Node::open(opening, machine, Duration::ZERO, &mut tell);
         let Opened { node, effects, recovery, .. } =
             opened.map_err(|error| self.unopened(error))?;
         let start = Start { node, effects, origin: Instant::now() };
-        Ok(Recovered { checked: self, start, recovery, signals })
+        Ok(Recovered { checked: self, start, recovery, took: begun.elapsed(), signals })
     }
 
     fn salvage(&self, opening: Opening<Mortal>) -> Result<Opening<Mortal>, Failure> {
@@ -199,7 +201,7 @@ where
         self,
         serve: impl FnOnce(Engine<M>) -> S,
     ) -> Result<(), Failure> {
-        let Self { checked, start, recovery, mut signals } = self;
+        let Self { checked, start, recovery, took, mut signals } = self;
         let prepared = Engine::prepare();
         let engine = prepared.engine.clone();
         // The ports first: a node that cannot be asked must not take part.
@@ -211,7 +213,7 @@ where
         let heard: Heard = Arc::new(move |from, message| hear.heard(from, message));
         let links = Links::open(&checked.nodes, checked.me, &checked.identity, &heard);
         let mut end = prepared.start(start, links);
-        announce(&checked, &recovery)?;
+        announce(&checked, &recovery, took)?;
         tokio::spawn(tell_of_policies(server.policy_handle().outcomes()));
 
         let shutdown = async {
@@ -256,15 +258,24 @@ async fn tell_of_policies(mut outcomes: Outcomes) {
 }
 
 /// Scripts wait for this line.
-fn announce(checked: &Checked, recovery: &Recovery) -> Result<(), Failure> {
+fn announce(checked: &Checked, recovery: &Recovery, took: Duration) -> Result<(), Failure> {
     let at: Vec<_> = checked.endpoints()?.iter().map(ToString::to_string).collect();
     let name = match checked.me {
         message::Address::Coordinator => nodes::COORDINATOR.to_owned(),
         message::Address::Participant(id) => id.to_string(),
     };
-    let Recovery { records, epoch, .. } = recovery;
-    let line =
-        format!("ready: {name} at {}, boot {epoch}, {records} records recovered", at.join(" "));
+    let Recovery { records, bytes, torn, epoch, .. } = recovery;
+    let (megabytes, seconds) = (*bytes as f64 / 1e6, took.as_secs_f64());
+    let rate = megabytes / seconds.max(1e-6);
+    let tail = match torn {
+        None => "no torn tail".to_owned(),
+        Some(torn) => format!("a torn tail of {} bytes was cut off", torn.bytes),
+    };
+    let line = format!(
+        "ready: {name} at {}, boot {epoch}, recovered {records} records, {megabytes:.1} MB in \
+         {seconds:.3} s ({rate:.0} MB/s), {tail}",
+        at.join(" ")
+    );
     // A node goes on, whether or not somebody reads this.
     let _ = output::line(line);
     Ok(())

@@ -9,6 +9,7 @@ mod relay; // a stretch of network that breaks where a test likes
 mod udp_relay; // the same for datagrams
 mod world; // a server, its policy and its clients
 
+mod attacks; // what somebody with a key of their own tries
 mod calls; // what a call is, its limits included
 mod cuts; // what is known of a call whose connection was cut
 mod delivery; // a call that comes again

@@ -3,5 +3,6 @@
 mod bank;
 mod clients;
 mod demo;
+mod failing_fsync;
 mod nodes;
 mod support;
