@@ -84,7 +84,7 @@ pub(crate) fn public_key(key: &Path) -> Result<PublicKey, Failure> {
 }
 
 /// The library's message already says what to do; the system's own reason goes below it.
-fn told(error: &KeyFileError) -> Failure {
+pub(crate) fn told(error: &KeyFileError) -> Failure {
     let source =
         std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
     let help = source.map_or_else(

@@ -9,8 +9,10 @@ mod acl_check;
 mod acl_diff;
 mod acl_explain;
 mod acl_fmt;
+mod acl_sign;
 mod acl_suggest;
 mod acl_test;
+mod acl_verify;
 mod acl_what_can;
 mod acl_who_can;
 mod audit_export;
@@ -73,6 +75,8 @@ enum Command {
 enum AclCommand {
     Check(acl_check::Check),
     Explain(acl_explain::Explain),
+    Sign(acl_sign::Sign),
+    Verify(acl_verify::Verify),
     CanI(acl_can_i::CanI),
     WhoCan(acl_who_can::WhoCan),
     WhatCan(acl_what_can::WhatCan),
@@ -118,6 +122,8 @@ fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
         Command::Fingerprint(command) => command.run(out),
         Command::Acl(AclCommand::Check(command)) => command.run(out),
         Command::Acl(AclCommand::Explain(command)) => command.run(out),
+        Command::Acl(AclCommand::Sign(command)) => command.run(out),
+        Command::Acl(AclCommand::Verify(command)) => command.run(out),
         Command::Acl(AclCommand::CanI(command)) => command.run(out),
         Command::Acl(AclCommand::WhoCan(command)) => command.run(out),
         Command::Acl(AclCommand::WhatCan(command)) => command.run(out),

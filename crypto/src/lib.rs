@@ -11,6 +11,8 @@
 //! 2. [`initiator`] and [`responder`]: the handshake as states consumed by value.
 //! 3. [`record`] on a stream, [`packet`] on datagrams: what is sealed and opened afterwards.
 //!
+//! Beside a connection, [`detached`] signs files.
+//!
 //! On a stream:
 //!
 //! ```
@@ -90,6 +92,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aead;
+pub mod detached;
 pub mod handshake;
 pub mod identity;
 pub mod initiator;

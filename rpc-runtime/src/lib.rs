@@ -68,7 +68,11 @@ pub mod fuzzing;
 #[doc(hidden)]
 pub mod simulation;
 
-pub use bailiwick_acl::{AuditId, PolicyErrors, monitor::Allows};
+pub use bailiwick_acl::{
+    AuditId, PolicyErrors,
+    monitor::{Allows, MAX_PERMISSIVE, ModeError},
+    policy::PolicyWarning,
+};
 pub use bailiwick_crypto::{Fingerprint, Identity, Psk, PublicKey, key_file};
 pub use bailiwick_macros::rpc_service;
 pub use bytes::Bytes;
@@ -80,7 +84,7 @@ pub use error::{
     Unavailable,
 };
 pub use id::{CallKey, CallNumber, Incarnation, MethodId};
-pub use policy_file::{PolicyFile, PolicyFileError};
+pub use policy_file::{PolicyFile, PolicyFileError, SignedPolicyError};
 pub use proto::calls::Reconnect;
 pub use router::DuplicateMethod;
 pub use status::{ServerStatus, Status};
@@ -93,6 +97,7 @@ pub use client::{Channel, ChannelConfig};
 pub use endpoint::{Endpoint, EndpointError};
 #[cfg(feature = "net")]
 pub use health::{Health, HealthClient};
+pub use policy_file::reload::{Outcomes, PolicyHandle, ReloadError, Reloaded, Revision};
 #[cfg(feature = "net")]
 pub use server::{Drained, ServeError, Server, ServerBuilder};
 

@@ -1,13 +1,18 @@
 //! A server: services, a policy and an audit log behind one key and any number of ports.
 
 use std::{
-    fmt, io,
+    convert::Infallible,
+    fmt, future, io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use bailiwick_acl::{Monitor, PolicyErrors, monitor::Allows, policy::PolicyWarning};
+use bailiwick_acl::{
+    Monitor, PolicyErrors,
+    monitor::{Allows, Mode, ModeError},
+    policy::{PolicyWarning, ServiceFacts},
+};
 use bailiwick_crypto::{Identity, Psk, PublicKey, RecordLimits, Transport, responder};
 use futures_util::FutureExt;
 use miette::Diagnostic;
@@ -28,7 +33,11 @@ use crate::{
         udp_server_driver::UdpServerDriver,
         udp_socket::{self, UdpSocket},
     },
-    policy_file::{PolicyFile, facts},
+    policy_file::{
+        PolicyFile, Refusal, SignedPolicyError, facts,
+        reload::{PolicyHandle, Reloader},
+        watch,
+    },
     proto::memories::Memories,
     router::{DuplicateMethod, Router},
     service::Service,
@@ -74,6 +83,8 @@ pub struct ServerBuilder {
     identity: Identity,
     psk: Option<Psk>,
     policy: Option<PolicyFile>,
+    shadow: Option<PolicyFile>,
+    permissive: Vec<(String, SystemTime)>,
     audit: Option<AuditLog>,
     allowed: Allows,
     services: Vec<Box<dyn Service>>,
@@ -91,6 +102,8 @@ impl Server {
             identity,
             psk: None,
             policy: None,
+            shadow: None,
+            permissive: Vec::new(),
             audit: None,
             allowed: Allows::None,
             services: Vec::new(),
@@ -120,7 +133,7 @@ impl Server {
         self.common.router.monitor.audit().anchor()
     }
 
-    /// What is doubtful about the policy, though it is in force.
+    /// What is doubtful about the policy, though it is in force, and about its shadow.
     #[must_use]
     pub fn policy_warnings(&self) -> &[PolicyWarning] {
         &self.warnings
@@ -130,6 +143,13 @@ impl Server {
     #[must_use]
     pub fn status(&self) -> ServerStatus {
         self.common.router.status.clone()
+    }
+
+    /// Its policy: which revision is in force, and a way to have it read again. It can be kept while
+    /// the server serves.
+    #[must_use]
+    pub fn policy_handle(&self) -> PolicyHandle {
+        PolicyHandle(Arc::clone(&self.common.policy))
     }
 
     /// Serves until `shutdown` resolves, then drains: no new calls, those that run may end within
@@ -154,6 +174,8 @@ impl Server {
         tokio::select! {
             () = shutdown => {}
             () = tick(&self.common) => {}
+            never = watch::follow(&self.common.policy) => match never {},
+            never = follow_shadow(&self.common) => match never {},
         }
         router.status.drain();
         let _ = begin_drain.send(());
@@ -192,10 +214,35 @@ async fn tick(common: &Common) {
     }
 }
 
+async fn follow_shadow(common: &Common) -> Infallible {
+    match &common.shadow {
+        Some(shadow) => watch::follow(shadow).await,
+        None => future::pending().await,
+    }
+}
+
 impl ServerBuilder {
     /// Who may do what. Without one a server does not start.
     pub fn policy(mut self, policy: PolicyFile) -> Self {
         self.policy = Some(policy);
+        self
+    }
+
+    /// A policy that is judged beside the one in force, and changes no answer: where it would have
+    /// answered otherwise is on record, with `"mode":"shadow"` and its own row, so that the next
+    /// revision can be tried on real calls. It must load as the one in force must.
+    pub fn shadow_policy(mut self, policy: PolicyFile) -> Self {
+        self.shadow = Some(policy);
+        self
+    }
+
+    /// Lets `principal` do until that time what no row speaks of, which is on record each time with
+    /// `"mode":"permissive"`: to find out which rows it needs. Rows that deny count as ever. It ends by
+    /// itself; a time that has passed changes nothing, and one more than
+    /// [`MAX_PERMISSIVE`](crate::MAX_PERMISSIVE) ahead, or a name that the policy does not know, keeps
+    /// the server from starting.
+    pub fn permissive(mut self, principal: impl Into<String>, until: SystemTime) -> Self {
+        self.permissive.push((principal.into(), until));
         self
     }
 
@@ -305,12 +352,34 @@ impl ServerBuilder {
         let facts =
             descriptions.iter().map(|service| facts(service)).collect::<Result<Vec<_>, _>>();
         let facts = facts.map_err(ServeError::Template)?;
-        let policy = self.policy.ok_or(ServeError::NoPolicy)?.load(&facts)?;
+        let file = self.policy.ok_or(ServeError::NoPolicy)?;
+        let loaded = file.load(&facts)?;
+        let shadow = self.shadow.map(|file| file.load(&facts).map(|loaded| (file, loaded)));
+        let shadow = shadow.transpose()?;
         let audit = self.audit.ok_or(ServeError::NoAudit)?;
         let redaction = audit.redaction();
-        let monitor =
-            Monitor::new(policy.policy, audit.into_inner(), clock)?.recording(self.allowed);
+        let mut monitor =
+            Monitor::new(loaded.policy, audit.into_inner(), clock)?.recording(self.allowed);
+        for (principal, until) in self.permissive {
+            monitor = monitor.permissive(&principal, until)?;
+        }
         metrics::policy_loaded(&monitor.policy());
+        let (monitor, revisions) = (Arc::new(monitor), Arc::default());
+        let reloader = |file: PolicyFile, mode, facts: Vec<ServiceFacts>| {
+            metrics::policy_loaded(&monitor.policy());
+            let (monitor, revisions) = (Arc::clone(&monitor), Arc::clone(&revisions));
+            Arc::new(Reloader::new(file.into_origin(), facts, monitor, revisions, mode))
+        };
+        let mut warnings = loaded.warnings;
+        let shadow = match shadow {
+            Some((file, loaded)) => {
+                warnings.extend(loaded.warnings);
+                monitor.shadow(loaded.policy)?;
+                Some(reloader(file, Mode::Shadow, facts.clone()))
+            }
+            None => None,
+        };
+        let policy = reloader(file, Mode::Enforce, facts);
         let handshake = responder::Config {
             transport: Transport::Tcp,
             params: params(&self.limits, fresh_incarnation()),
@@ -318,9 +387,11 @@ impl ServerBuilder {
             records: RecordLimits::default(),
         };
         let memories = Memories::new(&self.limits);
-        let router = Router::new(self.services, Arc::new(monitor), redaction, self.limits)?;
+        let router = Router::new(self.services, monitor, redaction, self.limits)?;
         let orphans = Orphans::default();
-        Ok((Common { router, handshake, memories, orphans, tcp_port }, policy.warnings))
+        let common =
+            Common { router, handshake, memories, orphans, revisions, policy, shadow, tcp_port };
+        Ok((common, warnings))
     }
 }
 
@@ -364,6 +435,13 @@ pub enum ServeError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Policy(#[from] PolicyErrors),
+    /// The policy is not signed as it must be.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Signature(#[from] SignedPolicyError),
+    /// A principal cannot be permissive as was asked.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
     /// No [`ServerBuilder::policy`].
     #[error("the server has no policy, so it would refuse every call")]
     #[diagnostic(help("give one: `.policy(PolicyFile::read(\"policy.acl\")?)`"))]
@@ -392,6 +470,15 @@ pub enum ServeError {
     /// A limit is out of range.
     #[error(transparent)]
     Limits(#[from] LimitError),
+}
+
+impl From<Refusal> for ServeError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Signature(error) => Self::Signature(error),
+            Refusal::Policy(errors) => Self::Policy(errors),
+        }
+    }
 }
 
 impl ServeError {

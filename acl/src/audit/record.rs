@@ -21,6 +21,9 @@ pub const MAX_ARGUMENT: usize = 256;
 /// Most arguments of one record; the macro lets no method show more.
 pub const MAX_ARGUMENTS: usize = 16;
 
+/// The mode in which a refusal is one.
+pub(super) const ENFORCE: &str = "enforce";
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -31,12 +34,16 @@ pub enum Event {
     HandshakeRefused,
     /// A session was ended because its peer, or somebody on the way, broke the protocol.
     SessionBroken,
+    /// A session was ended because the policy no longer knows its key.
+    SessionRevoked,
     /// Packets that were not authentic or came twice; the session goes on.
     PacketsRefused,
     /// A policy came into force.
     PolicyLoad,
     /// A policy was refused, and the one in force stayed.
     PolicyReject,
+    /// What is done about refusals has changed, of all or of one principal.
+    ModeChange,
     /// Events of one kind that came too fast to be recorded one by one.
     Summary,
     /// Records are missing here, and why.
@@ -55,9 +62,11 @@ impl Event {
             Self::Decision => "decision",
             Self::HandshakeRefused => "handshake.refused",
             Self::SessionBroken => "session.broken",
+            Self::SessionRevoked => "session.revoked",
             Self::PacketsRefused => "packets.refused",
             Self::PolicyLoad => "policy.load",
             Self::PolicyReject => "policy.reject",
+            Self::ModeChange => "mode.change",
             Self::Summary => "summary",
             Self::Gap => "gap",
             Self::Checkpoint => "checkpoint",
@@ -97,7 +106,8 @@ pub struct Record<'a> {
     pub policy: Option<[u8; 32]>,
     /// Its serial.
     pub serial: Option<u64>,
-    /// Whether refusals were enforced.
+    /// What is done about a refusal; a [`Mode`](crate::monitor::Mode). Only under `enforce` is a
+    /// request refused.
     pub mode: Option<&'a str>,
     /// The call's number.
     pub call: Option<&'a str>,
@@ -207,8 +217,10 @@ impl Record<'_> {
 
     /// The refused requests that this record stands for: what the checkpoints sum up.
     pub(super) fn denials(&self) -> u64 {
+        // What a shadow would refuse, or a permissive principal is forgiven, was not refused.
+        let is_enforced = matches!(self.mode, None | Some(ENFORCE));
         match (self.event, self.decision) {
-            (Event::Decision, Some(Effect::Deny)) => 1,
+            (Event::Decision, Some(Effect::Deny)) => u64::from(is_enforced),
             (Event::Summary, Some(Effect::Deny)) => self.count.unwrap_or_default(),
             _ => 0,
         }

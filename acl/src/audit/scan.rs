@@ -7,7 +7,7 @@
 
 use jiff::Timestamp;
 
-use super::record::unhex;
+use super::record::{ENFORCE, unhex};
 
 /// A line, as far as the chain needs it; without its end.
 #[derive(Clone, Copy)]
@@ -76,7 +76,10 @@ impl<'a> Scanned<'a> {
     /// The refused requests that the record stands for; `None` if a summary does not say.
     pub(super) fn denials(&self) -> Option<u64> {
         match (self.event, self.denied) {
-            (b"decision", true) => Some(1),
+            // What a shadow would refuse, or a permissive principal is forgiven, was not refused.
+            (b"decision", true) => {
+                Some(u64::from(self.text("mode").is_none_or(|mode| mode == ENFORCE.as_bytes())))
+            }
             (b"summary", true) => self.number("count"),
             _ => Some(0),
         }
@@ -110,7 +113,7 @@ impl<'a> Scanned<'a> {
     /// What stands behind `,"key":`.
     fn field(&self, key: &str) -> Option<&'a [u8]> {
         let key = format!(",\"{key}\":");
-        let at = self.middle.windows(key.len()).position(|window| window == key.as_bytes())?;
+        let at = memchr::memmem::find(self.middle, key.as_bytes())?;
         self.middle.get(at + key.len()..)
     }
 }

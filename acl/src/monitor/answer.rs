@@ -9,7 +9,7 @@ use crate::policy::{Principal, Reason, RowRef};
 ///
 /// ```compile_fail,E0451
 /// fn forge(principal: bailiwick_acl::Principal) -> bailiwick_acl::Grant {
-///     let row = bailiwick_acl::policy::RowRef { line: 1 };
+///     let row = None;
 ///     bailiwick_acl::Grant { principal, row, revision: 1 }
 /// }
 /// ```
@@ -17,7 +17,7 @@ use crate::policy::{Principal, Reason, RowRef};
 #[derive(Debug)]
 pub struct Grant {
     pub(super) principal: Principal,
-    pub(super) row: RowRef,
+    pub(super) row: Option<RowRef>,
     pub(super) revision: u64,
 }
 
@@ -72,9 +72,10 @@ impl Grant {
         &self.principal
     }
 
-    /// The row that allowed it (of the first object, if there are several).
+    /// The row that allowed it (of the first object, if there are several); `None` if no row did and
+    /// the principal is permissive.
     #[must_use]
-    pub fn row(&self) -> RowRef {
+    pub fn row(&self) -> Option<RowRef> {
         self.row
     }
 

@@ -80,13 +80,18 @@ impl Caller {
         {
             return Some(known.clone());
         }
+        let fresh = self.subjects_in(policy)?;
+        self.later.store(Some(Arc::new(fresh.clone())));
+        Some(fresh)
+    }
+
+    /// As [`subjects`](Self::subjects), and remembers nothing: for a policy that is not in force.
+    pub(super) fn subjects_in(&self, policy: &Policy) -> Option<Subjects> {
         if let Some((key, _)) = &self.key
             && policy.principal_of(key).as_ref() != Some(&self.principal)
         {
             return None;
         }
-        let fresh = policy.subjects(self.principal.as_str())?;
-        self.later.store(Some(Arc::new(fresh.clone())));
-        Some(fresh)
+        policy.subjects(self.principal.as_str())
     }
 }

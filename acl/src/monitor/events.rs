@@ -57,6 +57,7 @@ impl Monitor {
             let due = locked(flood).due(now);
             self.summarize(flood, event, due, now);
         }
+        self.tick_modes(now);
         self.audit.tick(now);
     }
 
@@ -67,6 +68,7 @@ impl Monitor {
             let all = locked(flood).all();
             self.summarize(flood, event, all, now);
         }
+        self.settle_modes(now);
     }
 
     fn floods(&self) -> [(&Mutex<Flood>, Event); 4] {

@@ -11,20 +11,25 @@ mod answer;
 mod caller;
 mod events;
 mod flood;
+mod modes;
+mod revisions;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 
 use crate::audit::{AuditError, AuditId, AuditLog, Event, Record};
-use crate::policy::{Decision, Effect, Policy, Reason};
+use crate::policy::{Decision, Effect, Policy, Reason, Subjects};
 use flood::{Admitted, Asked, Flood, Kind};
+use modes::{Forgiven, Modes};
 
 pub use answer::{Denial, Grant, Refused, ReplaceError};
 pub use caller::Caller;
 pub use flood::{FULL_PER_SECOND, MAX_DISTINCT, MAX_KINDS};
+pub use modes::{MAX_PERMISSIVE, Mode, ModeError};
+pub use revisions::Rejected;
 
 /// Judges requests by the policy in force.
 pub struct Monitor {
@@ -38,6 +43,7 @@ pub struct Monitor {
     denials: Mutex<Flood>,
     /// Held while one policy gives way to another, so that serials are compared in turn.
     replacing: Mutex<()>,
+    modes: Modes,
 }
 
 /// Which allowed requests go on record; refused ones always do.
@@ -106,6 +112,7 @@ impl Monitor {
             packets: Mutex::default(),
             denials: Mutex::default(),
             replacing: Mutex::default(),
+            modes: Modes::default(),
         };
         monitor.record_policy(&monitor.policy(), Event::PolicyLoad, None)?;
         Ok(monitor)
@@ -128,25 +135,6 @@ impl Monitor {
     #[must_use]
     pub fn audit(&self) -> &AuditLog {
         &self.audit
-    }
-
-    /// Puts another policy in force, for the next request of every session.
-    ///
-    /// # Errors
-    ///
-    /// [`ReplaceError`]; the policy before stays in force.
-    pub fn replace(&self, policy: Policy) -> Result<(), ReplaceError> {
-        let _turn = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_force = self.policy();
-        if let Some(serial) = in_force.serial()
-            && policy.serial().is_none_or(|new| new < serial)
-        {
-            self.record_policy(&policy, Event::PolicyReject, Some("serial"))?;
-            return Err(ReplaceError::Serial { new: policy.serial(), in_force: serial });
-        }
-        self.record_policy(&policy, Event::PolicyLoad, None)?;
-        self.policy.store(Arc::new(policy));
-        Ok(())
     }
 
     /// Looks up the principal of a key that a peer has proven.
@@ -190,9 +178,10 @@ impl Monitor {
         self.heal()?;
         let policy = self.policy.load();
         let (decision, object) = judge(&policy, caller, request);
+        self.compare(caller, request, decision);
         let row = match (decision.effect, decision.row) {
             (Effect::Allow, Some(row)) => row,
-            _ => return Err(self.deny(&policy, caller, request, object, decision)),
+            _ => return self.deny_or_forgive(&policy, caller, request, (decision, object)),
         };
         let recorded = match (request.recorded, self.allows) {
             (Recorded::Always, _) | (_, Allows::All) => true,
@@ -200,9 +189,35 @@ impl Monitor {
             (_, Allows::None) => false,
         };
         if recorded {
-            self.record(&policy, caller, request, object, decision).ok_or(Denial::Unrecorded)?;
+            self.record(Mode::Enforce, &policy, caller, request, object, decision)
+                .ok_or(Denial::Unrecorded)?;
         }
-        Ok(Grant { principal: caller.principal().clone(), row, revision: policy.revision() })
+        Ok(Grant {
+            principal: caller.principal().clone(),
+            row: Some(row),
+            revision: policy.revision(),
+        })
+    }
+
+    #[cold]
+    fn deny_or_forgive<'r>(
+        &self,
+        policy: &Policy,
+        caller: &Caller,
+        request: &Request<'r>,
+        refused: (Decision, Option<&'r str>),
+    ) -> Result<Grant, Denial> {
+        match self.forgive(policy, caller, request, refused) {
+            Forgiven::Yes => Ok(Grant {
+                principal: caller.principal().clone(),
+                row: None,
+                revision: policy.revision(),
+            }),
+            Forgiven::No((decision, object)) => {
+                Err(self.deny(policy, caller, request, object, decision))
+            }
+            Forgiven::Unrecorded => Err(Denial::Unrecorded),
+        }
     }
 
     /// Judges a verb before the arguments are decoded; allowed if some object might be.
@@ -216,7 +231,8 @@ impl Monitor {
             Some(subjects) => policy.gate(&subjects, request.verb),
             None => Decision::denied(Reason::UnknownPrincipal),
         };
-        if decision.is_allowed() {
+        let forgiven = || decision.reason == Reason::Default && self.is_permissive(caller);
+        if decision.is_allowed() || forgiven() {
             return Ok(());
         }
         Err(self.deny(&policy, caller, request, None, decision))
@@ -269,7 +285,9 @@ impl Monitor {
         self.summarize(&self.denials, Event::Decision, due, now);
         let audit = match admitted {
             Admitted::Counted(like) => like,
-            Admitted::InFull => self.record(policy, caller, request, object, decision),
+            Admitted::InFull => {
+                self.record(Mode::Enforce, policy, caller, request, object, decision)
+            }
         };
         let Some(audit) = audit else { return Denial::Unrecorded };
         if matches!(admitted, Admitted::InFull) {
@@ -280,6 +298,7 @@ impl Monitor {
 
     fn record(
         &self,
+        mode: Mode,
         policy: &Policy,
         caller: &Caller,
         request: &Request<'_>,
@@ -299,29 +318,12 @@ impl Monitor {
             row: decision.row.map(|row| (policy.name(), row.line)),
             policy: Some(policy.digest()),
             serial: policy.serial(),
-            mode: Some("enforce"),
+            mode: Some(mode.as_str()),
             call: Some(&call),
             arguments: request.arguments,
             ..Record::of(Event::Decision).judged(decision.effect, decision.reason)
         };
         self.audit.append(&record, (self.clock)()).ok()
-    }
-
-    fn record_policy(
-        &self,
-        policy: &Policy,
-        event: Event,
-        reason: Option<&str>,
-    ) -> Result<(), AuditError> {
-        let record = Record {
-            reason,
-            policy: Some(policy.digest()),
-            serial: policy.serial(),
-            mode: Some("enforce"),
-            detail: Some(policy.name()),
-            ..Record::of(event)
-        };
-        self.audit.append(&record, (self.clock)()).map(|_| ())
     }
 }
 
@@ -341,20 +343,28 @@ fn named(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// All objects must be allowed; the first that is not decides, and otherwise the first.
 fn judge<'r>(
     policy: &Policy,
     caller: &Caller,
     request: &Request<'r>,
 ) -> (Decision, Option<&'r str>) {
-    let Some(subjects) = caller.subjects(policy) else {
+    judge_as(caller.subjects(policy).as_deref(), policy, request)
+}
+
+/// All objects must be allowed; the first that is not decides, and otherwise the first.
+fn judge_as<'r>(
+    subjects: Option<&Subjects>,
+    policy: &Policy,
+    request: &Request<'r>,
+) -> (Decision, Option<&'r str>) {
+    let Some(subjects) = subjects else {
         let object = request.objects.first().copied();
         return (Decision::denied(Reason::UnknownPrincipal), object);
     };
     // A call that names no object at all is not vacuously allowed.
     let mut answer = (Decision::denied(Reason::BadObject), None);
     for &object in request.objects {
-        let decision = policy.decide(&subjects, request.verb, object);
+        let decision = policy.decide(subjects, request.verb, object);
         if !decision.is_allowed() {
             return (decision, Some(object));
         }

@@ -36,6 +36,15 @@ pub fn object_pattern(text: &str) -> Result<super::Pattern, PolicyErrors> {
     })
 }
 
+/// The [digest](Policy::digest) that the policy in these files has, or would have if it loaded.
+#[must_use]
+pub fn digest_of(policy: Source<'_>, principals: Option<Source<'_>>) -> [u8; 32] {
+    match principals {
+        None => digest(&[policy]),
+        Some(principals) => digest(&[policy, principals]),
+    }
+}
+
 pub(super) fn load(source: Source<'_>, options: &LoadOptions<'_>) -> Result<Loaded, PolicyErrors> {
     let mut faults = Vec::new();
     let mut warnings = Vec::new();

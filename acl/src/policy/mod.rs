@@ -40,7 +40,7 @@ pub use engine::MAX_VISITS;
 pub use facts::{MethodFacts, ObjectTemplate, ServiceFacts, TemplateError, TemplateSegment};
 pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning, Related, Severity};
 pub use lines::MAX_LINE;
-pub use load::{MAX_FILE, object_pattern};
+pub use load::{MAX_FILE, digest_of, object_pattern};
 pub use names::{MAX_NAME, Principal, is_name};
 pub use pattern::{Extent, Pattern, Segment, escape};
 pub use people::MAX_GROUP_DEPTH;

@@ -16,6 +16,7 @@ mod audit_tampering;
 mod audit_world;
 mod fuzzing;
 mod invariants;
+mod modes;
 mod monitor;
 mod oracle;
 mod policy_errors;

@@ -13,6 +13,7 @@ mod manual;
 #[path = "../../../acl/tests/it/oracle.rs"]
 mod oracle;
 mod questions;
+mod sign;
 mod suggestions;
 #[path = "../../../acl/tests/it/world.rs"]
 #[allow(dead_code)] // the library's own tests use more of it
@@ -84,6 +85,8 @@ fn help_comes_with_examples_and_wrong_usage_exits_with_2() {
         &["keygen", "--help"],
         &["acl", "check", "--help"],
         &["acl", "explain", "--help"],
+        &["acl", "sign", "--help"],
+        &["acl", "verify", "--help"],
         &["acl", "can-i", "--help"],
         &["acl", "who-can", "--help"],
         &["acl", "what-can", "--help"],

@@ -41,6 +41,9 @@ pub(crate) enum Command {
 /// and a power cut, and it takes effect exactly once: a caller who lost the answer gets it from the
 /// next server too. While the log is read at the start, calls are refused, and can be repeated.
 ///
+/// The policy is followed: what is saved to its file, or to that of the principals, counts for the next
+/// call, and SIGHUP has both read at once. One with errors is told of, and the one before stays.
+///
 /// Prints a line for each address with what a client needs to dial it. SIGINT or SIGTERM drains:
 /// calls that run are answered, no new ones begin; a second signal ends the process at once.
 #[derive(Debug, Parser)]

@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, io, process};
 
-use bailiwick::{AuditLog, Drained, Endpoint, Health, Identity, PolicyFile, Server};
+use bailiwick::{AuditLog, Drained, Endpoint, Health, Identity, Outcomes, PolicyFile, Server};
 use hashtable::{kept::KeptTable, machine::Bounds, service::TableServer, store::Store};
 use miette::{Report, miette};
 use stable_store::Journal;
@@ -39,6 +39,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     }
     announce(&server, &asked);
     let _page = metrics.serve(server.status()).await.map_err(refused_with_help)?;
+    tokio::spawn(tell_of_policies(server.policy_handle().outcomes()));
 
     let shutdown = async {
         signals.next().await;
@@ -95,7 +96,7 @@ async fn keep(
 /// Reads every file and binds every port, or refuses as a whole.
 async fn start(args: ServeArgs, table: Store) -> Result<Server, Failure> {
     let identity = Identity::read(&args.identity).map_err(refused)?;
-    let mut policy = PolicyFile::read(&args.policy).map_err(refused_with_help)?;
+    let mut policy = PolicyFile::watch(&args.policy).map_err(refused_with_help)?;
     if let Some(principals) = &args.principals {
         policy = policy.with_principals(principals).map_err(refused_with_help)?;
     }
@@ -117,6 +118,24 @@ fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
 
 fn refused_with_help(error: impl miette::Diagnostic + Send + Sync + 'static) -> Failure {
     Failure::new(Exit::Service, error)
+}
+
+/// Tells people what has become of each change of the policy.
+async fn tell_of_policies(mut outcomes: Outcomes) {
+    while let Some(outcome) = outcomes.next().await {
+        match outcome {
+            Ok(reloaded) => {
+                for warning in reloaded.warnings {
+                    output::tell(format_args!("{:?}", Report::new(warning)));
+                }
+                output::tell(format_args!("policy: now in force: {}", reloaded.revision));
+            }
+            Err(error) => {
+                output::tell(format_args!("{:?}", Report::new(error)));
+                output::tell("policy: the one before stays in force: mend the file and save it");
+            }
+        }
+    }
 }
 
 /// A line for each endpoint, of what `hashtable call` takes; scripts wait for it. The addresses

@@ -18,7 +18,8 @@ use std::{
 };
 
 use bailiwick::{
-    AuditLog, Drained, Endpoint, Health, Identity, Limits, PolicyFile, Server, service::Service,
+    AuditLog, Drained, Endpoint, Health, Identity, Limits, Outcomes, PolicyFile, Server,
+    service::Service,
 };
 use miette::{Report, miette};
 use stable_store::{FileStorage, Opening, Options, Recovery};
@@ -164,7 +165,7 @@ impl Checked {
 
     /// Reads every file and binds every port, or refuses as a whole.
     async fn bind(&self, service: impl Service) -> Result<Server, Failure> {
-        let mut policy = PolicyFile::read(&self.args.policy).map_err(refused_with_help)?;
+        let mut policy = PolicyFile::watch(&self.args.policy).map_err(refused_with_help)?;
         if let Some(principals) = &self.args.principals {
             policy = policy.with_principals(principals).map_err(refused_with_help)?;
         }
@@ -225,6 +226,7 @@ where
         let _page = metrics.serve(server.status()).await.map_err(refused_with_help)?;
         let counting = figures::watch(engine.clone(), figures);
         tokio::pin!(counting);
+        tokio::spawn(tell_of_policies(server.policy_handle().outcomes()));
 
         let shutdown = async {
             signals.next().await;
@@ -246,6 +248,24 @@ where
         match end.await {
             Ok(Ok(())) => Ok(()),
             ended => Err(unwritable(ended.ok().and_then(Result::err))),
+        }
+    }
+}
+
+/// Tells people what has become of each change of the policy.
+async fn tell_of_policies(mut outcomes: Outcomes) {
+    while let Some(outcome) = outcomes.next().await {
+        match outcome {
+            Ok(reloaded) => {
+                for warning in reloaded.warnings {
+                    output::tell(format_args!("{:?}", Report::new(warning)));
+                }
+                output::tell(format_args!("policy: now in force: {}", reloaded.revision));
+            }
+            Err(error) => {
+                output::tell(format_args!("{:?}", Report::new(error)));
+                output::tell("policy: the one before stays in force: mend the file and save it");
+            }
         }
     }
 }

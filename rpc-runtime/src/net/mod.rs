@@ -1,10 +1,10 @@
 //! The shell around the protocol: the only place with sockets and tasks, by the clock of tokio.
 //!
 //! `socket`, `udp_socket` and `timer` are what tokio gives; `handlers` and `orphans` are calls at
-//! work, with and without a connection; `admission` counts connections. A client's connection is a
-//! task, `client_driver` or `udp_client_driver`, made by `dialer` and made again by `redial`. A
-//! server's is `server_driver` behind a `listener`, or one of many in `udp_server`,
-//! which `udp_server_driver` gives a socket. `simulated` and `simulated_port` take the place of sockets
+//! work, with and without a connection; `admission` counts connections, and `revisions` wakes those
+//! of a server when its policy changes. A client's connection is a task, `client_driver` or
+//! `udp_client_driver`, made by `dialer` and made again by `redial`. A server's is `server_driver`
+//! behind a `listener`, or one of many in `udp_server`, which `udp_server_driver` gives a socket. `simulated` and `simulated_port` take the place of sockets
 //! on a simulated network.
 
 pub(crate) mod socket;
@@ -24,6 +24,7 @@ pub(crate) mod dialer;
 pub(crate) mod redial;
 
 pub(crate) mod admission;
+pub(crate) mod revisions;
 pub(crate) mod server_driver;
 
 pub(crate) mod udp_server;

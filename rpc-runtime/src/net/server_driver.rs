@@ -17,6 +17,7 @@ use super::{
     admission::Entered,
     handlers::Handlers,
     orphans::Orphans,
+    revisions::{Listening, Revisions},
     socket::{self, Socket},
     timer::Timer,
 };
@@ -28,6 +29,7 @@ use crate::{
     metrics,
     object::Names,
     observe::meters::{Carrier, OpenSession},
+    policy_file::reload::Reloader,
     proto::{
         buffers::Input,
         memories::{Attached, Memories},
@@ -62,6 +64,10 @@ pub(crate) struct Common {
     pub(crate) handshake: responder::Config,
     pub(crate) memories: Memories,
     pub(crate) orphans: Orphans,
+    pub(crate) revisions: Arc<Revisions>,
+    /// Where the next policy comes from, and the next that is judged beside it.
+    pub(crate) policy: Arc<Reloader>,
+    pub(crate) shadow: Option<Arc<Reloader>>,
     /// The first port that takes connections over TCP; 0 if none does.
     pub(crate) tcp_port: u16,
 }
@@ -97,6 +103,9 @@ struct Connected {
     memory: Attached,
     /// Counts the session until it ends.
     _open: OpenSession,
+    /// The revision of the policy under which the caller was known last.
+    revision: u64,
+    listening: Listening,
 }
 
 impl Common {
@@ -147,6 +156,7 @@ impl<S: Socket> ServerDriver<S> {
         for _ in 0..TURNS {
             let now = clock::now();
             self.handle_time(cx, now);
+            self.handle_revision(cx, now);
             self.run_handlers(cx);
             let mut written = self.write(cx, now);
             if self.close_if_done(now) {
@@ -198,6 +208,22 @@ impl<S: Socket> ServerDriver<S> {
                 self.refuse_handshake("handshake_timeout");
                 self.core.handle_end_of_stream();
             }
+        }
+    }
+
+    /// Ends the session of a caller whom a new revision of the policy does not know by its key any
+    /// more. Its handlers go on as those of any connection that ends.
+    fn handle_revision(&mut self, cx: &Context<'_>, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        session.listening.listen(cx);
+        let monitor = &self.common.router.monitor;
+        let revision = monitor.revision();
+        if std::mem::replace(&mut session.revision, revision) == revision {
+            return;
+        }
+        if self.core.ended().is_none() && !monitor.is_welcome(&session.caller) {
+            monitor.session_revoked(&session.caller);
+            self.core.abort(Alert::AccessDenied, now);
         }
     }
 
@@ -281,6 +307,8 @@ impl<S: Socket> ServerDriver<S> {
     /// The one place where a key becomes a principal.
     fn look_up(&mut self, client: PublicKey, now: Instant) {
         let monitor = &self.common.router.monitor;
+        // Before the look-up: a revision that comes meanwhile is looked at later.
+        let revision = monitor.revision();
         let fingerprint = client.fingerprint().to_string();
         let Ok(caller) =
             monitor.admit(client.as_bytes(), &fingerprint, self.core.session_id(), &self.peer)
@@ -303,8 +331,9 @@ impl<S: Socket> ServerDriver<S> {
         let principal = caller.principal().clone();
         let peer = self.peer.clone();
         let info = Arc::new(SessionInfo { principal, client, incarnation, peer });
+        let listening = Listening::new(&common.revisions);
         let open = OpenSession::count(Carrier::Tcp);
-        self.session = Some(Connected { info, caller, memory, _open: open });
+        self.session = Some(Connected { info, caller, memory, revision, listening, _open: open });
     }
 
     fn refuse_handshake(&self, reason: &'static str) {

@@ -50,6 +50,8 @@ pub(crate) struct UdpServer {
     names: Names,
     /// Answers to what one datagram brought.
     answers: Vec<u8>,
+    /// The revision of the policy under which all callers were known last.
+    revision: u64,
     draining: bool,
 }
 
@@ -76,6 +78,7 @@ impl UdpServer {
         let limits = common.router.limits.clone();
         Self {
             endpoint: Endpoint::new(config, limits, unix_seconds, rng),
+            revision: common.router.monitor.revision(),
             common,
             sessions: HashMap::new(),
             handlers: Handlers::default(),
@@ -93,7 +96,7 @@ impl UdpServer {
         time: Time,
         rng: &mut impl CryptoRng,
     ) {
-        let Self { common, endpoint, sessions, handlers, names, answers, draining } = self;
+        let Self { common, endpoint, sessions, handlers, names, answers, draining, .. } = self;
         answers.clear();
         let arrived = endpoint.handle_datagram(datagram, from, time, rng, &mut |id, frame| {
             let Some(session) = sessions.get_mut(&id) else { return Ok(()) };
@@ -205,6 +208,25 @@ impl UdpServer {
         if let Disconnected::Protocol(error) = &failure.why {
             self.common.router.monitor.session_broken(&session.caller, violation(error));
         }
+    }
+
+    /// Ends the sessions of callers whom a new revision of the policy does not know by their keys any
+    /// more. Their handlers go on as those of any session that ends.
+    pub(crate) fn handle_revision(&mut self, now: Instant) {
+        let monitor = &self.common.router.monitor;
+        let revision = monitor.revision();
+        if std::mem::replace(&mut self.revision, revision) == revision {
+            return;
+        }
+        let endpoint = &mut self.endpoint;
+        self.sessions.retain(|id, session| {
+            let welcome = monitor.is_welcome(&session.caller);
+            if !welcome {
+                monitor.session_revoked(&session.caller);
+                endpoint.abort(*id, Alert::AccessDenied, now);
+            }
+            welcome
+        });
     }
 
     /// Runs the handlers that can go on, and sends what they answer.

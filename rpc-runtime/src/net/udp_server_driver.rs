@@ -10,6 +10,7 @@ use std::{
 use futures_util::FutureExt;
 
 use super::{
+    revisions::Listening,
     server_driver::{Common, Drain},
     timer::Timer,
     udp_server::UdpServer,
@@ -38,6 +39,7 @@ pub(crate) struct UdpServerDriver {
     unsent: Option<Transmit>,
     batch: Vec<u8>,
     record_at: Instant,
+    listening: Listening,
     drain: Drain,
     draining: bool,
 }
@@ -46,6 +48,7 @@ impl UdpServerDriver {
     pub(crate) fn new(socket: UdpSocket, common: Arc<Common>, drain: Drain) -> Self {
         Self {
             socket,
+            listening: Listening::new(&common.revisions),
             core: UdpServer::new(common, unix_seconds(), &mut rand::rng()),
             timer: Timer::default(),
             received: Datagrams::new(PIECES),
@@ -67,6 +70,8 @@ impl UdpServerDriver {
             if self.timer.is_due(now) {
                 self.core.handle_timeout(now);
             }
+            self.listening.listen(cx);
+            self.core.handle_revision(now);
             self.core.run_handlers(cx);
             self.send(cx, now);
             if self.record_at <= now {

@@ -161,7 +161,7 @@ impl Server {
         frame::put_memory(memory, self.frames.bytes());
     }
 
-    /// A client that was admitted finds no place.
+    /// A client that was admitted finds no place, or has lost its own.
     pub(crate) fn abort(&mut self, alert: Alert, now: Instant) {
         self.fail(Failure { why: Disconnected::Alert(alert), alert: Some(alert) }, now);
     }

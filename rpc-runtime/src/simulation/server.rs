@@ -154,6 +154,7 @@ impl SimServer {
     /// The next datagram to send, until there is none.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
         self.clock.set(now);
+        self.core.handle_revision(now);
         self.run_handlers();
         let core = &mut self.core;
         let next = self.transmits.next(|batch| core.poll_transmit(now, batch, SEGMENTS));

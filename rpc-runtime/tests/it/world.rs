@@ -8,7 +8,7 @@ use std::{
 
 use bailiwick::{
     Allows, AuditLog, Channel, ChannelConfig, ConnectError, Context, Drained, Endpoint, Limits,
-    PolicyFile, Psk, PublicKey, Reconnect, Server, ServerBuilder, ServerStatus,
+    PolicyFile, PolicyHandle, Psk, PublicKey, Reconnect, Server, ServerBuilder, ServerStatus,
     testing::test_identity,
 };
 use tokio::{sync::oneshot, task::JoinHandle, time};
@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) audit: AuditLog,
     pub(crate) state: Arc<State>,
     pub(crate) status: ServerStatus,
+    pub(crate) policy: PolicyHandle,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Drained>,
 }
@@ -99,9 +100,27 @@ impl World {
     }
 
     async fn under(policy: String, endpoints: &[Endpoint], builder: ServerBuilder) -> Self {
-        let (audit, state) = (AuditLog::memory(), State::new());
+        Self::under_file(PolicyFile::from_text("policy.acl", policy), endpoints, builder).await
+    }
+
+    /// A server under a policy that may change.
+    pub(crate) async fn under_file(
+        policy: PolicyFile,
+        endpoints: &[Endpoint],
+        builder: ServerBuilder,
+    ) -> Self {
+        Self::audited(policy, AuditLog::memory(), endpoints, builder).await
+    }
+
+    pub(crate) async fn audited(
+        policy: PolicyFile,
+        audit: AuditLog,
+        endpoints: &[Endpoint],
+        builder: ServerBuilder,
+    ) -> Self {
+        let state = State::new();
         let mut builder = builder
-            .policy(PolicyFile::from_text("policy.acl", policy))
+            .policy(policy)
             .audit(audit.clone())
             .service(ProbeServer::new(Counting(Arc::clone(&state))))
             .service(GreeterServer::new(Counting(Arc::clone(&state))));
@@ -111,6 +130,7 @@ impl World {
         let bound = builder.bind().await.unwrap();
         let (addresses, server) = (bound.addresses().to_vec(), bound.identity());
         let status = bound.status();
+        let policy = bound.policy_handle();
         let bound_at = endpoints.iter().zip(&addresses).map(|(endpoint, address)| match endpoint {
             Endpoint::Udp(_) => Endpoint::udp(address.to_string()),
             _ => Endpoint::tcp(address.to_string()),
@@ -121,7 +141,7 @@ impl World {
             let _ = stopped.await;
         }));
         let address = addresses[0];
-        Self { address, endpoints, server, audit, state, status, stop: Some(stop), serving }
+        Self { address, endpoints, server, audit, state, status, policy, stop: Some(stop), serving }
     }
 
     /// Ends the server as a crash does: nobody is told anything.

@@ -14,6 +14,7 @@ mod kept;
 mod killed;
 mod linearizable;
 mod observe;
+mod policy; // what is saved counts without a restart
 mod relay;
 mod serve;
 mod support;
