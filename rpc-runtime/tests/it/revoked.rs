@@ -67,11 +67,12 @@ async fn an_idle_session_is_ended_on_record_and_the_key_does_not_come_in_again()
             for field in [r#""principal":"bob""#, r#""reason":"unknown_principal""#] {
                 assert!(records[0].contains(field), "{field} in {}", records[0]);
             }
-            // No handler runs for it, and that is what it is told.
+            // No handler runs for it, and it is not told that one did.
             let error = bob.increment(&cx(), "k".into()).await.unwrap_err();
             match owner {
                 None => {
-                    assert_eq!(error.executed(), Executed::No, "{endpoint}: {error:?}");
+                    // It may have been sent before the alert came.
+                    assert_ne!(error.executed(), Executed::Yes, "{endpoint}: {error:?}");
                     let again = world.channel("bob", Default::default()).await;
                     assert!(matches!(again, Err(ConnectError::AccessDenied { .. })), "{again:?}");
                 }
