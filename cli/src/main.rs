@@ -8,6 +8,7 @@ mod acl_check;
 mod acl_explain;
 mod audit_query;
 mod audit_verify;
+mod console;
 mod describe;
 mod files;
 mod keys;
@@ -50,6 +51,7 @@ enum Command {
     /// Verify an audit log, or search it.
     #[command(subcommand)]
     Audit(AuditCommand),
+    Console(console::Console),
     Describe(describe::Describe),
 }
 
@@ -94,6 +96,7 @@ fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
         Command::Acl(AclCommand::Explain(command)) => command.run(out),
         Command::Audit(AuditCommand::Verify(command)) => command.run(out),
         Command::Audit(AuditCommand::Query(command)) => command.run(out),
+        Command::Console(command) => command.run(out),
         Command::Describe(command) => command.run(out),
     }
 }

@@ -1,0 +1,223 @@
+//! The state of the log, the policy and the server, each at a glance.
+
+use std::time::SystemTime;
+
+use bailiwick_acl::policy::Finding;
+
+use crate::integrity::{Integrity, Verdict};
+use crate::metrics::{self, EVERY, KEPT, Point};
+use crate::plot::Plot;
+use crate::policy::{MAX_FINDINGS, State};
+use crate::record_page::field;
+use crate::server::Console;
+use crate::text::{Number, age, age_of, duration, visible};
+
+/// How something stands: the word is a class of the style.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Good,
+    Wait,
+    Bad,
+}
+
+impl Tone {
+    pub(crate) fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Wait => "wait",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// Whether the log is whole.
+#[derive(Debug)]
+pub(crate) struct IntegrityCard {
+    pub(crate) tone: Tone,
+    pub(crate) title: String,
+    pub(crate) detail: String,
+    /// The last verified record and its hash; empty if there is none.
+    pub(crate) record: String,
+    pub(crate) head: String,
+    pub(crate) checkpoint: String,
+    pub(crate) file: String,
+}
+
+impl IntegrityCard {
+    pub(crate) fn of(console: &Console, now: SystemTime) -> Self {
+        let Integrity { verdict, record, head, bytes, total, whole_at } = console.verifier.now();
+        let (checkpoint, unreadable) = {
+            let held = console.feed.held();
+            (held.checkpoint.clone(), held.unreadable)
+        };
+        let (tone, title, detail) = match verdict {
+            Verdict::Reading => {
+                let percent = bytes.saturating_mul(100).checked_div(total).unwrap_or(0).min(100);
+                (Tone::Wait, format!("Verifying, {percent} %"), String::new())
+            }
+            Verdict::Whole if record == 0 => {
+                (Tone::Wait, "Empty".to_owned(), "No record has been written yet.".to_owned())
+            }
+            Verdict::Whole => {
+                let ago = whole_at.map_or_else(String::new, |at| age(at, now));
+                (Tone::Good, "Whole".to_owned(), format!("Verified to its end {ago} ago."))
+            }
+            Verdict::Tampered { place, what } => {
+                (Tone::Bad, "Tampered with".to_owned(), format!("{}: {what}", visible(&place)))
+            }
+            Verdict::Unreadable(why) => (Tone::Bad, "Cannot be read".to_owned(), visible(&why)),
+        };
+        let detail = match unreadable {
+            0 => detail,
+            lines => format!("{detail} {} lines are not records.", Number(lines)),
+        };
+        let checkpoint = match checkpoint {
+            Some(entry) => {
+                let ago =
+                    age_of(&entry.ts, now).map_or_else(String::new, |age| format!(", {age} ago"));
+                format!("record {}{ago}", Number(entry.seq))
+            }
+            None => "none".to_owned(),
+        };
+        Self {
+            tone,
+            title,
+            detail,
+            record: if record > 0 { Number(record).to_string() } else { "none".to_owned() },
+            head,
+            checkpoint,
+            file: visible(&console.audit.display().to_string()),
+        }
+    }
+}
+
+/// How the policy file stands, and whether it is the one in force.
+pub(crate) struct PolicyCard {
+    pub(crate) tone: Tone,
+    pub(crate) title: String,
+    pub(crate) detail: String,
+    pub(crate) file: String,
+    pub(crate) serial: String,
+    pub(crate) digest: String,
+    pub(crate) in_force: String,
+    pub(crate) errors: Vec<Shown>,
+    pub(crate) warnings: Vec<Shown>,
+}
+
+/// A finding, fit for a page.
+pub(crate) struct Shown {
+    pub(crate) place: String,
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+impl Shown {
+    fn all(findings: &[Finding]) -> Vec<Self> {
+        let shown = |finding: &Finding| Self {
+            place: visible(&format!("{}:{}:{}", finding.file, finding.line, finding.column)),
+            message: visible(&finding.message),
+            help: visible(&finding.help),
+        };
+        findings.iter().take(MAX_FINDINGS).map(shown).collect()
+    }
+}
+
+impl PolicyCard {
+    pub(crate) fn of(console: &Console, now: SystemTime) -> Self {
+        let crate::policy::Now { state, good } = console.policy.now();
+        let in_force = console.feed.held().policy.clone();
+        let (mut tone, mut title, mut detail, mut errors) =
+            (Tone::Good, "Good".to_owned(), String::new(), Vec::new());
+        match &state {
+            State::Reading => (tone, title) = (Tone::Wait, "Reading".to_owned()),
+            State::Good => {}
+            State::Refused(findings) => {
+                tone = Tone::Bad;
+                title = counted(findings.len(), "error");
+                detail = "A server keeps the revision before.".to_owned();
+                errors = Shown::all(findings);
+            }
+            State::Unreadable(why) => {
+                (tone, title, detail) = (Tone::Bad, "Cannot be read".to_owned(), visible(why));
+            }
+        }
+        let warnings = good.as_ref().map_or_else(Vec::new, |good| Shown::all(&good.warnings));
+        if tone == Tone::Good && !warnings.is_empty() {
+            detail = format!("With {}.", counted(warnings.len(), "warning"));
+        }
+        let digest = good.as_ref().map(|good| crate::record_page::digest(&good.policy));
+        let in_force = match in_force {
+            None => "no load on record".to_owned(),
+            Some(entry) => {
+                let loaded =
+                    age_of(&entry.ts, now).map_or_else(String::new, |age| format!("since {age}"));
+                let same = matches!(state, State::Good) && field(&entry.json, "policy") == digest;
+                let other = if same { "this file" } else { "another revision than this file" };
+                format!("{other}, {loaded}")
+            }
+        };
+        Self {
+            tone,
+            title,
+            detail,
+            file: visible(&console.policy.file().display().to_string()),
+            serial: good
+                .as_ref()
+                .and_then(|good| good.policy.serial())
+                .map_or_else(|| "none".to_owned(), |serial| serial.to_string()),
+            digest: digest.unwrap_or_else(|| "none".to_owned()),
+            in_force,
+            errors,
+            warnings,
+        }
+    }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", Number(count as u64))
+}
+
+/// How the server is doing.
+#[derive(Debug)]
+pub(crate) struct MetricsCard {
+    pub(crate) error: Option<String>,
+    pub(crate) rate: String,
+    pub(crate) p50: String,
+    pub(crate) p99: String,
+    pub(crate) rates: Plot,
+    pub(crate) rate_top: String,
+    pub(crate) latencies: Plot,
+    pub(crate) latency_top: String,
+    pub(crate) minutes: u64,
+}
+
+impl MetricsCard {
+    /// `None` where no metrics were asked for.
+    pub(crate) fn of(console: &Console) -> Option<Self> {
+        let figures = metrics::lock(console.metrics.as_ref()?);
+        let points: Vec<Option<Point>> = figures.points.iter().copied().collect();
+        let error = figures.error.as_deref().map(visible);
+        drop(figures);
+        let series = |of: fn(&Point) -> Option<f64>| -> Vec<_> {
+            points.iter().map(|point| point.as_ref().and_then(of)).collect()
+        };
+        let rates = Plot::lines(&[("rate", series(|point| Some(point.rate)))], KEPT);
+        let (p50, p99) = (series(|point| point.p50), series(|point| point.p99));
+        let latencies = Plot::lines(&[("p99", p99), ("p50", p50)], KEPT);
+        let last = points.last().copied().flatten();
+        let none = || "–".to_owned();
+        let time = |seconds: Option<f64>| seconds.map_or_else(none, duration);
+        Some(Self {
+            error,
+            rate: last.map_or_else(none, |point| format!("{:.1}", point.rate)),
+            p50: time(last.and_then(|point| point.p50)),
+            p99: time(last.and_then(|point| point.p99)),
+            rate_top: rates.top.to_string(),
+            latency_top: duration(latencies.top),
+            rates,
+            latencies,
+            minutes: KEPT as u64 * EVERY.as_secs() / 60,
+        })
+    }
+}
