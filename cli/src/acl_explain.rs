@@ -1,10 +1,13 @@
 //! `acl explain`: what the policy says about a request, or about thousands, and which row says so.
+//!
+//! For a single request that is denied, the rows that nearly allowed it are told as well.
 
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bailiwick_acl::Policy;
 use bailiwick_acl::audit::escape;
+use bailiwick_acl::policy::analysis::{NearMiss, near_misses};
 use bailiwick_acl::policy::{Decision, Reason};
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -16,7 +19,7 @@ use crate::policy_args::{Beside, PolicyFiles};
 /// Most bytes of a line of requests.
 const MAX_LINE: usize = 64 * 1_024;
 
-/// Say whether a request is allowed, and which row decides.
+/// Say whether a request is allowed, which row decides, and which rows nearly allowed it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit code 0 if allowed, 1 if denied; with --requests 0 if all were answered.\n\n\
@@ -35,7 +38,7 @@ pub(crate) struct Explain {
     /// A file of requests, one JSON object a line; `-` is standard input.
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "principal")]
     requests: Option<PathBuf>,
-    /// Print one JSON object; with --requests, answers are JSON anyway.
+    /// Print one JSON object, near misses included; with --requests, answers are JSON anyway.
     #[arg(long)]
     json: bool,
     /// Who asks.
@@ -62,6 +65,22 @@ struct Answer {
     decision: String,
     reason: Reason,
     line: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    near_misses: Vec<Near>,
+}
+
+/// A near miss and its sentence.
+#[derive(Debug, Serialize)]
+struct Near {
+    #[serde(flatten)]
+    miss: NearMiss,
+    message: String,
+}
+
+impl Near {
+    fn of(miss: &NearMiss) -> Self {
+        Self { miss: miss.clone(), message: miss.to_string() }
+    }
 }
 
 impl From<Decision> for Answer {
@@ -70,6 +89,7 @@ impl From<Decision> for Answer {
             decision: decision.effect.to_string(),
             reason: decision.reason,
             line: decision.row.map(|row| row.line),
+            near_misses: Vec::new(),
         }
     }
 }
@@ -88,10 +108,22 @@ impl Explain {
             return Err(Failure::new("a principal, a verb and an object are needed", help));
         };
         let decision = policy.explain(principal, verb, object);
+        let near = match decision.is_allowed() {
+            true => Vec::new(),
+            false => {
+                let rules = files.ruleset().map_err(Failure::Policy)?;
+                near_misses(&rules, principal, verb, object)
+            }
+        };
         if self.json {
-            writeln!(out, "{}", to_json(&Answer::from(decision))?)?;
+            let answer =
+                Answer { near_misses: near.iter().map(Near::of).collect(), ..decision.into() };
+            writeln!(out, "{}", to_json(&answer)?)?;
         } else {
             show(&files, &policy, decision, principal, object, out)?;
+            for miss in near {
+                writeln!(out, "  near: {}", crate::output::plain(&miss.to_string()))?;
+            }
         }
         Ok(if decision.is_allowed() { Outcome::Good } else { Outcome::Bad })
     }

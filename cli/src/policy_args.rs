@@ -1,7 +1,8 @@
-//! The policy, its principals and its services, as `acl check` and `acl explain` take them.
+//! The policy, its principals and its services, as the commands of `acl` take them.
 
 use std::path::{Path, PathBuf};
 
+use bailiwick_acl::policy::analysis::Ruleset;
 use bailiwick_acl::policy::{
     KeysRequired, LoadOptions, Loaded, MAX_FILE, Policy, PolicyErrors, ServiceFacts, Source,
 };
@@ -49,16 +50,28 @@ impl PolicyFiles {
         Ok(Self { name: path.display().to_string(), text, principals, services })
     }
 
+    /// Loads the policy with its rows kept, for the questions about it as a whole.
+    pub(crate) fn ruleset(&self) -> Result<Ruleset, PolicyErrors> {
+        Ruleset::load(self.source(), &self.options())
+    }
+
     /// Loads the policy.
     pub(crate) fn load(&self) -> Result<Loaded, PolicyErrors> {
+        Policy::load(self.source(), &self.options())
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { name: &self.name, text: &self.text }
+    }
+
+    fn options(&self) -> LoadOptions<'_> {
         let principals = self.principals.as_ref();
-        let options = LoadOptions {
+        LoadOptions {
             services: &self.services,
             principals: principals.map(|(name, text)| Source { name, text }),
             previous_serial: None,
             keys: KeysRequired::Tool,
-        };
-        Policy::load(Source { name: &self.name, text: &self.text }, &options)
+        }
     }
 
     /// What the policy file is called.

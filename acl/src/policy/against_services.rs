@@ -74,6 +74,7 @@ impl Known<'_> {
             None => format!("the verbs are {}", some(self.verbs.iter())),
         };
         Fault::new(verb.span, format!("verb `{}` is declared by no service", verb.text), help)
+            .with_code("acl::unknown-verb")
     }
 
     /// `listed` are the methods with one of the row's verbs.
@@ -92,7 +93,7 @@ impl Known<'_> {
                 format!("methods name {}", some(templates.iter()))
             }
         };
-        Fault::new(span, message, help)
+        Fault::new(span, message, help).with_code("acl::unknown-object")
     }
 }
 

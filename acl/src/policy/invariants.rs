@@ -61,7 +61,7 @@ fn failed(
             format!("add `{} | {object} | {} | allow`, or mend this line", name.text, verb.text)
         }
     };
-    let fault = Fault::new(line.span, message, help);
+    let fault = Fault::new(line.span, message, help).with_code("acl::expect-failed");
     let decided = decision
         .row
         .and_then(|row| syntax.rows.iter().find(|candidate| candidate.span.line == row.line));
@@ -132,7 +132,8 @@ fn violated(never: Span, row: &Row<'_>, name: &str, verb: Option<&str>) -> Fault
     let line = row.span.line;
     let message = format!("this must never be, but line {line} allows it: {who} may, with {verb}");
     let help = format!("narrow line {line}, add a deny, or name the exception after `except`");
-    Fault::new(never, message, help).with_related(row.span, "this row allows it")
+    let fault = Fault::new(never, message, help).with_code("acl::never-violated");
+    fault.with_related(row.span, "this row allows it")
 }
 
 /// A verb with which `row` lets the principal do what `never` forbids; `Some(None)` is one that

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::engine::{CompiledRow, EVERY_VERB, Engine, Interner, MAX_VISITS, VerbId};
 use super::fault::{Fault, Place};
-use super::finding::{Files, PolicyErrors};
+use super::finding::{Files, PolicyErrors, Severity};
 use super::parse::{self, Contents};
 use super::pattern::{Pattern, Segment};
 use super::people::People;
@@ -31,7 +31,7 @@ pub fn object_pattern(text: &str) -> Result<Pattern, PolicyErrors> {
     let place = Place { file: 0, line: 1, offset: 0 };
     object_column::parse(text, place, &mut faults).ok_or_else(|| {
         let files = Files::new(vec![("object", text.as_bytes())]);
-        PolicyErrors::new(files.findings(faults, miette::Severity::Error))
+        PolicyErrors::new(files.findings(faults, Severity::Error))
     })
 }
 
@@ -69,9 +69,9 @@ pub(super) fn load(source: Source<'_>, options: &LoadOptions<'_>) -> Result<Load
     };
     match policy {
         Some(policy) if faults.is_empty() => {
-            Ok(Loaded { policy, warnings: files(warnings, miette::Severity::Warning) })
+            Ok(Loaded { policy, warnings: files(warnings, Severity::Warning) })
         }
-        _ => Err(PolicyErrors::new(files(faults, miette::Severity::Error))),
+        _ => Err(PolicyErrors::new(files(faults, Severity::Error))),
     }
 }
 
@@ -158,6 +158,7 @@ fn too_wild(syntax: &Syntax<'_>, visits: u64) -> Fault {
         format!("the wildcards overlap so much that one request could visit {visits} places"),
         format!("the most is {MAX_VISITS}: spell out segments, beginning with this row"),
     )
+    .with_code("acl::too-wild")
 }
 
 fn check_serial(syntax: &Syntax<'_>, previous: Option<u64>, faults: &mut Vec<Fault>) {
@@ -167,14 +168,14 @@ fn check_serial(syntax: &Syntax<'_>, previous: Option<u64>, faults: &mut Vec<Fau
             let message = format!("serial {serial} is lower than {previous}, the one in force");
             let help =
                 format!("an old file? otherwise write `serial {}`", previous.saturating_add(1));
-            faults.push(Fault::new(span, message, help));
+            faults.push(Fault::new(span, message, help).with_code("acl::serial"));
         }
         Some(_) => {}
         None => {
             let span = Place { file: 0, line: 1, offset: 0 }.span(0, 0);
             let message = format!("no serial, but the policy in force has serial {previous}");
             let help = format!("add a line `serial {}`", previous.saturating_add(1));
-            faults.push(Fault::new(span, message, help));
+            faults.push(Fault::new(span, message, help).with_code("acl::serial"));
         }
     }
 }
@@ -184,7 +185,7 @@ fn warn_of_dead_rows(syntax: &Syntax<'_>, warnings: &mut Vec<Fault>) {
         if row.object.as_ref().is_some_and(Pattern::is_dead) {
             let message = "no request can name this object, so the row never matters";
             let help = "a backslash or an invisible mark is refused in every request";
-            warnings.push(Fault::new(row.object_span, message, help));
+            warnings.push(Fault::new(row.object_span, message, help).with_code("acl::dead"));
         }
     }
 }

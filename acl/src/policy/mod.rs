@@ -7,6 +7,7 @@
 //! and mend. [`Policy::decide`] answers, and names the row that decided.
 
 mod against_services;
+pub mod analysis;
 mod decision;
 mod directive_line;
 mod engine;
@@ -34,7 +35,7 @@ use people::SubjectId;
 pub use decision::{Decision, Effect, Reason, RowRef};
 pub use engine::MAX_VISITS;
 pub use facts::{MethodFacts, ObjectTemplate, ServiceFacts, TemplateError, TemplateSegment};
-pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning};
+pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning, Related, Severity};
 pub use lines::MAX_LINE;
 pub use load::{MAX_FILE, object_pattern};
 pub use names::{MAX_NAME, Principal, is_name};

@@ -120,7 +120,7 @@ impl<'a> People<'a> {
                     "a server will want a line `principal {} = ed25519:<64 hex digits>`",
                     name.text
                 );
-                warnings.push(Fault::new(name.span, message, help));
+                warnings.push(Fault::new(name.span, message, help).with_code("acl::no-key"));
             }
         }
     }
@@ -173,7 +173,8 @@ impl<'a> People<'a> {
             true => format!("unknown {what} `{}`", name.text),
             false => format!("unknown {what} `{}`: no key is bound to it", name.text),
         };
-        faults.push(Fault::new(name.span, message, help));
+        let code = if is_group { "acl::unknown-group" } else { "acl::unknown-principal" };
+        faults.push(Fault::new(name.span, message, help).with_code(code));
     }
 
     fn join_groups(&mut self, groups: &[GroupLine<'a>], faults: &mut Vec<Fault>) {
@@ -258,4 +259,5 @@ fn cycle(path: &[(Name<'_>, usize, usize)], closing: Name<'_>) -> Fault {
     let names: Vec<_> = path.iter().map(|(name, ..)| name.text).collect();
     let message = format!("group cycle {} → {}", names.join(" → "), closing.text);
     Fault::new(closing.span, message, format!("remove `{}` from this line", closing.text))
+        .with_code("acl::group-cycle")
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod analysis;
 mod audit_log;
 mod invariants;
 mod monitor;
