@@ -6,6 +6,7 @@
 // A benchmark divides counts by seconds; a count above 2^53 would take centuries.
 #![allow(clippy::cast_precision_loss)]
 
+mod audit_query;
 mod compare;
 mod durable;
 mod floor;
@@ -70,6 +71,14 @@ enum Command {
     /// Measure what durability costs: updates, recovery, checkpoints.
     Durable {
         /// Where the files lie while it runs: on a disk, not in memory.
+        #[arg(long, default_value = durable::DEFAULT_DIR)]
+        dir: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Measure how fast an audit log is searched.
+    AuditQuery {
+        /// Where the log lies while it runs.
         #[arg(long, default_value = durable::DEFAULT_DIR)]
         dir: PathBuf,
         #[command(flatten)]
@@ -151,6 +160,7 @@ fn main() -> ExitCode {
         Command::Compare(output) => compare(&output),
         Command::Syscalls(output) => syscalls(&output),
         Command::Durable { dir, output } => durable(&dir, &output),
+        Command::AuditQuery { dir, output } => audit_query(&dir, &output),
         Command::DurableCheckpoint(site) => durable_checkpoint(&site),
         Command::Serve(site) => on(site.system, Serve(site)),
         Command::Load(load) => on(load.site.system, load),
@@ -185,6 +195,15 @@ fn durable(dir: &Path, output: &Output) -> Result<(), AnyError> {
     let goals = durable::judge(&measured);
     println!("{}", durable::text(&measured, &goals));
     output.write_json(&durable::Document { measured: &measured, goals: &goals })
+}
+
+fn audit_query(dir: &Path, output: &Output) -> Result<(), AnyError> {
+    let bytes = if output.quick { audit_query::QUICK_BYTES } else { audit_query::BYTES };
+    fs::create_dir_all(dir)?;
+    let folder = tempfile::tempdir_in(dir)?;
+    let searches = audit_query::measure(folder.path(), bytes, output.extent().repetitions)?;
+    print!("{}", audit_query::text(&searches));
+    output.write_json(&searches)
 }
 
 fn durable_checkpoint(site: &durable::Site) -> Result<(), AnyError> {

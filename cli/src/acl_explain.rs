@@ -129,7 +129,8 @@ impl Explain {
     }
 }
 
-fn show(
+/// Shows a decision and the row that made it.
+pub(crate) fn show(
     files: &PolicyFiles,
     policy: &Policy,
     decision: Decision,

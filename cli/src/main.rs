@@ -6,8 +6,13 @@
 
 mod acl_check;
 mod acl_explain;
+mod audit_export;
+mod audit_filter;
+mod audit_log;
 mod audit_query;
+mod audit_top;
 mod audit_verify;
+mod audit_why;
 mod console;
 mod describe;
 mod files;
@@ -48,7 +53,7 @@ enum Command {
     /// Check a policy file, or ask it who may do what.
     #[command(subcommand)]
     Acl(AclCommand),
-    /// Verify an audit log, or search it.
+    /// Verify an audit log, search it, and ask why.
     #[command(subcommand)]
     Audit(AuditCommand),
     Console(console::Console),
@@ -64,7 +69,10 @@ enum AclCommand {
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     Verify(audit_verify::Verify),
-    Query(audit_query::Query),
+    Query(Box<audit_query::Query>),
+    Top(Box<audit_top::Top>),
+    Why(audit_why::Why),
+    Export(Box<audit_export::Export>),
 }
 
 fn main() -> ExitCode {
@@ -96,6 +104,9 @@ fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
         Command::Acl(AclCommand::Explain(command)) => command.run(out),
         Command::Audit(AuditCommand::Verify(command)) => command.run(out),
         Command::Audit(AuditCommand::Query(command)) => command.run(out),
+        Command::Audit(AuditCommand::Top(command)) => command.run(out),
+        Command::Audit(AuditCommand::Why(command)) => command.run(out),
+        Command::Audit(AuditCommand::Export(command)) => command.run(out),
         Command::Console(command) => command.run(out),
         Command::Describe(command) => command.run(out),
     }

@@ -24,6 +24,13 @@ pub(crate) struct Beside {
     service: Vec<PathBuf>,
 }
 
+impl Beside {
+    /// Just a file of further `principal` lines.
+    pub(crate) fn principals(path: Option<PathBuf>) -> Self {
+        Self { principals: path, service: Vec::new() }
+    }
+}
+
 /// The files of one policy, read.
 pub(crate) struct PolicyFiles {
     name: String,

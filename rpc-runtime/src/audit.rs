@@ -21,11 +21,9 @@ impl AuditLog {
     /// [`AuditError`] if the file cannot be written, is in use by another process, or has been
     /// tampered with.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, AuditError> {
-        let mut stream = [0; 16];
-        rand::rng().fill_bytes(&mut stream);
         let system = rustix::system::uname();
         let node = system.nodename().to_string_lossy();
-        audit::AuditLog::open(path, stream, &node).map(Self)
+        audit::AuditLog::open(path, &node, |bytes| rand::rng().fill_bytes(bytes)).map(Self)
     }
 
     /// A log in memory, for tests.

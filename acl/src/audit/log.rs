@@ -1,17 +1,22 @@
-//! The writer: numbers the records, chains them, and fails closed.
+//! The log as its users hold it: it numbers the records, chains them, and fails closed.
 
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
 
-use thiserror::Error;
+use super::builder::Builder;
+use super::checkpoint::{CheckpointKey, End};
+use super::error::AuditError;
+use super::lane::Then;
+use super::record::Record;
+use super::sink::SinkStatus;
+use super::state::{Core, Gap, Lines, State};
 
-use super::file::FileSink;
-use super::record::{Event, Position, Record};
-use super::verify::Tampered;
+/// How long closing a log waits for its sinks.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// The number of a record within its stream: all that a refused peer is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,208 +28,216 @@ impl fmt::Display for AuditId {
     }
 }
 
-/// Why a log cannot be opened or written; each says what to do.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum AuditError {
-    /// The file system refuses.
-    #[error("cannot {doing} the audit file {}: {source}; {advice}", path.display())]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What to do about it.
-        advice: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// Not a regular file.
-    #[error("the audit file {} is not a regular file; name another", path.display())]
-    NotAFile {
-        /// What it was named.
-        path: PathBuf,
-    },
-    /// Others may write it, so it proves nothing.
-    #[error("others may write the audit file {}; run `chmod go-w` on it", path.display())]
-    OthersMayWrite {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another process writes it.
-    #[error(
-        "the audit file {} is in use by another process; stop that one or name another file",
-        path.display()
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The chain is broken: keep the file as evidence and begin another.
-    #[error(
-        "the audit file {}:{}: {}; keep the file as evidence, move it away and start with a new one",
-        path.display(), tampered.line, tampered.what
-    )]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// Where and how.
-        tampered: Tampered,
-    },
-    /// The log has no more numbers.
-    #[error("the audit log is full: 2^64 records; begin a new file")]
-    Full,
-}
-
 /// An audit log; clones write to the same one.
 ///
-/// Every record is on its way to the disk, by one `write(2)`, before [`append`](Self::append)
-/// returns. A record that cannot be written whole is cut back, and the log stays unhealthy until a
-/// write succeeds; the first record after that is a `gap` that counts what is missing.
+/// Each sink has a thread that writes what has gathered, in one `write(2)`, and syncs it at each
+/// checkpoint. [`append`](Self::append) returns when one sink has written the record. Where none
+/// does so in time the log is unhealthy until one has caught up; the first record after that is a
+/// `gap` that counts what is missing. The last clone closes the log in order when it is dropped.
 #[derive(Clone)]
 pub struct AuditLog {
-    shared: Arc<Shared>,
+    handle: Arc<Handle>,
 }
 
-struct Shared {
-    healthy: AtomicBool,
-    node: String,
-    state: Mutex<State>,
-}
-
-struct State {
-    sink: Sink,
-    stream: [u8; 16],
-    last: u64,
-    head: [u8; 32],
-    gap: Gap,
-}
-
-/// What the next record has to confess first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Gap {
-    /// Records that could not be written.
-    pub(super) lost: u64,
-    /// Bytes of a torn record that a crash left at the end.
-    pub(super) torn: u64,
-}
-
-enum Sink {
-    File(FileSink),
-    Memory { lines: Vec<String>, full: bool },
+/// The users' end; the writers hold the core.
+struct Handle {
+    core: Arc<Core>,
+    writers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl AuditLog {
-    /// Opens the log at `path`, creating it with mode 0600, and locks it for this process.
+    /// Opens the log at `path`, creating it with mode 0600, and locks it for this process. Its key
+    /// file lies beside it, as `path` with `.key` behind.
     ///
-    /// An existing log is verified from its first line and carried on: it keeps its stream, and a
-    /// record torn by a crash is cut off and confessed. A new one gets the stream `stream_seed`,
-    /// which should be random. `node` names this machine in each record.
+    /// An existing log is verified from the first line of its active file and carried on: it keeps
+    /// its stream, and a record torn by a crash is cut off and confessed. `node` names this machine
+    /// in each record. `random` must fill with random bytes: the keys of the checkpoints are made
+    /// of them.
     ///
     /// # Errors
     ///
     /// [`AuditError`]; a server that meets one must not start.
     pub fn open(
         path: impl AsRef<Path>,
-        stream_seed: [u8; 16],
         node: &str,
+        random: impl FnMut(&mut [u8]) + Send + 'static,
     ) -> Result<Self, AuditError> {
-        let (sink, found) = FileSink::open(path.as_ref())?;
-        let stream = found.stream.unwrap_or(stream_seed);
-        let gap = Gap { lost: 0, torn: found.torn };
-        let state =
-            State { sink: Sink::File(sink), stream, last: found.last, head: found.head, gap };
-        Ok(Self::with(state, node))
+        Self::builder(node, random).file(path).open()
     }
 
-    /// A log in memory, for tests; see [`lines`](Self::lines).
+    /// A log with several sinks, or with other bounds than the defaults.
+    pub fn builder(node: &str, random: impl FnMut(&mut [u8]) + Send + 'static) -> Builder {
+        Builder::new(node, Box::new(random))
+    }
+
+    /// A log in memory, for tests; it has no checkpoints. See [`lines`](Self::lines).
     #[must_use]
     pub fn memory() -> Self {
-        let sink = Sink::Memory { lines: Vec::new(), full: false };
-        let gap = Gap::default();
-        let state = State { sink, stream: [0; 16], last: 0, head: [0; 32], gap };
-        Self::with(state, "memory")
+        let state = State {
+            lanes: Vec::new(),
+            memory: Some(Lines::default()),
+            stream: [0; 16],
+            last: 0,
+            head: [0; 32],
+            denied: 0,
+            gap: Gap::default(),
+            sealing: None,
+            time: None,
+            closing: false,
+        };
+        let core = Core::new(state, None, "memory", super::DEADLINE, u64::MAX);
+        Self::with(Arc::new(core), Vec::new())
     }
 
-    fn with(state: State, node: &str) -> Self {
-        let node = node.to_owned();
-        let shared = Shared { healthy: AtomicBool::new(true), node, state: Mutex::new(state) };
-        Self { shared: Arc::new(shared) }
+    pub(super) fn with(core: Arc<Core>, writers: Vec<JoinHandle<()>>) -> Self {
+        Self { handle: Arc::new(Handle { core, writers: Mutex::new(writers) }) }
+    }
+
+    fn core(&self) -> &Core {
+        &self.handle.core
     }
 
     /// The records of a log in memory, without line ends; none for a file.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        match &self.state().sink {
-            Sink::Memory { lines, .. } => lines.clone(),
-            Sink::File(_) => Vec::new(),
-        }
+        let state = self.core().lock();
+        state.memory.as_ref().map_or_else(Vec::new, |memory| memory.lines.clone())
     }
 
     /// Lets a log in memory refuse writes, as a full disk does, or take them again.
     pub fn set_memory(&self, memory: Memory) {
-        if let Sink::Memory { full, .. } = &mut self.state().sink {
-            *full = memory == Memory::Full;
+        if let Some(lines) = &mut self.core().lock().memory {
+            lines.full = memory == Memory::Full;
         }
     }
 
-    /// Writes one record.
+    /// Writes one record, and returns once a sink has written it, within [`DEADLINE`](super::DEADLINE).
     ///
     /// # Errors
     ///
     /// [`AuditError`] if the record is not in the log: whatever it is about must not happen.
     pub fn append(&self, record: &Record<'_>, time: SystemTime) -> Result<AuditId, AuditError> {
-        let mut state = self.state();
-        let written = state
-            .confess(&self.shared.node, time)
-            .and_then(|()| state.write(record, &self.shared.node, time));
-        if written.is_err() {
-            state.gap.lost = state.gap.lost.saturating_add(1);
-        }
-        self.shared.healthy.store(written.is_ok(), Ordering::Release);
-        written
+        let core = self.core();
+        let (state, written) = core.append(core.lock(), record, time);
+        self.note(&state, written.is_ok());
+        written.map(AuditId)
     }
 
-    /// Whether the last write succeeded.
+    /// Whether at least one sink takes records.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.shared.healthy.load(Ordering::Acquire)
+        self.core().healthy.load(Ordering::Acquire)
     }
 
-    /// Tries to make an unhealthy log healthy again by writing the `gap` that it owes.
+    /// Tries to make an unhealthy log healthy again, by writing the `gap` that it owes.
     ///
     /// # Errors
     ///
     /// [`AuditError`] if that cannot be written either.
     pub fn recover(&self, time: SystemTime) -> Result<(), AuditError> {
-        let mut state = self.state();
-        let recovered = state.confess(&self.shared.node, time);
-        self.shared.healthy.store(recovered.is_ok(), Ordering::Release);
+        let core = self.core();
+        let (state, recovered) = core.recover(core.lock(), time);
+        self.note(&state, recovered.is_ok());
         recovered
+    }
+
+    /// In memory there is no writer to report.
+    fn note(&self, state: &State, healthy: bool) {
+        if state.memory.is_some() {
+            self.core().healthy.store(healthy, Ordering::Release);
+        }
+    }
+
+    /// Counts something that had to be on record and is not; the next `gap` tells.
+    pub fn missed(&self) {
+        let mut state = self.core().lock();
+        state.gap.lost = state.gap.lost.saturating_add(1);
+    }
+
+    /// Makes the checkpoint that is due, and lets failed sinks try again; call it about once a
+    /// second. It does not wait.
+    pub fn tick(&self, time: SystemTime) {
+        let core = self.core();
+        let mut state = core.lock();
+        state.time = Some(time);
+        if state.sealing.is_some() {
+            state.ask();
+            if state.last > 0 {
+                // Where there is no room, the next record finds out.
+                let _ = state.confess(core, time);
+                state.seal_if_due(core, time);
+            }
+        }
+        drop(state);
+        core.wake_writers();
+    }
+
+    /// Ends the present file with a checkpoint and begins another, as when a file is full.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`] if that was not done within the deadline; it will be done with the next
+    /// checkpoint then.
+    pub fn rotate(&self, time: SystemTime) -> Result<(), AuditError> {
+        let core = self.core();
+        let until = Instant::now() + core.deadline;
+        let mut state = core.lock();
+        if state.last == 0 {
+            return Ok(());
+        }
+        let Some(sealing) = &mut state.sealing else { return Ok(()) };
+        sealing.rotation_wanted = true;
+        (state, _) = core.wait(state, until, |state| {
+            state.sealing.as_ref().is_none_or(|sealing| sealing.next.is_some())
+        });
+        state.confess(core, time)?;
+        state.seal(core, time, End::Open)?;
+        let last = state.last;
+        core.wake_writers();
+        let (state, written) = core.wait_written(state, last, until);
+        drop(state);
+        written.map(|_| ())
+    }
+
+    /// The public key of the first checkpoint: who keeps it elsewhere can tell whether the log was
+    /// written anew as a whole. None in memory.
+    #[must_use]
+    pub fn anchor(&self) -> Option<CheckpointKey> {
+        self.core().lock().sealing.as_ref().map(|sealing| sealing.anchor)
+    }
+
+    /// How each sink is doing.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<SinkStatus> {
+        self.core().lock().lanes.iter().map(super::lane::Lane::status).collect()
     }
 
     /// Waits until all records are on the disk itself (`fdatasync`).
     ///
     /// # Errors
     ///
-    /// [`AuditError::Io`].
+    /// [`AuditError`] if that takes longer than two seconds, or fails.
     pub fn sync(&self) -> Result<(), AuditError> {
-        match &self.state().sink {
-            Sink::File(file) => file.sync(),
-            Sink::Memory { .. } => Ok(()),
+        let core = self.core();
+        let mut state = core.lock();
+        let last = state.last;
+        for lane in &mut state.lanes {
+            lane.push("", last, Then::Sync);
+        }
+        core.wake_writers();
+        let synced = |state: &mut State| {
+            state.memory.is_some() || state.lanes.iter().any(|lane| lane.synced >= last)
+        };
+        match core.wait(state, Instant::now() + CLOSE_WAIT, synced) {
+            (_, true) => Ok(()),
+            (state, false) => Err(state.failure(CLOSE_WAIT)),
         }
     }
 
     /// The number of the last record, or `None` in an empty log.
     #[must_use]
     pub fn last(&self) -> Option<AuditId> {
-        Some(self.state().last).filter(|last| *last > 0).map(AuditId)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No code that holds the lock leaves the state half changed, so a panic elsewhere in a
-        // holder's thread is no reason to stop auditing.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(self.core().lock().last).filter(|last| *last > 0).map(AuditId)
     }
 }
 
@@ -237,57 +250,43 @@ pub enum Memory {
     Full,
 }
 
-impl State {
-    /// Writes the `gap` record that is owed, if one is.
-    fn confess(&mut self, node: &str, time: SystemTime) -> Result<(), AuditError> {
-        let gap = self.gap;
-        if gap == Gap::default() {
-            return Ok(());
-        }
-        let mut detail = Vec::new();
-        if gap.lost > 0 {
-            detail.push(format!("{} records could not be written", gap.lost));
-        }
-        if gap.torn > 0 {
-            detail.push(format!("{} bytes of a torn record were cut off", gap.torn));
-        }
-        let detail = detail.join("; ");
-        let record =
-            Record { count: Some(gap.lost), detail: Some(&detail), ..Record::of(Event::Gap) };
-        self.write(&record, node, time)?;
-        self.gap = Gap::default();
-        Ok(())
-    }
-
-    fn write(
-        &mut self,
-        record: &Record<'_>,
-        node: &str,
-        time: SystemTime,
-    ) -> Result<AuditId, AuditError> {
-        let seq = self.last.checked_add(1).ok_or(AuditError::Full)?;
-        let position = Position { seq, node, stream: self.stream, prev: self.head };
-        let (line, head) = record.seal(&position, time);
-        match &mut self.sink {
-            Sink::File(file) => file.write_record(line.as_bytes())?,
-            Sink::Memory { full: true, .. } => {
-                return Err(AuditError::Io {
-                    doing: "write",
-                    path: "memory".into(),
-                    advice: "free some",
-                    source: io::ErrorKind::StorageFull.into(),
-                });
+impl Drop for Handle {
+    /// Closes the log with a checkpoint that says so, at the last time that the log was told.
+    fn drop(&mut self) {
+        let core = &*self.core;
+        let until = Instant::now() + CLOSE_WAIT;
+        let mut state = core.lock();
+        if let (Some(time), Some(_)) = (state.time, &state.sealing)
+            && state.last > 0
+        {
+            (state, _) = core.wait(state, until, |state| {
+                !state.lanes.iter().any(super::lane::Lane::is_good)
+                    || state.sealing.as_ref().is_none_or(|sealing| sealing.next.is_some())
+            });
+            if !state.sealing.as_ref().is_some_and(|sealing| sealing.closed) {
+                // A log that cannot be closed is found so, and confessed, when it is opened next.
+                let _ = state.confess(core, time);
+                let _ = state.seal(core, time, End::Closed);
             }
-            Sink::Memory { lines, .. } => lines.push(line.trim_end().to_owned()),
         }
-        self.last = seq;
-        self.head = head;
-        Ok(AuditId(seq))
+        state.closing = true;
+        core.wake_writers();
+        // A writer that hangs in the kernel is left to it.
+        let ended = |state: &mut State| state.lanes.iter().all(|lane| lane.ended);
+        let (state, ended) = core.wait(state, until, ended);
+        drop(state);
+        if ended {
+            let writers = self.writers.get_mut().unwrap_or_else(PoisonError::into_inner);
+            for writer in writers.drain(..) {
+                // It has ended; whether by a panic is of no use to anybody now.
+                let _ = writer.join();
+            }
+        }
     }
 }
 
 impl fmt::Debug for AuditLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuditLog").field("node", &self.shared.node).finish_non_exhaustive()
+        f.debug_struct("AuditLog").field("node", &self.core().node).finish_non_exhaustive()
     }
 }

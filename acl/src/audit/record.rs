@@ -10,6 +10,8 @@ use super::DOMAIN;
 use crate::object::is_invisible;
 use crate::policy::{Effect, Reason};
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Most bytes of a text from the network in a record; the rest is cut, and `…` put in its place.
 pub const MAX_FIELD: usize = 1_024;
 
@@ -33,6 +35,10 @@ pub enum Event {
     Summary,
     /// Records are missing here, and why.
     Gap,
+    /// The signed sum of all before it.
+    Checkpoint,
+    /// The first record of the next file of a log.
+    Rotate,
 }
 
 impl Event {
@@ -48,6 +54,8 @@ impl Event {
             Self::PolicyReject => "policy.reject",
             Self::Summary => "summary",
             Self::Gap => "gap",
+            Self::Checkpoint => "checkpoint",
+            Self::Rotate => "rotate",
         }
     }
 }
@@ -89,6 +97,10 @@ pub struct Record<'a> {
     pub call: Option<&'a str>,
     /// How many events a summary or a gap stands for.
     pub count: Option<u64>,
+    /// How many distinct objects they were about; `detail` says if there may be more.
+    pub distinct: Option<u64>,
+    /// The record in full that the events of a summary are like.
+    pub like: Option<u64>,
     /// What people should know besides.
     pub detail: Option<&'a str>,
 }
@@ -115,6 +127,8 @@ impl Record<'_> {
             mode: None,
             call: None,
             count: None,
+            distinct: None,
+            like: None,
             detail: None,
         }
     }
@@ -127,16 +141,13 @@ impl Record<'_> {
 
     /// The whole line with its end, and the hash that the next record carries on.
     pub(super) fn seal(&self, at: &Position<'_>, time: SystemTime) -> (String, [u8; 32]) {
-        let mut line = self.body(at, time);
-        let hash = chain(&at.prev, line.as_bytes());
-        line.push_str(",\"h\":\"");
-        push_hex(&mut line, &hash);
-        line.push_str("\"}\n");
-        (line, hash)
+        let mut line = self.begin(at, time);
+        line.hex("prev", Some(&at.prev));
+        line.close(&at.prev)
     }
 
-    /// All that the hash covers.
-    fn body(&self, at: &Position<'_>, time: SystemTime) -> String {
+    /// The line up to what only some events carry.
+    pub(super) fn begin(&self, at: &Position<'_>, time: SystemTime) -> Line {
         // A clock outside jiff's years -9999 to 9999 is no reason to lose the record.
         let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut line = Line(String::with_capacity(640));
@@ -171,9 +182,24 @@ impl Record<'_> {
         line.text("mode", self.mode);
         line.text("call", self.call);
         line.number("count", self.count);
+        line.number("distinct", self.distinct);
+        line.number("like", self.like);
         line.text("detail", self.detail);
-        line.hex("prev", Some(&at.prev));
-        line.0
+        line
+    }
+
+    /// Whether it is about a request that may run.
+    pub(super) fn is_allowed(&self) -> bool {
+        self.decision == Some(Effect::Allow)
+    }
+
+    /// The refused requests that this record stands for: what the checkpoints sum up.
+    pub(super) fn denials(&self) -> u64 {
+        match (self.event, self.decision) {
+            (Event::Decision, Some(Effect::Deny)) => 1,
+            (Event::Summary, Some(Effect::Deny)) => self.count.unwrap_or_default(),
+            _ => 0,
+        }
     }
 }
 
@@ -202,11 +228,37 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         text.push(char::from(DIGITS[usize::from(byte >> 4)]));
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
+}
+
+/// The digits of a hash.
+pub(super) fn hash_hex(hash: &[u8; 32]) -> [u8; 64] {
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
+}
+
+/// The bytes that these lower-case digits are.
+pub(super) fn unhex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
 }
 
 /// `text` as it may stand in a JSON string, or be shown on a terminal: quotes and backslashes
@@ -234,16 +286,29 @@ fn push_escaped(out: &mut String, text: &str) {
     }
 }
 
-struct Line(String);
+/// A line under way.
+pub(super) struct Line(String);
 
 impl Line {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// Adds the hash, and ends the line.
+    pub(super) fn close(mut self, prev: &[u8; 32]) -> (String, [u8; 32]) {
+        let hash = chain(prev, self.as_bytes());
+        self.hex("h", Some(&hash));
+        self.0.push_str("}\n");
+        (self.0, hash)
+    }
+
     fn key(&mut self, key: &str) {
         self.0.push_str(",\"");
         self.0.push_str(key);
         self.0.push_str("\":");
     }
 
-    fn text(&mut self, key: &str, text: Option<&str>) {
+    pub(super) fn text(&mut self, key: &str, text: Option<&str>) {
         let Some(text) = text else { return };
         self.key(key);
         self.0.push('"');
@@ -255,13 +320,18 @@ impl Line {
         self.0.push('"');
     }
 
-    fn number(&mut self, key: &str, number: Option<u64>) {
+    pub(super) fn number(&mut self, key: &str, number: Option<u64>) {
         let Some(number) = number else { return };
         self.key(key);
         let _ = write!(self.0, "{number}");
     }
 
-    fn hex(&mut self, key: &str, bytes: Option<&[u8]>) {
+    pub(super) fn truth(&mut self, key: &str) {
+        self.key(key);
+        self.0.push_str("true");
+    }
+
+    pub(super) fn hex(&mut self, key: &str, bytes: Option<&[u8]>) {
         let Some(bytes) = bytes else { return };
         self.key(key);
         self.0.push('"');

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
+use super::digest::revision_digest;
 use super::engine::{CompiledRow, EVERY_VERB, Engine, Interner, MAX_VISITS, VerbId};
 use super::fault::{Fault, Place};
 use super::finding::{Files, PolicyErrors, Severity};
@@ -191,13 +192,8 @@ fn warn_of_dead_rows(syntax: &Syntax<'_>, warnings: &mut Vec<Fault>) {
 }
 
 fn digest(sources: &[Source<'_>]) -> [u8; 32] {
-    let one = |source: &Source<'_>| -> [u8; 32] { Sha256::digest(source.text).into() };
-    match sources {
-        [only] => one(only),
-        several => {
-            let mut all = Sha256::new();
-            several.iter().for_each(|source| all.update(one(source)));
-            all.finalize().into()
-        }
-    }
+    let mut digests = sources.iter().map(|source| Sha256::digest(source.text).into());
+    // The first source is the policy, and is always there.
+    let policy = digests.next().unwrap_or_default();
+    revision_digest(policy, digests.next())
 }

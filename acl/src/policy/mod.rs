@@ -9,6 +9,7 @@
 mod against_services;
 pub mod analysis;
 mod decision;
+mod digest;
 mod directive_line;
 mod engine;
 mod facts;
@@ -33,6 +34,7 @@ use engine::{Engine, Interner};
 use people::SubjectId;
 
 pub use decision::{Decision, Effect, Reason, RowRef};
+pub use digest::{file_digest, revision_digest};
 pub use engine::MAX_VISITS;
 pub use facts::{MethodFacts, ObjectTemplate, ServiceFacts, TemplateError, TemplateSegment};
 pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning, Related, Severity};

@@ -5,7 +5,13 @@
 
 mod agreement;
 mod analysis;
+mod audit_follow;
+mod audit_keys;
 mod audit_log;
+mod audit_ocsf;
+mod audit_search;
+mod audit_tampering;
+mod audit_world;
 mod invariants;
 mod monitor;
 mod oracle;

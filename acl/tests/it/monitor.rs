@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bailiwick_acl::audit::{AuditId, AuditLog, Memory, verify};
+use bailiwick_acl::audit::{AuditId, AuditLog, Memory, verify_chain};
 use bailiwick_acl::monitor::{Allows, ReplaceError};
 use bailiwick_acl::{Caller, Denial, Monitor, Reason, Request};
 use serde_json::Value;
@@ -43,7 +43,7 @@ impl World {
 
     fn verified(&self) -> u64 {
         let text: String = self.log.lines().iter().map(|line| format!("{line}\n")).collect();
-        verify(text.as_bytes()).unwrap().records
+        verify_chain(text.as_bytes()).unwrap().records
     }
 
     fn pass(&self, millis: u64) {

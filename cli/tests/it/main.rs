@@ -5,6 +5,7 @@
 
 mod acl;
 mod audit;
+mod audit_reading;
 mod describe;
 mod keys;
 #[path = "../../../acl/tests/it/oracle.rs"]
@@ -79,6 +80,9 @@ fn help_comes_with_examples_and_wrong_usage_exits_with_2() {
         &["acl", "check", "--help"],
         &["acl", "explain", "--help"],
         &["audit", "query", "--help"],
+        &["audit", "top", "--help"],
+        &["audit", "why", "--help"],
+        &["audit", "export", "--help"],
         &["describe", "--help"],
     ] {
         let ran = folder.run(command);
@@ -109,6 +113,9 @@ fn a_file_that_cannot_be_read_is_named_with_advice() {
         &["acl", "explain", "--requests", "x", "--policy"],
         &["audit", "verify"],
         &["audit", "query"],
+        &["audit", "top"],
+        &["audit", "export", "--ocsf"],
+        &["audit", "why", "--policy", "x", "1"],
         &["describe"],
     ] {
         let missing = folder.run(&[command, &["missing"]].concat());
