@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bailiwick_acl::audit::CheckpointKey;
 use bailiwick_console::{Config, MetricsUrl, Reach, Token};
 use clap::Args;
 
@@ -23,6 +24,9 @@ pub(crate) struct Console {
     /// The audit log.
     #[arg(long, value_name = "FILE")]
     audit: PathBuf,
+    /// The public key of its first checkpoint, as the server printed it when the log was new.
+    #[arg(long, value_name = "KEY")]
+    anchor: Option<CheckpointKey>,
     /// The policy file.
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
@@ -62,6 +66,7 @@ impl Console {
         };
         let config = Config {
             audit: self.audit,
+            anchor: self.anchor,
             policy: self.policy,
             principals: self.principals,
             metrics: self.metrics,

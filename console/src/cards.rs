@@ -2,13 +2,15 @@
 
 use std::time::SystemTime;
 
+use bailiwick_acl::audit::{Report, Tampered};
 use bailiwick_acl::policy::Finding;
 
 use crate::integrity::{Integrity, Verdict};
 use crate::metrics::{self, EVERY, KEPT, Point};
 use crate::plot::Plot;
 use crate::policy::{MAX_FINDINGS, State};
-use crate::record_page::field;
+use crate::record_page::digest;
+use crate::seals::Seals;
 use crate::server::Console;
 use crate::text::{Number, age, age_of, duration, visible};
 
@@ -30,6 +32,8 @@ impl Tone {
     }
 }
 
+const TAMPERED: &str = "Tampered with";
+
 /// Whether the log is whole.
 #[derive(Debug)]
 pub(crate) struct IntegrityCard {
@@ -45,50 +49,65 @@ pub(crate) struct IntegrityCard {
 
 impl IntegrityCard {
     pub(crate) fn of(console: &Console, now: SystemTime) -> Self {
-        let Integrity { verdict, record, head, bytes, total, whole_at } = console.verifier.now();
-        let (checkpoint, unreadable) = {
-            let held = console.feed.held();
-            (held.checkpoint.clone(), held.unreadable)
-        };
-        let (tone, title, detail) = match verdict {
-            Verdict::Reading => {
+        let Integrity { verdict, record, head, bytes, total, whole_at } = console.chain.now();
+        let seals = console.seals.now();
+        let checkpoint = console.feed.held().checkpoint.clone();
+        let (tone, title, detail) = match (verdict, &seals) {
+            // This reader looks for all that can be done to a log, and says it best.
+            (_, Seals::Broken(tampered)) => broken(&seals, tampered),
+            (Verdict::Tampered { place, what }, _) => {
+                (Tone::Bad, TAMPERED.to_owned(), format!("{place}: {what}"))
+            }
+            (Verdict::Unreadable(why), _) => (Tone::Bad, "Cannot be read".to_owned(), why),
+            (Verdict::Reading, _) => {
                 let percent = bytes.saturating_mul(100).checked_div(total).unwrap_or(0).min(100);
                 (Tone::Wait, format!("Verifying, {percent} %"), String::new())
             }
-            Verdict::Whole if record == 0 => {
+            (Verdict::Whole, _) if record == 0 => {
                 (Tone::Wait, "Empty".to_owned(), "No record has been written yet.".to_owned())
             }
-            Verdict::Whole => {
-                let ago = whole_at.map_or_else(String::new, |at| age(at, now));
-                (Tone::Good, "Whole".to_owned(), format!("Verified to its end {ago} ago."))
+            (Verdict::Whole, Seals::Unknown) => {
+                (Tone::Wait, "Verifying the checkpoints".to_owned(), String::new())
             }
-            Verdict::Tampered { place, what } => {
-                (Tone::Bad, "Tampered with".to_owned(), format!("{}: {what}", visible(&place)))
+            (Verdict::Whole, Seals::Whole(report)) => {
+                (Tone::Good, "Whole".to_owned(), whole(report, whole_at, now))
             }
-            Verdict::Unreadable(why) => (Tone::Bad, "Cannot be read".to_owned(), visible(&why)),
-        };
-        let detail = match unreadable {
-            0 => detail,
-            lines => format!("{detail} {} lines are not records.", Number(lines)),
-        };
-        let checkpoint = match checkpoint {
-            Some(entry) => {
-                let ago =
-                    age_of(&entry.ts, now).map_or_else(String::new, |age| format!(", {age} ago"));
-                format!("record {}{ago}", Number(entry.seq))
-            }
-            None => "none".to_owned(),
         };
         Self {
             tone,
             title,
-            detail,
+            detail: visible(&detail),
             record: if record > 0 { Number(record).to_string() } else { "none".to_owned() },
             head,
-            checkpoint,
+            checkpoint: checkpoint.map_or_else(
+                || "none".to_owned(),
+                |entry| {
+                    let ago = age_of(&entry.ts, now)
+                        .map_or_else(String::new, |age| format!(", {age} ago"));
+                    format!("record {}{ago}", Number(entry.seq))
+                },
+            ),
             file: visible(&console.audit.display().to_string()),
         }
     }
+}
+
+fn whole(report: &Report, whole_at: Option<SystemTime>, now: SystemTime) -> String {
+    let ago = whole_at.map_or_else(String::new, |at| format!(" {} ago", age(at, now)));
+    let lost = match report.missing {
+        0 => String::new(),
+        lost => format!(" {} records are missing, as its gaps say.", Number(lost)),
+    };
+    let closed = if report.closed { " It was closed in order." } else { "" };
+    let denials = Number(report.denials);
+    format!("Verified to its end{ago}; {denials} requests refused in all.{lost}{closed}")
+}
+
+fn broken(seals: &Seals, tampered: &Tampered) -> (Tone, String, String) {
+    let title = if seals.ends_early() { "Cut, or the server crashed" } else { TAMPERED };
+    let file = tampered.file.as_ref();
+    let file = file.map_or_else(String::new, |file| format!("{}:", file.display()));
+    (Tone::Bad, title.to_owned(), format!("{file}{}: {}", tampered.line, tampered.what))
 }
 
 /// How the policy file stands, and whether it is the one in force.
@@ -141,17 +160,18 @@ impl PolicyCard {
                 (tone, title, detail) = (Tone::Bad, "Cannot be read".to_owned(), visible(why));
             }
         }
-        let warnings = good.as_ref().map_or_else(Vec::new, |good| Shown::all(&good.warnings));
+        let warnings =
+            good.as_ref().map_or_else(Vec::new, |good| Shown::all(good.rules.warnings()));
         if tone == Tone::Good && !warnings.is_empty() {
             detail = format!("With {}.", counted(warnings.len(), "warning"));
         }
-        let digest = good.as_ref().map(|good| crate::record_page::digest(&good.policy));
+        let ours = good.as_ref().map(|good| digest(good.rules.policy()));
         let in_force = match in_force {
             None => "no load on record".to_owned(),
             Some(entry) => {
                 let loaded =
                     age_of(&entry.ts, now).map_or_else(String::new, |age| format!("since {age}"));
-                let same = matches!(state, State::Good) && field(&entry.json, "policy") == digest;
+                let same = matches!(state, State::Good) && entry.policy == ours;
                 let other = if same { "this file" } else { "another revision than this file" };
                 format!("{other}, {loaded}")
             }
@@ -163,9 +183,9 @@ impl PolicyCard {
             file: visible(&console.policy.file().display().to_string()),
             serial: good
                 .as_ref()
-                .and_then(|good| good.policy.serial())
+                .and_then(|good| good.rules.policy().serial())
                 .map_or_else(|| "none".to_owned(), |serial| serial.to_string()),
-            digest: digest.unwrap_or_else(|| "none".to_owned()),
+            digest: ours.unwrap_or_else(|| "none".to_owned()),
             in_force,
             errors,
             warnings,

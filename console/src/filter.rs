@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use bailiwick_acl::audit;
 use bailiwick_acl::policy::{Pattern, object_pattern};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde::Deserialize;
@@ -78,6 +79,19 @@ impl Asked {
 }
 
 impl Filter {
+    /// The same for a search in files, where fewer records need a closer look with it.
+    pub(crate) fn in_files(&self) -> audit::Filter {
+        audit::Filter {
+            outcome: audit::Outcome::Refused,
+            principal: self.principal.clone(),
+            verb: self.verb.clone(),
+            object: self.object.clone(),
+            reason: self.reason.clone(),
+            since: self.since.map(SystemTime::from),
+            ..audit::Filter::default()
+        }
+    }
+
     pub(crate) fn wants(&self, refusal: &Refusal) -> bool {
         let entry = &refusal.entry;
         let is =

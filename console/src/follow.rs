@@ -10,14 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bailiwick_acl::audit::files;
+
 /// How often the end of the log is looked at.
 const POLL: Duration = Duration::from_millis(200);
 
 /// Bytes read at once; more than any record.
 const CHUNK: usize = 256 * 1_024;
-
-/// Most rotated files that are read; a longer history is for `bailiwick audit verify`.
-const MAX_FILES: usize = 10_000;
 
 /// Tells a thread that follows a log to end.
 #[derive(Clone, Debug, Default)]
@@ -334,37 +333,6 @@ impl<W: Watch> BufRead for Follow<W> {
         (self.progress.at_end, self.progress.news) = (false, false);
         self.ready.start = self.ready.end.min(self.ready.start + amount);
     }
-}
-
-/// The files of a log that are there, oldest first: `audit.jsonl.000001`, …, `audit.jsonl`.
-///
-/// # Errors
-///
-/// The file system's.
-pub(crate) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder.unwrap_or(Path::new(".")))? {
-        let entry = entry?;
-        let other = entry.file_name();
-        let number = other.as_encoded_bytes().strip_prefix(name);
-        let number = number.and_then(|rest| rest.strip_prefix(b"."));
-        let number = number.filter(|digits| {
-            (6..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit)
-        });
-        let number =
-            number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u64>().ok());
-        if let Some(number) = number
-            && found.len() < MAX_FILES
-        {
-            found.push((number, path.with_file_name(other)));
-        }
-    }
-    found.sort_unstable();
-    let mut files: Vec<_> = found.into_iter().map(|(_, file)| file).collect();
-    files.push(path.to_owned());
-    Ok(files)
 }
 
 /// What the file is called now, for people: its path may have changed since it was opened.

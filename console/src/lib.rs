@@ -23,8 +23,10 @@ mod plot;
 mod policy;
 mod record_page;
 mod refusals;
+mod seals;
 mod search;
 mod server;
+mod suggestions;
 mod text;
 mod token;
 

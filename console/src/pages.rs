@@ -14,7 +14,7 @@ use bailiwick_acl::{object, policy};
 use crate::cards::{IntegrityCard, MetricsCard, PolicyCard};
 use crate::filter::{Asked, BadFilter, Filter};
 use crate::plot::{HEIGHT, Plot, WIDTH};
-use crate::refusals::{BAR, Refusal, is_refusal};
+use crate::refusals::{BAR, Refusal};
 use crate::search::{Found, MAX_FOUND, MAX_TIME, search};
 use crate::server::Console;
 use crate::text::{Number, clock, visible};
@@ -260,8 +260,7 @@ fn in_held(
 }
 
 fn in_whole_log(console: &Console, filter: &Filter, now: SystemTime) -> (Vec<Row>, String, bool) {
-    let wants = |entry: &Entry| is_refusal(entry) && filter.wants(&Refusal::new(entry.clone()));
-    match search(&console.audit, wants) {
+    match search(&console.audit, &filter.in_files()) {
         Err(error) => (Vec::new(), format!("the log cannot be read: {error}"), false),
         Ok(Found { entries, count, complete }) => {
             let rows: Vec<_> = entries.iter().rev().map(|entry| Row::of(entry, now)).collect();
@@ -336,7 +335,7 @@ fn top(held: &[Arc<Refusal>], key: impl Fn(&Entry) -> Option<[String; 4]>) -> Ve
     let mut counts: HashMap<[String; 4], u64> = HashMap::new();
     for refusal in held {
         if let Some(key) = key(&refusal.entry) {
-            *counts.entry(key).or_default() += refusal.weight();
+            *counts.entry(key).or_default() += refusal.entry.weight();
         }
     }
     let mut counts: Vec<_> = counts.into_iter().map(|(key, count)| (count, key)).collect();

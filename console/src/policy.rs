@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use bailiwick_acl::Policy;
+use bailiwick_acl::policy::analysis::Ruleset;
 use bailiwick_acl::policy::{Finding, KeysRequired, LoadOptions, Source};
 
 use crate::follow::Stop;
@@ -39,9 +39,9 @@ pub(crate) enum State {
 /// A file that loads, or did before.
 #[derive(Debug)]
 pub(crate) struct Good {
-    pub(crate) policy: Policy,
-    pub(crate) warnings: Vec<Finding>,
-    text: Vec<u8>,
+    pub(crate) rules: Ruleset,
+    /// Lines of the file.
+    pub(crate) lines: usize,
 }
 
 /// A line of the file.
@@ -50,19 +50,15 @@ pub(crate) struct Line {
     pub(crate) text: String,
 }
 
-impl Good {
-    /// The lines from `first` to `last`, as far as there are any; 1 is the first.
-    pub(crate) fn lines(&self, first: u32, last: u32) -> Vec<Line> {
-        let lines = self.text.split(|byte| *byte == b'\n').zip(1_u32..);
-        let lines = lines.skip(first.saturating_sub(1) as usize);
-        lines
-            .take_while(|(_, number)| *number <= last)
-            .map(|(text, number)| Line {
-                number,
-                text: String::from_utf8_lossy(text).trim_end().to_owned(),
-            })
-            .collect()
+/// The lines around one, as far as there are any that say something.
+pub(crate) fn around(rules: &Ruleset, line: u32, more: u32) -> Vec<Line> {
+    let numbers = line.saturating_sub(more).max(1)..=line.saturating_add(more);
+    let mut lines: Vec<_> =
+        numbers.map(|number| Line { number, text: rules.line(number) }).collect();
+    while lines.last().is_some_and(|last| last.text.is_empty()) {
+        lines.pop();
     }
+    lines
 }
 
 /// What is known of the policy.
@@ -147,8 +143,8 @@ fn read(policy: &Path, principals: Option<&Path>) -> Result<Good, State> {
         keys: KeysRequired::Tool,
     };
     let name = policy.display().to_string();
-    match Policy::load(Source { name: &name, text: &text }, &options) {
-        Ok(loaded) => Ok(Good { policy: loaded.policy, warnings: loaded.warnings, text }),
+    match Ruleset::load(Source { name: &name, text: &text }, &options) {
+        Ok(rules) => Ok(Good { rules, lines: text.split(|byte| *byte == b'\n').count() }),
         Err(errors) => Err(State::Refused(errors.errors().into())),
     }
 }

@@ -9,14 +9,16 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bailiwick_acl::Policy;
-use bailiwick_acl::audit::Entry;
+use bailiwick_acl::audit::{Entry, Filter};
+use bailiwick_acl::policy::analysis::{Refusal, near_misses, suggest};
 use bailiwick_acl::policy::{Decision, Reason};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::pages::{Notice, blocking, page, too_many_searches};
-use crate::policy::Good;
+use crate::policy::{Good, around};
 use crate::search::search;
 use crate::server::Console;
+use crate::suggestions::may_suggest;
 use crate::text::{age_of, visible};
 
 /// Lines of the policy shown before and after the one that decides.
@@ -51,7 +53,8 @@ pub(crate) async fn record(
 }
 
 fn find(console: &Console, seq: u64) -> Option<Entry> {
-    search(&console.audit, |entry| entry.seq == seq).ok()?.entries.pop_back()
+    let filter = Filter { seq: Some(seq), ..Filter::default() };
+    search(&console.audit, &filter).ok()?.entries.pop_back()
 }
 
 /// The page.
@@ -75,6 +78,15 @@ struct Judged {
     revision: &'static str,
     file: String,
     lines: Vec<FileLine>,
+    near: Vec<Near>,
+    suggestion: Option<String>,
+}
+
+/// A row that nearly allowed it.
+struct Near {
+    line: u32,
+    text: String,
+    why: String,
 }
 
 struct FileLine {
@@ -118,28 +130,41 @@ impl RecordPage {
 
 impl Judged {
     fn of(good: &Good, entry: &Entry, principal: &str, verb: &str, object: &str) -> Self {
-        let decision = good.policy.explain(principal, verb, object);
-        let same = field(&entry.json, "policy").is_some_and(|then| then == digest(&good.policy));
-        let around = decision.row.map(|row| {
-            good.lines(row.line.saturating_sub(AROUND).max(1), row.line.saturating_add(AROUND))
-        });
-        let lines = around.into_iter().flatten().map(|line| FileLine {
+        let (rules, policy) = (&good.rules, good.rules.policy());
+        let decision = policy.explain(principal, verb, object);
+        let lines = decision.row.map(|row| around(rules, row.line, AROUND));
+        let lines = lines.into_iter().flatten().map(|line| FileLine {
             decides: decision.row.is_some_and(|row| row.line == line.number),
             number: line.number,
             text: visible(&line.text.replace('\t', "    ")),
         });
+        let near = near_misses(rules, principal, verb, object).into_iter().map(|near| Near {
+            line: near.line,
+            text: visible(&rules.line(near.line)),
+            why: visible(&near.to_string()),
+        });
         Self {
             allowed: decision.is_allowed(),
             verdict: verdict(decision, object),
-            revision: if same {
+            revision: if entry.policy.as_deref() == Some(&*digest(policy)) {
                 "The file is the revision that decided."
             } else {
                 "The file has changed since: this is what it says now."
             },
-            file: visible(good.policy.name()),
+            file: visible(policy.name()),
             lines: lines.collect(),
+            near: near.collect(),
+            suggestion: suggestion(good, entry),
         }
     }
+}
+
+/// The row that would allow this very request, if one may.
+fn suggestion(good: &Good, entry: &Entry) -> Option<String> {
+    if !may_suggest(good) {
+        return None;
+    }
+    suggest(&good.rules, Refusal::of(entry)).rows.pop().map(|row| row.row)
 }
 
 fn verdict(decision: Decision, object: &str) -> String {
@@ -161,12 +186,6 @@ fn verdict(decision: Decision, object: &str) -> String {
 pub(crate) fn digest(policy: &Policy) -> String {
     let hex: String = policy.digest().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
-}
-
-/// One field of a record, if it is a text.
-pub(crate) fn field(json: &str, name: &str) -> Option<String> {
-    let value: serde_json::Value = serde_json::from_str(json).ok()?;
-    Some(value.get(name)?.as_str()?.to_owned())
 }
 
 /// The fields of a record in their order, fit for a page.

@@ -45,8 +45,6 @@ pub(crate) struct Held {
     pub(crate) checkpoint: Option<Arc<Entry>>,
     /// The last policy that came into force.
     pub(crate) policy: Option<Arc<Entry>>,
-    /// Lines that are not records.
-    pub(crate) unreadable: u64,
 }
 
 /// One refusal.
@@ -62,20 +60,6 @@ impl Refusal {
         let at = entry.ts.parse().ok();
         Self { entry, at }
     }
-
-    /// How many requests, handshakes or packets it stands for.
-    pub(crate) fn weight(&self) -> u64 {
-        self.entry.count.unwrap_or(1).max(1)
-    }
-}
-
-/// Whether somebody was refused something.
-pub(crate) fn is_refusal(entry: &Entry) -> bool {
-    entry.decision.as_deref() == Some("deny")
-        || matches!(
-            &*entry.event,
-            "handshake.refused" | "session.broken" | "packets.refused" | "summary"
-        )
 }
 
 impl Held {
@@ -83,14 +67,14 @@ impl Held {
         match &*entry.event {
             "checkpoint" => self.checkpoint = Some(Arc::new(entry)),
             "policy.load" => self.policy = Some(Arc::new(entry)),
-            _ if is_refusal(&entry) => self.add(Refusal::new(entry)),
+            _ if entry.is_refusal() => self.add(Refusal::new(entry)),
             _ => {}
         }
     }
 
     fn add(&mut self, refusal: Refusal) {
         if let Some(at) = refusal.at {
-            self.count(at, refusal.weight());
+            self.count(at, refusal.entry.weight());
         }
         self.bytes += refusal.entry.json.len();
         self.refusals.push_back(Arc::new(refusal));
@@ -170,11 +154,11 @@ fn read(path: &Path, stop: &Stop, news: &News, held: &Arc<Mutex<Held>>) {
     // A line that is too long ends a query, and the next one goes on behind it.
     while log.ended().is_none() {
         for found in audit::query(&mut log, Filter::default()) {
-            let mut held = lock(held);
             match found {
-                Ok(entry) => held.take(entry),
+                Ok(entry) => lock(held).take(entry),
                 Err(audit::QueryError::Io { .. }) => return,
-                Err(_) => held.unreadable = held.unreadable.saturating_add(1),
+                // The chain's reader tells of lines that are no records.
+                Err(_) => {}
             }
         }
     }

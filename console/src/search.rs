@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bailiwick_acl::audit::{self, Entry};
+use bailiwick_acl::audit::{Entry, Filter, QueryError, query};
 
 use crate::follow::{Follow, Progress, Start, Stop, Then, Watch};
 
@@ -32,22 +32,22 @@ pub(crate) struct Found {
     pub(crate) complete: bool,
 }
 
-/// The records that `wants` wants.
+/// The records that fit `filter`.
 ///
 /// # Errors
 ///
 /// The file system's.
-pub(crate) fn search(path: &Path, wants: impl Fn(&Entry) -> bool) -> io::Result<Found> {
+pub(crate) fn search(path: &Path, filter: &Filter) -> io::Result<Found> {
     let until = Until { deadline: Instant::now() + MAX_TIME, late: false };
     let mut log = Follow::open(path, Start::Oldest, &Stop::default(), until)?;
     let mut found = Found::default();
     let mut bytes = 0;
     while log.ended().is_none() {
-        for entry in audit::query(&mut log, audit::Filter::default()) {
+        for entry in query(&mut log, filter.clone()) {
             let entry = match entry {
-                Ok(entry) if wants(&entry) => entry,
-                Err(audit::QueryError::Io { source, .. }) => return Err(source),
-                Ok(_) | Err(_) => continue,
+                Ok(entry) => entry,
+                Err(QueryError::Io { source, .. }) => return Err(source),
+                Err(_) => continue,
             };
             found.count += 1;
             bytes += entry.json.len();

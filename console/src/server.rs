@@ -10,6 +10,7 @@ use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use bailiwick_acl::audit::CheckpointKey;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -25,9 +26,10 @@ use crate::metrics::{self, Figures, MetricsUrl};
 use crate::news::News;
 use crate::policy::Watched;
 use crate::refusals::Feed;
+use crate::seals::Sealed;
 use crate::search::MAX_SEARCHES;
 use crate::token::Token;
-use crate::{events, pages, record_page};
+use crate::{events, pages, record_page, suggestions};
 
 /// Most connections at once; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 64;
@@ -46,6 +48,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Config {
     /// The audit log's active file; rotated ones are found beside it.
     pub audit: PathBuf,
+    /// The key of the log's first checkpoint, if it was kept elsewhere.
+    pub anchor: Option<CheckpointKey>,
     /// The policy file.
     pub policy: PathBuf,
     /// A file of further `principal` lines.
@@ -90,7 +94,8 @@ pub enum ConsoleError {
 pub(crate) struct Console {
     pub(crate) audit: PathBuf,
     pub(crate) feed: Feed,
-    pub(crate) verifier: Verifier,
+    pub(crate) chain: Arc<Verifier>,
+    pub(crate) seals: Sealed,
     pub(crate) policy: Watched,
     pub(crate) metrics: Option<Arc<Mutex<Figures>>>,
     pub(crate) news: News,
@@ -133,7 +138,7 @@ impl Drop for Running {
 ///
 /// [`ConsoleError`].
 pub async fn start(config: Config) -> Result<Running, ConsoleError> {
-    let Config { audit, policy, principals, metrics, listen, reach, hosts, token } = config;
+    let Config { audit, anchor, policy, principals, metrics, listen, reach, hosts, token } = config;
     if !listen.ip().is_loopback() && reach == Reach::Loopback {
         return Err(ConsoleError::Remote(listen));
     }
@@ -149,9 +154,13 @@ pub async fn start(config: Config) -> Result<Running, ConsoleError> {
         figures
     });
     let thread = ConsoleError::Thread;
+    let chain = Verifier::start(audit.clone(), stop.clone(), news.clone()).map_err(thread)?;
+    let chain = Arc::new(chain);
     let console = Arc::new(Console {
         feed: Feed::start(audit.clone(), stop.clone(), news.clone()).map_err(thread)?,
-        verifier: Verifier::start(audit.clone(), stop.clone(), news.clone()).map_err(thread)?,
+        seals: Sealed::start(audit.clone(), anchor, Arc::clone(&chain), stop.clone(), news.clone())
+            .map_err(thread)?,
+        chain,
         policy: Watched::start(policy, principals, stop, news.clone()).map_err(thread)?,
         audit,
         metrics: figures,
@@ -174,6 +183,7 @@ fn router(console: Arc<Console>, access: Arc<Access>) -> Router {
     Router::new()
         .route("/", get(pages::overview))
         .route("/record/{seq}", get(record_page::record))
+        .route("/suggest", get(suggestions::suggestions))
         .route("/policy", get(pages::policy_page))
         .route("/events", get(events::events))
         .route("/style.css", get(style))
