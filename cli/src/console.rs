@@ -8,7 +8,7 @@ use bailiwick_acl::audit::CheckpointKey;
 use bailiwick_console::{Config, MetricsUrl, Reach, Token};
 use clap::Args;
 
-use crate::output::{Failure, Outcome};
+use crate::output::{Failure, Outcome, plain};
 
 /// Show a page in the browser: live refusals, the rows that decided, whether the log is whole.
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ impl Console {
         let (token, query) = match &self.token_file {
             Some(path) => {
                 let token = Token::read(path).map_err(|error| told(&error))?;
-                (token, format!("?token=… (from {})", path.display()))
+                (token, format!("?token=… (from {})", plain(&path.to_string_lossy())))
             }
             None => {
                 let token = Token::random();

@@ -51,7 +51,7 @@
   function show(fresh) {
     for (const old of document.querySelectorAll("[data-live]")) {
       const now = fresh.getElementById(old.id);
-      if (!now || old.isEqualNode(now) || old.hasAttribute("data-still")) {
+      if (!now || old.isEqualNode(now)) {
         continue;
       }
       if (old.dataset.live === "rows") {
@@ -120,6 +120,10 @@
     }
   });
 
+  if (document.getElementById("main").hasAttribute("data-still")) {
+    say("off", "As of now");
+    return;
+  }
   pause.hidden = false;
   pause.addEventListener("click", () => {
     const now = !paused();

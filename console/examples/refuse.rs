@@ -46,7 +46,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let monitor = &monitor;
         // As a server does: it writes checkpoints and summaries when they are due.
         scope.spawn(move || {
-            while end.recv_timeout(Duration::from_secs(1)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            while end.recv_timeout(Duration::from_secs(1))
+                == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
                 monitor.tick();
                 monitor.audit().tick(SystemTime::now());
             }

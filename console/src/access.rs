@@ -22,7 +22,7 @@ pub(crate) const CONTENT_SECURITY: &str = "default-src 'none'; script-src 'self'
     frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// Paths that need no token: what the page that asks for one looks like.
-const OPEN: [&str; 1] = ["/style.css"];
+const OPEN: [&str; 2] = ["/style.css", "/icon.svg"];
 
 /// Who may come in.
 #[derive(Debug)]

@@ -122,6 +122,10 @@ impl PolicyPage {
     const fn tab(&self) -> &'static str {
         "policy"
     }
+
+    const fn still(&self) -> bool {
+        false
+    }
 }
 
 impl IntoResponse for PolicyPage {
@@ -203,13 +207,18 @@ impl Overview {
         "overview"
     }
 
+    /// A search of the whole log is not repeated with every record that comes.
+    fn still(&self) -> bool {
+        self.asked.wants_whole_log()
+    }
+
     fn make(console: &Console, asked: Asked, now: SystemTime) -> Self {
         let (held, plot, lately, more, caught_up) = {
             let held = console.feed.held();
             let all: Vec<_> = held.newest_first().cloned().collect();
             let bars = held.bars(now);
             let whole = bars.get(bars.len().saturating_sub(2)).copied().unwrap_or(0);
-            let lately = Number(whole * 60 / BAR.as_secs()).to_string();
+            let lately = Number(whole.saturating_mul(60) / BAR.as_secs()).to_string();
             (all, Plot::bars(&bars), lately, held.more, held.caught_up)
         };
         let (filter, bad) = match asked.filter(now) {
@@ -297,10 +306,15 @@ impl Row {
             verb: cell(entry.verb.as_ref()),
             object: cell(object),
             reason: cell(entry.reason.as_ref()),
-            row: cell(entry.row.as_ref()),
+            row: cell(entry.row.as_deref().map(file_name).as_ref()),
             peer: cell(entry.peer.as_ref()),
         }
     }
+}
+
+/// The last part of a path: which folder a policy is in stands on the page of the record.
+fn file_name(row: &str) -> String {
+    row.rsplit('/').next().unwrap_or(row).to_owned()
 }
 
 /// A text of bounded length, with nothing hidden in it.
@@ -335,7 +349,8 @@ fn top(held: &[Arc<Refusal>], key: impl Fn(&Entry) -> Option<[String; 4]>) -> Ve
     let mut counts: HashMap<[String; 4], u64> = HashMap::new();
     for refusal in held {
         if let Some(key) = key(&refusal.entry) {
-            *counts.entry(key).or_default() += refusal.entry.weight();
+            let count = counts.entry(key).or_default();
+            *count = count.saturating_add(refusal.entry.weight());
         }
     }
     let mut counts: Vec<_> = counts.into_iter().map(|(key, count)| (count, key)).collect();

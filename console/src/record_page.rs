@@ -35,21 +35,29 @@ pub(crate) async fn record(
     };
     let Ok(Path(seq)) = path else { return missing() };
     let held = console.feed.held().find(seq);
-    let Ok(place) = Arc::clone(&console.searches).try_acquire_owned() else {
-        return too_many_searches();
+    let place = match held.is_none().then(|| Arc::clone(&console.searches).try_acquire_owned()) {
+        Some(Err(_)) => return too_many_searches(),
+        Some(Ok(place)) => Some(place),
+        None => None,
     };
     blocking(move || {
         let _place = place;
-        let entry = match held {
-            Some(refusal) => Some(refusal.entry.clone()),
-            None => find(&console, seq),
-        };
-        match entry {
-            Some(entry) => RecordPage::of(&console, &entry, SystemTime::now()).into_response(),
-            None => missing(),
+        let page =
+            |entry: &Entry, source| RecordPage::of(&console, entry, source, SystemTime::now());
+        match held {
+            Some(refusal) => page(&refusal.entry, Source::Held).into_response(),
+            None => find(&console, seq)
+                .map_or_else(missing, |entry| page(&entry, Source::Searched).into_response()),
         }
     })
     .await
+}
+
+/// Where a record was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Held,
+    Searched,
 }
 
 fn find(console: &Console, seq: u64) -> Option<Entry> {
@@ -62,8 +70,11 @@ fn find(console: &Console, seq: u64) -> Option<Entry> {
 #[template(path = "record.html")]
 struct RecordPage {
     seq: u64,
+    source: Source,
     title: String,
     age: String,
+    /// Who asked for what; empty if nobody did.
+    request: String,
     fields: Vec<(String, String)>,
     judged: Option<Judged>,
     /// Why it is not judged again.
@@ -106,7 +117,12 @@ impl RecordPage {
         "record"
     }
 
-    fn of(console: &Console, entry: &Entry, now: SystemTime) -> Self {
+    /// A search is not repeated with every record that comes.
+    fn still(&self) -> bool {
+        self.source == Source::Searched
+    }
+
+    fn of(console: &Console, entry: &Entry, source: Source, now: SystemTime) -> Self {
         let good = console.policy.now().good;
         let request = (entry.principal.as_deref(), entry.verb.as_deref(), entry.object.as_deref());
         let (judged, unjudged) = match (request, good) {
@@ -119,7 +135,14 @@ impl RecordPage {
         let what = entry.decision.as_deref().unwrap_or(&entry.event);
         Self {
             seq: entry.seq,
+            source,
             title: visible(what),
+            request: match request {
+                (Some(principal), Some(verb), Some(object)) => {
+                    visible(&format!("{principal} {verb} {object}"))
+                }
+                _ => String::new(),
+            },
             age: age_of(&entry.ts, now).unwrap_or_default(),
             fields: fields(&entry.json),
             judged,

@@ -111,7 +111,8 @@ impl Held {
     pub(crate) fn bars(&self, now: SystemTime) -> Vec<u64> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let last = now / BAR.as_secs();
-        let count = |bar| self.bars.iter().filter(|(at, _)| *at == bar).map(|(_, n)| n).sum();
+        let count =
+            |bar| self.bars.iter().find(|(at, _)| *at == bar).map_or(0, |(_, count)| *count);
         (0..BARS as u64).rev().map(|back| count(last.saturating_sub(back))).collect()
     }
 }

@@ -174,11 +174,8 @@ pub async fn start(config: Config) -> Result<Running, ConsoleError> {
 }
 
 fn router(console: Arc<Console>, access: Arc<Access>) -> Router {
-    let style = || async {
-        ([(CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("../assets/style.css"))
-    };
-    let script = || async {
-        ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("../assets/console.js"))
+    let asset = |kind: &'static str, text: &'static str| {
+        get(move || async move { ([(CONTENT_TYPE, kind)], text) })
     };
     Router::new()
         .route("/", get(pages::overview))
@@ -186,8 +183,12 @@ fn router(console: Arc<Console>, access: Arc<Access>) -> Router {
         .route("/suggest", get(suggestions::suggestions))
         .route("/policy", get(pages::policy_page))
         .route("/events", get(events::events))
-        .route("/style.css", get(style))
-        .route("/console.js", get(script))
+        .route("/style.css", asset("text/css; charset=utf-8", include_str!("../assets/style.css")))
+        .route(
+            "/console.js",
+            asset("text/javascript; charset=utf-8", include_str!("../assets/console.js")),
+        )
+        .route("/icon.svg", asset("image/svg+xml", include_str!("../assets/icon.svg")))
         .fallback(pages::not_found)
         .with_state(console)
         .layer(from_fn_with_state(access, guard))

@@ -16,6 +16,9 @@ use crate::text::{Number, visible};
 /// by a load of the whole file.
 const MAX_LINES: usize = 20_000;
 
+/// A record stands for so many refusals at most: a forged one could make sums overflow.
+const MAX_COUNT: u64 = 1 << 32;
+
 /// Most rows, and most refusals without one, on the page.
 const MAX_ROWS: usize = 100;
 
@@ -80,6 +83,11 @@ impl Suggestions {
         "suggest"
     }
 
+    /// Nobody wants a row to move while he reads it.
+    const fn still(&self) -> bool {
+        true
+    }
+
     fn of(console: &Console) -> Self {
         let file = visible(&console.policy.file().display().to_string());
         let nothing = |none| Self {
@@ -99,7 +107,9 @@ impl Suggestions {
             );
         }
         let held: Vec<_> = console.feed.held().newest_first().cloned().collect();
-        let refusals: Vec<_> = held.iter().filter_map(|held| Refusal::of(&held.entry)).collect();
+        let counted = |refusal: Refusal| Refusal { count: refusal.count.min(MAX_COUNT), ..refusal };
+        let refusals = held.iter().filter_map(|held| Refusal::of(&held.entry));
+        let refusals: Vec<_> = refusals.map(counted).collect();
         let considered = refusals.iter().map(|refusal| refusal.count).sum();
         let found = suggest(&policy.rules, refusals);
         let (rows, not) = (found.rows.len(), found.not.len());
