@@ -8,6 +8,7 @@
   const pause = document.getElementById("pause");
   let waiting = false; // a request is under way
   let missed = false; // news came meanwhile, or while paused
+  let over = false; // no more news will come
 
   function say(state, text) {
     live.dataset.state = state;
@@ -34,8 +35,9 @@
       waiting = false;
       if (request.status === 200 && request.response) {
         show(request.response);
-        say("on", "Live");
-        document.documentElement.dataset.updates = Number(document.documentElement.dataset.updates || 0) + 1;
+        if (!over) {
+          say("on", "Live");
+        }
       } else if (request.status === 401) {
         say("off", "The console was started anew: open its new URL");
       } else {
@@ -143,7 +145,10 @@
   const source = new EventSource("/events");
   source.addEventListener("news", () => refresh());
   source.addEventListener("error", () => {
-    const over = source.readyState === EventSource.CLOSED;
+    over = source.readyState === EventSource.CLOSED;
     say("off", over ? "Not live: close other windows of the console, then reload" : "No connection; trying again");
+    if (over) {
+      refresh(); // which says so if it is because the token has changed
+    }
   });
 })();

@@ -77,7 +77,12 @@ impl IntegrityCard {
             tone,
             title,
             detail: visible(&detail),
-            record: if record > 0 { Number(record).to_string() } else { "none".to_owned() },
+            record: match (tone, record) {
+                // What stands before the place may be whole, but nobody should rely on a number.
+                (Tone::Bad, _) => "–".to_owned(),
+                (_, 0) => "none".to_owned(),
+                (_, record) => format!("record {}", Number(record)),
+            },
             head,
             checkpoint: checkpoint.map_or_else(
                 || "none".to_owned(),
@@ -171,7 +176,7 @@ impl PolicyCard {
             Some(entry) => {
                 let loaded =
                     age_of(&entry.ts, now).map_or_else(String::new, |age| format!("since {age}"));
-                let same = matches!(state, State::Good) && entry.policy == ours;
+                let same = entry.policy.is_some() && entry.policy == ours;
                 let other = if same { "this file" } else { "another revision than this file" };
                 format!("{other}, {loaded}")
             }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use bailiwick_console::Config;
 
@@ -19,8 +19,12 @@ async fn a_refusal_is_announced_and_then_on_the_page() {
     let head = line(&mut events, "content-type").await;
     assert!(head.contains("text/event-stream"), "{head}");
     line(&mut events, "data: 0").await;
-    ask(&monitor, "alice", "read", "grades/b");
+    // Without news there is a pulse every five seconds; wait for one so that the next is far.
     line(&mut events, "data: 1").await;
+    let began = Instant::now();
+    ask(&monitor, "alice", "read", "grades/b");
+    line(&mut events, "data: 2").await;
+    assert!(began.elapsed() < Duration::from_secs(4), "that was the pulse");
     console.until("/", |page| column(page, "c-object") == ["grades/b", "grades/a"]).await;
 }
 
@@ -137,7 +141,7 @@ async fn a_record_that_is_being_written_is_no_tampering() {
     let mut file = fs::OpenOptions::new().append(true).open(&world.audit).unwrap();
     file.write_all(b"{\"v\":1,\"seq\":4,").unwrap();
     // What the writer does when a write breaks: it cuts back and writes anew.
-    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
     assert!(!console.get("/").await.body.contains("Tampered"));
     file.set_len(whole).unwrap();
     ask(&monitor, "alice", "read", "grades/b");
