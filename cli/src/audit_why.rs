@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use bailiwick_acl::audit::{Entry, Filter, escape};
+use bailiwick_acl::policy::analysis::near_misses;
 use bailiwick_acl::policy::{Decision, MAX_FILE, file_digest, revision_digest};
 use bailiwick_acl::{Policy, Reason};
 use clap::Args;
@@ -177,6 +178,12 @@ fn judge_again(
     if let Some(object) = &entry.object {
         let decision = policy.explain(principal, verb, object);
         acl_explain::show(files, policy, decision, principal, object, out)?;
+        if !decision.is_allowed() {
+            let rules = files.ruleset().map_err(Failure::Policy)?;
+            for miss in near_misses(&rules, principal, verb, object) {
+                writeln!(out, "  near: {}", plain(&miss.to_string()))?;
+            }
+        }
         return Ok(Some(decision));
     }
     // Refused before its arguments were decoded.

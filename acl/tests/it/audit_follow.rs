@@ -239,7 +239,7 @@ fn a_reader_beside_a_writer_that_rotates_loses_nothing_and_doubles_nothing() {
                 let (front, back) = line.split_at(log.written % line.len());
                 log.append(front);
                 log.append(back);
-                if log.written % 37 == 0 {
+                if log.written.is_multiple_of(37) {
                     log.rotate();
                 }
             }

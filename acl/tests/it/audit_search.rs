@@ -21,7 +21,8 @@ fn found(text: &str, filter: &Filter) -> Vec<u64> {
 }
 
 const NAMES: [&str; 4] = ["alice", "bob", "al", "deny"];
-const OBJECTS: [&str; 9] = [
+const OBJECTS: [&str; 10] = [
+    "a\"b",
     "course/exam/notes",
     "course/list",
     "course",
@@ -32,8 +33,8 @@ const OBJECTS: [&str; 9] = [
     "é/ß",
     "alice",
 ];
-const PATTERNS: [&str; 8] =
-    ["course/**", "course/*", "**", "*/exam/*", "home/{self}", "*/notes", "é/ß", "course"];
+const PATTERNS: [&str; 9] =
+    ["a\"b", "course/**", "course/*", "**", "*/exam/*", "home/{self}", "*/notes", "é/ß", "course"];
 const WORDS: [&str; 4] = ["read", "write", "Table", "put"];
 const EVENTS: [Event; 4] =
     [Event::Decision, Event::HandshakeRefused, Event::Summary, Event::PolicyLoad];
@@ -60,9 +61,14 @@ fn record(dice: &mut Dice, log: &AuditLog) {
     log.append(&record, time(dice.below(1_000) as u64)).unwrap();
 }
 
-/// The same record as somebody else might have written it: still JSON, and it says the same.
+/// The same record as somebody else might have written it: still JSON, and it says the same. Half of
+/// them begin and end as ours do.
 fn disguised(dice: &mut Dice, line: &str) -> String {
-    let Value::Object(fields) = serde_json::from_str(line).unwrap() else { panic!("{line}") };
+    let Value::Object(mut fields) = serde_json::from_str(line).unwrap() else { panic!("{line}") };
+    let like_ours = dice.below(2) == 0;
+    if like_ours {
+        ["v", "seq", "ts", "h"].map(|field| fields.remove(field).unwrap());
+    }
     let spelled = |dice: &mut Dice, text: &str| {
         let mut out = String::from("\"");
         for c in text.chars() {
@@ -90,7 +96,13 @@ fn disguised(dice: &mut Dice, line: &str) -> String {
             format!("{key}{}:{}{value}", dice.pick(&["", " "]), dice.pick(&["", "\t"]))
         })
         .collect();
-    format!("{{{}}}", fields.join(dice.pick(&[",", " , "])))
+    let fields = fields.join(dice.pick(&[",", " , "]));
+    if like_ours {
+        let (head, _) = line.split_once(",\"node\"").unwrap();
+        let (_, seal) = line.split_once(",\"h\"").unwrap();
+        return format!("{head},{fields},\"h\"{seal}");
+    }
+    format!("{{{fields}}}")
 }
 
 fn filter(dice: &mut Dice) -> Filter {
@@ -165,7 +177,7 @@ fn the_fast_way_finds_what_reading_every_line_finds() {
     let seed = 11;
     let mut dice = Dice(seed);
     let mut hits = 0;
-    for round in 0..200 {
+    for round in 0..100 {
         let log = AuditLog::memory();
         for _ in 0..60 {
             record(&mut dice, &log);
@@ -187,7 +199,7 @@ fn the_fast_way_finds_what_reading_every_line_finds() {
             hits += slow.len();
         }
     }
-    assert!(hits > 500, "the filters must find something: {hits}");
+    assert!(hits > 250, "the filters must find something: {hits}");
 }
 
 #[test]

@@ -247,6 +247,7 @@ fn why_finds_the_revision_that_judged_and_shows_its_row() {
         assert!(ran.out.contains("by the revision that judged, old/42.acl:\n"), "{}", ran.out);
         assert!(ran.out.contains(row) && ran.out.contains("as on record"), "{}", ran.out);
         assert!(ran.out.contains("  object     course/exam\n"), "{}", ran.out);
+        assert!(ran.out.contains("  near: line 1 "), "{}", ran.out);
     }
     // Not among the files, so that the answer is another revision's.
     for (seq, more) in [("3", &["--policy-dir", "old"][..]), ("1", &[])] {

@@ -204,6 +204,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 /// Inside valid JSON such characters can only stand in strings, where the escape means the same;
 /// quotes and backslashes are part of the JSON and stay.
 pub(super) fn plain_json(json: &str) -> String {
+    // Nearly every record; this is several times as fast.
+    if json.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return json.to_owned();
+    }
     let hides = |c: char| c.is_control() || is_invisible(c);
     let mut out = String::with_capacity(json.len());
     let mut rest = json;

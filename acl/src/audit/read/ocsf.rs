@@ -55,7 +55,7 @@ pub fn ocsf(entry: &Entry) -> String {
     let ts = rest.take("ts");
     let time = ts.as_str().and_then(|ts| ts.parse::<Timestamp>().ok());
     put("time", time.map_or(0, Timestamp::as_millisecond).into());
-    put("metadata", metadata(ts, &mut rest, kind));
+    put("metadata", metadata(&ts, &mut rest, kind));
     for (key, field) in [("status_code", "reason"), ("count", "count")] {
         if let Some(value) = rest.take_some(field) {
             put(key, value);
@@ -295,7 +295,7 @@ fn action(entry: &Entry) -> [(&'static str, Value); 4] {
     ]
 }
 
-fn metadata(ts: Value, rest: &mut Rest, kind: Kind) -> Value {
+fn metadata(ts: &Value, rest: &mut Rest, kind: Kind) -> Value {
     let seq = rest.take("seq");
     let stream = rest.take("stream");
     let mut metadata = json!({
