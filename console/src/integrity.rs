@@ -122,10 +122,14 @@ impl Reading {
         while !self.stop.is_set() {
             let Some(verdict) = self.once() else { continue };
             let broken = follow::identity_at(&self.path);
-            lock(&self.now).verdict = verdict;
-            self.news.tell();
-            // Whoever keeps a broken log as evidence begins another in its place.
-            while !self.stop.wait(RETRY) && follow::identity_at(&self.path) == broken {}
+            let tampered = matches!(verdict, Verdict::Tampered { .. });
+            let before = std::mem::replace(&mut lock(&self.now).verdict, verdict.clone());
+            if before != verdict {
+                self.news.tell();
+            }
+            // What was tampered with stays so. Whoever keeps it as evidence begins another log in
+            // its place; and a rotation is a reason to look again.
+            while !self.stop.wait(RETRY) && tampered && follow::identity_at(&self.path) == broken {}
         }
     }
 

@@ -26,8 +26,8 @@ async fn an_empty_log_is_called_empty() {
     let world = World::new();
     fs::write(&world.audit, "").unwrap();
     let console = world.console().await;
-    let page = console.until("/", |page| page.contains("Nobody has been refused anything")).await;
-    assert!(page.contains(">Empty<"), "{page}");
+    let empty = |page: &str| page.contains(">Empty<") && page.contains("Nobody has been refused");
+    console.until("/", empty).await;
 }
 
 #[tokio::test]
@@ -40,6 +40,17 @@ async fn a_log_without_refusals_says_so() {
     assert!(page.contains("Nobody has been refused anything."), "{page}");
     assert!(console.get("/?verb=x").await.body.contains("No refusal fits this filter."));
     assert!(console.get("/suggest").await.body.contains("No row to propose."));
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_tried_again() {
+    let world = World::new();
+    fs::create_dir(&world.audit).unwrap();
+    let console = world.console().await;
+    console.until("/", |page| page.contains("Cannot be read")).await;
+    fs::remove_dir(&world.audit).unwrap();
+    ask(&world.monitor(), "alice", "read", "grades/a");
+    console.until("/", |page| page.contains("state good\">Whole")).await;
 }
 
 #[tokio::test]

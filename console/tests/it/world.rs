@@ -139,8 +139,12 @@ impl Console {
         self.raw(&request("GET", path, &format!("Cookie: {}\r\n", self.cookie))).await
     }
 
-    /// Sends this text and reads to the end.
+    /// Sends this text and reads to the end, which must come.
     pub(crate) async fn raw(&self, request: &str) -> Answer {
+        tokio::time::timeout(PATIENCE, self.exchange(request)).await.unwrap()
+    }
+
+    async fn exchange(&self, request: &str) -> Answer {
         let mut stream = TcpStream::connect(self.running.address()).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut text = Vec::new();
