@@ -6,7 +6,7 @@
 //!
 //! The console is bound to this machine and asks for a token; see the `README.md` for what protects
 //! it. Everything in a record may be an attacker's choice, so that there is exactly one way from a
-//! record to a page: [`text`](mod@text) shows what hides, and the template escapes for HTML.
+//! record to a page: `text` shows what hides, and the template escapes for HTML.
 #![forbid(unsafe_code)]
 
 mod access;

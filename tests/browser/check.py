@@ -200,13 +200,14 @@ def updates_keep_the_focus_the_selection_and_the_layout(world, page):
     page.until("rows are there", "document.querySelector('#rows a')")
     page.until("it is live", "document.getElementById('live').dataset.state === 'on'")
     page.js("""
-        window.shift = 0;
+        window.shifts = [];
         new PerformanceObserver(list => {
             for (const entry of list.getEntries()) {
                 // New rows move the older ones in their table, and nothing else moves.
                 const outside = entry.sources.filter(s => s.node && !(s.node.closest?.('tbody')
                     || s.node.parentElement?.closest('tbody')));
-                if (outside.length) { window.shift += entry.value; }
+                window.shifts.push(...outside.map(s => [s.node.outerHTML ?? s.node.data,
+                    JSON.stringify(s.previousRect), JSON.stringify(s.currentRect)].join(' ')));
             }
         }).observe({type: 'layout-shift'});
         document.querySelector('#rows a').focus();
@@ -219,7 +220,7 @@ def updates_keep_the_focus_the_selection_and_the_layout(world, page):
         page.until("the row is there", f"document.querySelectorAll('#rows tr').length > {before}")
     assert page.js("return document.activeElement === window.focused"), "the focus was lost"
     assert page.js("return document.querySelector('input[name=principal]').value") == "half typed"
-    assert page.js("return window.shift") == 0, page.js("return window.shift")
+    assert page.js("return window.shifts") == [], page.js("return window.shifts")
 
 
 @check
