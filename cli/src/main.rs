@@ -23,6 +23,7 @@ mod audit_top;
 mod audit_verify;
 mod audit_why;
 mod completions;
+mod console;
 mod describe;
 mod files;
 mod keys;
@@ -66,6 +67,7 @@ enum Command {
     /// Verify an audit log, search it, and ask why.
     #[command(subcommand)]
     Audit(AuditCommand),
+    Console(console::Console),
     Describe(describe::Describe),
     Completions(completions::Completions),
     Man(man::Man),
@@ -136,6 +138,7 @@ fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
         Command::Audit(AuditCommand::Top(command)) => command.run(out),
         Command::Audit(AuditCommand::Why(command)) => command.run(out),
         Command::Audit(AuditCommand::Export(command)) => command.run(out),
+        Command::Console(command) => command.run(out),
         Command::Describe(command) => command.run(out),
         Command::Completions(command) => command.run(out),
         Command::Man(command) => command.run(out),

@@ -6,6 +6,7 @@
 mod acl;
 mod audit;
 mod audit_reading;
+mod console;
 mod describe;
 mod formatting;
 mod keys;
