@@ -192,7 +192,7 @@ impl Measured {
         repetition: u32,
     ) -> Result<(), PolicyBenchError> {
         let mut order = Contender::ALL;
-        order.rotate_left(repetition as usize % order.len());
+        order.rotate_left(repetition as usize % Contender::ALL.len());
         for contender in order {
             if rows >= MANY && contender != Contender::Bailiwick {
                 if repetition > 0 {

@@ -33,7 +33,7 @@ pub(crate) fn text(measured: &Measured, verdicts: &[Verdict]) -> String {
         text.push('\n');
     }
     text += "Goals, judged by the median\n\n";
-    text + &goals_table(verdicts)
+    text + goals_table(verdicts).as_str()
 }
 
 fn updates(measured: &Measured) -> String {

@@ -196,10 +196,11 @@ fn ours(file: &Path) -> Result<Policy, PolicyBenchError> {
 }
 
 fn casbin(files: &Files) -> Result<casbin::Enforcer, PolicyBenchError> {
-    let path = |path: &Path| path.display().to_string();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let enforcer = casbin::Enforcer::new(path(&files.casbin_model), path(&files.casbin));
-    Ok(runtime.block_on(enforcer)?)
+    Ok(runtime.block_on(async {
+        let model = casbin::DefaultModel::from_file(&files.casbin_model).await?;
+        casbin::Enforcer::new(model, casbin::FileAdapter::new(files.casbin.clone())).await
+    })?)
 }
 
 fn cedar(file: &Path) -> Result<PolicySet, PolicyBenchError> {
