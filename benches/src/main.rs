@@ -7,6 +7,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod audit;
+mod audit_query;
 mod compare;
 mod durable;
 mod floor;
@@ -18,6 +19,7 @@ mod machine;
 mod ours;
 mod peer;
 mod ping_pong;
+mod policy;
 mod process;
 mod quinn_peer;
 mod report;
@@ -76,6 +78,18 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Measure how fast an audit log is searched.
+    AuditQuery {
+        /// Where the log lies while it runs.
+        #[arg(long, default_value = durable::DEFAULT_DIR)]
+        dir: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Measure what a policy decision costs: ours, casbin and Cedar on the same rows.
+    Policy(Output),
+    #[command(hide = true)]
+    PolicyDecide(policy::Task),
     /// Measure the audit log: denials a second, and the speed of `verify`.
     Audit(Output),
     #[command(hide = true)]
@@ -154,6 +168,9 @@ fn main() -> ExitCode {
         Command::Compare(output) => compare(&output),
         Command::Syscalls(output) => syscalls(&output),
         Command::Durable { dir, output } => durable(&dir, &output),
+        Command::AuditQuery { dir, output } => audit_query(&dir, &output),
+        Command::Policy(output) => policy(&output),
+        Command::PolicyDecide(task) => policy_decide(&task),
         Command::Audit(output) => audit(&output),
         Command::DurableCheckpoint(site) => durable_checkpoint(&site),
         Command::Serve(site) => on(site.system, Serve(site)),
@@ -189,6 +206,28 @@ fn durable(dir: &Path, output: &Output) -> Result<(), AnyError> {
     let goals = durable::judge(&measured);
     println!("{}", durable::text(&measured, &goals));
     output.write_json(&durable::Document { measured: &measured, goals: &goals })
+}
+
+fn audit_query(dir: &Path, output: &Output) -> Result<(), AnyError> {
+    let bytes = if output.quick { audit_query::QUICK_BYTES } else { audit_query::BYTES };
+    fs::create_dir_all(dir)?;
+    let folder = tempfile::tempdir_in(dir)?;
+    let searches = audit_query::measure(folder.path(), bytes, output.extent().repetitions)?;
+    print!("{}", audit_query::text(&searches));
+    output.write_json(&searches)
+}
+
+fn policy(output: &Output) -> Result<(), AnyError> {
+    let peers = if output.quick { policy::Peers::Quick } else { policy::Peers::Full };
+    let measured = policy::run(output.extent(), peers)?;
+    let goals = policy::judge(&measured);
+    println!("{}", policy::text(&measured, &goals));
+    output.write_json(&policy::Document { measured: &measured, goals: &goals })
+}
+
+fn policy_decide(task: &policy::Task) -> Result<(), AnyError> {
+    println!("{}", serde_json::to_string(&policy::play(task)?)?);
+    Ok(())
 }
 
 fn audit(output: &Output) -> Result<(), AnyError> {
@@ -237,6 +276,7 @@ fn on(system: System, role: impl Role) -> Result<(), AnyError> {
         System::UdpPingPong => role.play(PingPong),
         System::Quinn => role.play(Quinn),
         System::BailiwickUdp => role.play(Bailiwick::UDP),
+        System::BailiwickDocuments => role.play(policy::Documented),
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) enum System {
     Quinn,
     /// Bailiwick over UDP, else as over TCP.
     BailiwickUdp,
+    /// Bailiwick over TCP with the policy of `policy`; not one of those compared.
+    BailiwickDocuments,
 }
 
 /// What a system's bytes travel by.
@@ -84,15 +86,18 @@ impl System {
             Self::UdpPingPong => "udp-ping-pong",
             Self::Quinn => "quinn",
             Self::BailiwickUdp => "bailiwick-udp",
+            Self::BailiwickDocuments => "bailiwick-documents",
         }
     }
 
     /// What it travels by.
     pub(crate) fn transport(self) -> Transport {
         match self {
-            Self::FloorAfterYield | Self::FloorAtOnce | Self::Tarpc | Self::Bailiwick => {
-                Transport::Tcp
-            }
+            Self::FloorAfterYield
+            | Self::FloorAtOnce
+            | Self::Tarpc
+            | Self::Bailiwick
+            | Self::BailiwickDocuments => Transport::Tcp,
             Self::UdpFloor | Self::UdpPingPong | Self::Quinn | Self::BailiwickUdp => Transport::Udp,
         }
     }
@@ -106,6 +111,7 @@ impl System {
             | Self::FloorAtOnce
             | Self::Tarpc
             | Self::Bailiwick
+            | Self::BailiwickDocuments
             | Self::UdpFloor => &Workload::WITHOUT_LOSS,
         }
     }

@@ -1,22 +1,25 @@
 //! `acl explain`: what the policy says about a request, or about thousands, and which row says so.
+//!
+//! For a single request that is denied, the rows that nearly allowed it are told as well.
 
 use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bailiwick_acl::Policy;
 use bailiwick_acl::audit::escape;
+use bailiwick_acl::policy::analysis::{NearMiss, near_misses};
 use bailiwick_acl::policy::{Decision, Reason};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
-use crate::output::{Failure, Outcome, Style};
+use crate::output::{Failure, Outcome, Style, plain};
 use crate::policy_args::{Beside, PolicyFiles};
 
 /// Most bytes of a line of requests.
 const MAX_LINE: usize = 64 * 1_024;
 
-/// Say whether a request is allowed, and which row decides.
+/// Say whether a request is allowed, which row decides, and which rows nearly allowed it.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Exit code 0 if allowed, 1 if denied; with --requests 0 if all were answered.\n\n\
@@ -35,7 +38,7 @@ pub(crate) struct Explain {
     /// A file of requests, one JSON object a line; `-` is standard input.
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "principal")]
     requests: Option<PathBuf>,
-    /// Print one JSON object; with --requests, answers are JSON anyway.
+    /// Print one JSON object, near misses included; with --requests, answers are JSON anyway.
     #[arg(long)]
     json: bool,
     /// Who asks.
@@ -58,10 +61,32 @@ struct Request {
 
 /// One answer.
 #[derive(Debug, Serialize)]
-struct Answer {
+pub(crate) struct Answer {
     decision: String,
     reason: Reason,
     line: Option<u32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    near_misses: Vec<Near>,
+}
+
+/// A near miss and its sentence.
+#[derive(Debug, Serialize)]
+struct Near {
+    #[serde(flatten)]
+    miss: NearMiss,
+    message: String,
+}
+
+impl Near {
+    fn of(miss: &NearMiss) -> Self {
+        Self { miss: miss.clone(), message: miss.to_string() }
+    }
+}
+
+impl Answer {
+    pub(crate) fn new(decision: Decision, near: &[NearMiss]) -> Self {
+        Self { near_misses: near.iter().map(Near::of).collect(), ..decision.into() }
+    }
 }
 
 impl From<Decision> for Answer {
@@ -70,6 +95,7 @@ impl From<Decision> for Answer {
             decision: decision.effect.to_string(),
             reason: decision.reason,
             line: decision.row.map(|row| row.line),
+            near_misses: Vec::new(),
         }
     }
 }
@@ -88,21 +114,28 @@ impl Explain {
             return Err(Failure::new("a principal, a verb and an object are needed", help));
         };
         let decision = policy.explain(principal, verb, object);
+        let near = match decision.is_allowed() {
+            true => Vec::new(),
+            false => {
+                let rules = files.ruleset().map_err(Failure::Policy)?;
+                near_misses(&rules, principal, verb, object)
+            }
+        };
         if self.json {
-            writeln!(out, "{}", to_json(&Answer::from(decision))?)?;
+            writeln!(out, "{}", to_json(&Answer::new(decision, &near))?)?;
         } else {
-            show(&files, &policy, decision, principal, object, out)?;
+            let why = why(&files, &policy, decision, principal, object);
+            show(decision, &why, &near, out)?;
         }
         Ok(if decision.is_allowed() { Outcome::Good } else { Outcome::Bad })
     }
 }
 
-fn show(
-    files: &PolicyFiles,
-    policy: &Policy,
+/// Shows a decision, why it is so, and what nearly made it another.
+pub(crate) fn show(
     decision: Decision,
-    principal: &str,
-    object: &str,
+    why: &str,
+    near: &[NearMiss],
     out: &mut impl Write,
 ) -> io::Result<()> {
     let style = Style::of(&io::stdout());
@@ -110,9 +143,21 @@ fn show(
         true => style.green("allow"),
         false => style.red("deny"),
     };
-    let why = match (decision.row, decision.reason) {
+    writeln!(out, "{verdict}  {why}")?;
+    near.iter().try_for_each(|miss| writeln!(out, "  near: {}", plain(&miss.to_string())))
+}
+
+/// Why a request is allowed or denied, for people.
+pub(crate) fn why(
+    files: &PolicyFiles,
+    policy: &Policy,
+    decision: Decision,
+    principal: &str,
+    object: &str,
+) -> String {
+    match (decision.row, decision.reason) {
         (Some(row), _) => {
-            let text = crate::output::plain(&files.line(row.line));
+            let text = plain(&files.line(row.line));
             format!("{}:{}: {text}", escape(policy.name()), row.line)
         }
         (None, Reason::UnknownPrincipal) => {
@@ -124,8 +169,7 @@ fn show(
             format!("the object's name is not canonical: {reason}")
         }
         _ => "no row matches, and what no row allows is denied".to_owned(),
-    };
-    writeln!(out, "{verdict}  {why}")
+    }
 }
 
 fn answer_all(policy: &Policy, path: &Path, out: &mut impl Write) -> Result<Outcome, Failure> {
@@ -160,6 +204,6 @@ fn answer_all(policy: &Policy, path: &Path, out: &mut impl Write) -> Result<Outc
     Ok(Outcome::Good)
 }
 
-fn to_json(value: &impl Serialize) -> io::Result<String> {
+pub(crate) fn to_json(value: &impl Serialize) -> io::Result<String> {
     serde_json::to_string(value).map_err(io::Error::other)
 }

@@ -1,38 +1,51 @@
-//! `audit query`: finds records in an audit log.
+//! `audit query`: finds records in an audit log, and follows it.
 
-use std::io::{self, BufReader, Write};
-use std::path::PathBuf;
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use bailiwick_acl::audit::{self, Entry, Filter, escape};
-use bailiwick_acl::policy::object_pattern;
+use bailiwick_acl::audit::{Entry, Filter, Follow, Start, Then, escape};
 use clap::Args;
 
-use crate::files;
-use crate::output::{Failure, Outcome, Style, Table};
+use crate::audit_filter::FilterArgs;
+use crate::audit_log::{self, Problems};
+use crate::output::{Failure, Outcome, Style, Table, plain};
 
 /// Rows that are kept back to line up their columns.
 const ALIGNED: usize = 256;
 
+/// Most records of `--last`, which are kept in memory.
+const MAX_LAST: u64 = 10_000;
+
+/// How often a log is looked at for news.
+const POLL: Duration = Duration::from_millis(250);
+
 /// Find records in an audit log.
 #[derive(Debug, Args)]
-#[command(after_help = "The chain is not checked here; see `bailiwick audit verify`.\n\n\
-                        Examples:\n  bailiwick audit query audit.jsonl --denied\n  \
-                        bailiwick audit query audit.jsonl --principal alice --verb write --object 'course/**'")]
+#[command(
+    after_help = "The log's rotated files are searched as well. The chain is not checked here; \
+                        see `bailiwick audit verify`.\n\n\
+                        Examples:\n  bailiwick audit query audit.jsonl --denied --since 1h\n  \
+                        bailiwick audit query audit.jsonl --principal alice --verb write --object 'course/**'\n  \
+                        bailiwick audit query audit.jsonl --denied --follow --last 10\n  \
+                        zcat old.jsonl.gz | bailiwick audit query - --json --reason bad_object"
+)]
 pub(crate) struct Query {
-    /// The audit log.
+    /// The audit log; `-` is standard input.
     file: PathBuf,
-    /// Only refusals: denied requests and refused handshakes.
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Stop after so many.
+    #[arg(long, value_name = "N", conflicts_with = "last")]
+    limit: Option<u64>,
+    /// Only the last so many; with --follow, so many before the news.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=MAX_LAST))]
+    last: Option<u64>,
+    /// Go on with what is appended, across rotations, until interrupted.
     #[arg(long)]
-    denied: bool,
-    /// Only records of this principal.
-    #[arg(long, value_name = "NAME")]
-    principal: Option<String>,
-    /// Only records with this verb.
-    #[arg(long)]
-    verb: Option<String>,
-    /// Only records on these objects; wildcards as in the policy: `course/**`, `*/notes`.
-    #[arg(long, value_name = "PATTERN")]
-    object: Option<String>,
+    follow: bool,
     /// Print each record as the JSON line that it is.
     #[arg(long)]
     json: bool,
@@ -40,33 +53,53 @@ pub(crate) struct Query {
 
 impl Query {
     pub(crate) fn run(self, out: &mut impl Write) -> Result<Outcome, Failure> {
-        let object = match &self.object {
-            Some(text) => Some(object_pattern(text).map_err(|errors| {
-                let help = errors.errors().first().map_or_else(String::new, |e| e.help.clone());
-                Failure::new(format!("--object {text}: {errors}"), help)
-            })?),
-            None => None,
-        };
-        let filter = Filter {
-            outcome: if self.denied { audit::Outcome::Refused } else { audit::Outcome::Any },
-            principal: self.principal,
-            verb: self.verb,
-            object,
-        };
-        let file = files::open(&self.file, "an audit log")?;
-        let mut shown = Shown::new(if self.json { Form::Json } else { Form::Table });
-        let mut outcome = Outcome::Good;
-        for entry in audit::query(BufReader::new(file), filter) {
-            match entry {
-                Ok(entry) => shown.add(&entry, out)?,
-                Err(error) => {
-                    outcome = Outcome::Bad;
-                    eprintln!("error: {}: {error}", self.file.display());
-                }
-            }
+        let filter = self.filter.filter(SystemTime::now())?;
+        let form = if self.json { Form::Json } else { Form::Table };
+        let mut shown = Shown::new(form, self.limit, self.last);
+        if self.follow {
+            return follow(&self.file, filter, &mut shown, out);
         }
+        let outcome = audit_log::each(&self.file, filter, |entry| Ok(shown.add(entry, out)?))?;
         shown.finish(out)?;
         Ok(outcome)
+    }
+}
+
+/// Shows what is there, and what comes.
+fn follow(
+    path: &Path,
+    filter: Filter,
+    shown: &mut Shown,
+    out: &mut impl Write,
+) -> Result<Outcome, Failure> {
+    if path == Path::new("-") || path.is_dir() {
+        let message = format!("{}: not a file that can be followed", path.display());
+        return Err(Failure::new(message, "name an audit log; standard input is followed anyway"));
+    }
+    if !audit_log::is_there(path) {
+        eprintln!("note: {}: not there yet; waiting for it", plain(&path.to_string_lossy()));
+    }
+    let start = if shown.last == Some(0) { Start::End } else { Start::Oldest };
+    let mut follow = Follow::new(path, filter, start);
+    let mut problems = Problems::default();
+    loop {
+        let batch = follow.next_batch().map_err(|error| audit_log::unreadable(path, &error))?;
+        for found in batch.found {
+            match found {
+                Ok(entry) => {
+                    if shown.add(entry, out)?.is_break() {
+                        shown.write(out)?;
+                        return Ok(problems.outcome());
+                    }
+                }
+                Err(error) => problems.tell(&batch.path, &error),
+            }
+        }
+        if let Then::Wait { .. } = batch.then {
+            shown.catch_up(out)?;
+            out.flush()?;
+            std::thread::sleep(POLL);
+        }
     }
 }
 
@@ -81,15 +114,38 @@ struct Shown {
     style: Style,
     table: Table,
     count: u64,
+    limit: Option<u64>,
+    /// How many of the last ones are wanted, until they are shown.
+    last: Option<u64>,
+    kept: VecDeque<Entry>,
 }
 
 impl Shown {
-    fn new(form: Form) -> Self {
+    fn new(form: Form, limit: Option<u64>, last: Option<u64>) -> Self {
         let head = ["SEQ", "TIME", "WHAT", "REASON", "PRINCIPAL", "VERB", "OBJECT", "ROW", "PEER"];
-        Self { form, style: Style::of(&io::stdout()), table: Table::new(&head), count: 0 }
+        let style = Style::of(&io::stdout());
+        let kept = VecDeque::new();
+        Self { form, style, table: Table::new(&head), count: 0, limit, last, kept }
     }
 
-    fn add(&mut self, entry: &Entry, out: &mut impl Write) -> io::Result<()> {
+    /// Takes one record; says whether more are wanted.
+    fn add(&mut self, entry: Entry, out: &mut impl Write) -> io::Result<ControlFlow<()>> {
+        let Some(last) = self.last else {
+            if self.limit.is_some_and(|limit| self.count >= limit) {
+                return Ok(ControlFlow::Break(()));
+            }
+            self.show(&entry, out)?;
+            let full = self.limit.is_some_and(|limit| self.count >= limit);
+            return Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+        };
+        self.kept.push_back(entry);
+        if self.kept.len() as u64 > last {
+            self.kept.pop_front();
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn show(&mut self, entry: &Entry, out: &mut impl Write) -> io::Result<()> {
         self.count += 1;
         if self.form == Form::Json {
             return writeln!(out, "{}", entry.json);
@@ -98,10 +154,17 @@ impl Shown {
         if self.table.rows() >= ALIGNED { self.write(out) } else { Ok(()) }
     }
 
-    fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
-        if self.form == Form::Table && self.count > 0 {
-            self.write(out)?;
+    /// Shows all that was taken so far.
+    fn catch_up(&mut self, out: &mut impl Write) -> io::Result<()> {
+        self.last = None;
+        for entry in std::mem::take(&mut self.kept) {
+            self.show(&entry, out)?;
         }
+        self.write(out)
+    }
+
+    fn finish(&mut self, out: &mut impl Write) -> io::Result<()> {
+        self.catch_up(out)?;
         if self.count == 0 && self.form == Form::Table {
             writeln!(out, "no record matches")?;
         }
@@ -109,11 +172,15 @@ impl Shown {
     }
 
     fn write(&mut self, out: &mut impl Write) -> io::Result<()> {
+        // The heading comes with the first record.
+        if self.form == Form::Json || self.count == 0 {
+            return Ok(());
+        }
         let style = self.style;
         self.table.write(out, "", |cell| match cell {
-            "deny" | "handshake.refused" | "session.broken" => style.red(cell),
+            "deny" | "handshake.refused" | "session.broken" | "session.revoked" => style.red(cell),
             "allow" => style.green(cell),
-            "gap" | "policy.reject" => style.bold(cell),
+            "gap" | "policy.reject" | "mode.change" => style.bold(cell),
             _ => cell.to_owned(),
         })
     }
@@ -121,20 +188,20 @@ impl Shown {
 
 fn cells(entry: &Entry) -> Vec<String> {
     let text = |field: &Option<String>| escape(field.as_deref().unwrap_or("-"));
+    // What was not enforced must not look as if it had been.
+    let mode = entry.mode.as_deref().filter(|mode| *mode != "enforce");
+    let mode = mode.map_or_else(String::new, |mode| format!(" ({})", escape(mode)));
     let what = match (&entry.decision, entry.count) {
         (Some(decision), _) => escape(decision),
         (None, Some(count)) => format!("{} ×{count}", escape(&entry.event)),
         (None, None) => escape(&entry.event),
     };
-    // Milliseconds are enough to read; the JSON has the rest.
-    let time = escape(&entry.ts).replace('T', " ");
-    let time = time.get(..23).unwrap_or(&time).to_owned();
     // What an event without a request has to say stands where the object would.
     let object = entry.object.as_ref().or(entry.method.as_ref()).or(entry.detail.as_ref());
     vec![
         entry.seq.to_string(),
-        time,
-        what,
+        short_time(entry),
+        what + &mode,
         text(&entry.reason),
         text(&entry.principal),
         text(&entry.verb),
@@ -142,4 +209,10 @@ fn cells(entry: &Entry) -> Vec<String> {
         text(&entry.row),
         text(&entry.peer),
     ]
+}
+
+/// The time to milliseconds, which are enough to read; the JSON has the rest.
+pub(crate) fn short_time(entry: &Entry) -> String {
+    let time = escape(&entry.ts).replace('T', " ");
+    time.get(..23).unwrap_or(&time).to_owned()
 }

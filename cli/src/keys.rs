@@ -1,7 +1,7 @@
 //! `keygen`, `pubkey` and `fingerprint`: identities on disk.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bailiwick_crypto::key_file::{self, KeyFileError};
 use bailiwick_crypto::{Identity, PublicKey};
@@ -66,18 +66,21 @@ impl Pubkey {
 
 impl Fingerprint {
     pub(crate) fn run(self, out: &mut impl Write) -> Result<Outcome, Failure> {
-        let text = self.key.to_string_lossy();
-        let key: PublicKey = if text.starts_with("ed25519:") {
-            text.parse().map_err(|error| {
-                let help = "a public key is `ed25519:` and 64 hex digits, as `pubkey` prints it";
-                Failure::new(format!("{text}: {error}"), help)
-            })?
-        } else {
-            Identity::read(&self.key).map_err(|error| told(&error))?.public_key()
-        };
-        writeln!(out, "{}", key.fingerprint())?;
+        writeln!(out, "{}", public_key(&self.key)?.fingerprint())?;
         Ok(Outcome::Good)
     }
+}
+
+/// The public key that is written out as `ed25519:…`, or that of a secret key file.
+pub(crate) fn public_key(key: &Path) -> Result<PublicKey, Failure> {
+    let text = key.to_string_lossy();
+    if !text.starts_with("ed25519:") {
+        return Ok(Identity::read(key).map_err(|error| told(&error))?.public_key());
+    }
+    text.parse().map_err(|error| {
+        let help = "a public key is `ed25519:` and 64 hex digits, as `pubkey` prints it";
+        Failure::new(format!("{text}: {error}"), help)
+    })
 }
 
 /// The library's message already says what to do; the system's own reason goes below it.

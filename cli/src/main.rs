@@ -4,13 +4,27 @@
 //! 2 the command could not do its work: wrong usage, or a file that cannot be read.
 #![forbid(unsafe_code)]
 
+mod acl_can_i;
 mod acl_check;
+mod acl_diff;
 mod acl_explain;
+mod acl_fmt;
+mod acl_suggest;
+mod acl_test;
+mod acl_what_can;
+mod acl_who_can;
+mod audit_export;
+mod audit_filter;
+mod audit_log;
 mod audit_query;
+mod audit_top;
 mod audit_verify;
+mod audit_why;
+mod completions;
 mod describe;
 mod files;
 mod keys;
+mod man;
 mod output;
 mod policy_args;
 
@@ -34,7 +48,7 @@ use output::{Failure, Outcome};
                   bailiwick acl explain --policy policy.acl alice read table/a\n  \
                   bailiwick audit query audit.jsonl --denied"
 )]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -44,25 +58,37 @@ enum Command {
     Keygen(keys::Keygen),
     Pubkey(keys::Pubkey),
     Fingerprint(keys::Fingerprint),
-    /// Check a policy file, or ask it who may do what.
+    /// Check a policy file, ask it who may do what, compare, mend and test it.
     #[command(subcommand)]
     Acl(AclCommand),
-    /// Verify an audit log, or search it.
+    /// Verify an audit log, search it, and ask why.
     #[command(subcommand)]
     Audit(AuditCommand),
     Describe(describe::Describe),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 #[derive(Debug, Subcommand)]
 enum AclCommand {
     Check(acl_check::Check),
     Explain(acl_explain::Explain),
+    CanI(acl_can_i::CanI),
+    WhoCan(acl_who_can::WhoCan),
+    WhatCan(acl_what_can::WhatCan),
+    Diff(acl_diff::Diff),
+    Suggest(acl_suggest::Suggest),
+    Test(acl_test::Test),
+    Fmt(acl_fmt::Fmt),
 }
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
     Verify(audit_verify::Verify),
-    Query(audit_query::Query),
+    Query(Box<audit_query::Query>),
+    Top(Box<audit_top::Top>),
+    Why(audit_why::Why),
+    Export(Box<audit_export::Export>),
 }
 
 fn main() -> ExitCode {
@@ -92,8 +118,20 @@ fn run(command: Command, out: &mut impl Write) -> Result<Outcome, Failure> {
         Command::Fingerprint(command) => command.run(out),
         Command::Acl(AclCommand::Check(command)) => command.run(out),
         Command::Acl(AclCommand::Explain(command)) => command.run(out),
+        Command::Acl(AclCommand::CanI(command)) => command.run(out),
+        Command::Acl(AclCommand::WhoCan(command)) => command.run(out),
+        Command::Acl(AclCommand::WhatCan(command)) => command.run(out),
+        Command::Acl(AclCommand::Diff(command)) => command.run(out),
+        Command::Acl(AclCommand::Suggest(command)) => command.run(out),
+        Command::Acl(AclCommand::Test(command)) => command.run(out),
+        Command::Acl(AclCommand::Fmt(command)) => command.run(out),
         Command::Audit(AuditCommand::Verify(command)) => command.run(out),
         Command::Audit(AuditCommand::Query(command)) => command.run(out),
+        Command::Audit(AuditCommand::Top(command)) => command.run(out),
+        Command::Audit(AuditCommand::Why(command)) => command.run(out),
+        Command::Audit(AuditCommand::Export(command)) => command.run(out),
         Command::Describe(command) => command.run(out),
+        Command::Completions(command) => command.run(out),
+        Command::Man(command) => command.run(out),
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use bailiwick_acl::PolicyErrors;
-use bailiwick_acl::policy::Finding;
+use bailiwick_acl::policy::{Finding, Severity};
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 
 /// How a command that did its work ends.
@@ -26,8 +26,10 @@ pub(crate) enum Failure {
         /// What to do.
         help: String,
     },
-    /// A policy that does not load.
+    /// A policy that does not load, which is the answer.
     Policy(PolicyErrors),
+    /// A policy that does not load, so that there is no answer.
+    Unloadable(PolicyErrors),
     /// The output cannot be written.
     Io(io::Error),
 }
@@ -47,7 +49,9 @@ impl Failure {
                 let error = style.red("error");
                 writeln!(err, "{error}: {}\n  {}", plain(message), plain(help))
             }
-            Self::Policy(errors) => findings(&mut err, style, errors.errors(), "error"),
+            Self::Policy(errors) | Self::Unloadable(errors) => {
+                findings(&mut err, style, errors.errors())
+            }
             Self::Io(error) => writeln!(err, "error: cannot write the output: {error}"),
         };
     }
@@ -55,7 +59,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Policy(_) => ExitCode::from(1),
-            Self::Told { .. } | Self::Io(_) => ExitCode::from(2),
+            Self::Told { .. } | Self::Unloadable(_) | Self::Io(_) => ExitCode::from(2),
         }
     }
 }
@@ -110,18 +114,18 @@ impl Style {
 }
 
 /// Shows findings: with the lines they are about on a terminal, else one line each and its mend.
-pub(crate) fn findings(
-    out: &mut impl Write,
-    style: Style,
-    findings: &[Finding],
-    word: &str,
-) -> io::Result<()> {
+pub(crate) fn findings(out: &mut impl Write, style: Style, findings: &[Finding]) -> io::Result<()> {
     for finding in findings {
         let theme = match style {
             Style::Colour => GraphicalTheme::unicode(),
             Style::Monochrome => GraphicalTheme::unicode_nocolor(),
             Style::Plain => {
                 let Finding { file, line, column, message, help, .. } = finding;
+                let word = match finding.severity {
+                    Severity::Error => "error",
+                    Severity::Warning => "warning",
+                    Severity::Advice => "advice",
+                };
                 writeln!(out, "{}:{line}:{column}: {word}: {message}", plain(file))?;
                 writeln!(out, "  help: {help}")?;
                 continue;

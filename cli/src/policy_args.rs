@@ -1,7 +1,8 @@
-//! The policy, its principals and its services, as `acl check` and `acl explain` take them.
+//! The policy, its principals and its services, as the commands of `acl` take them.
 
 use std::path::{Path, PathBuf};
 
+use bailiwick_acl::policy::analysis::Ruleset;
 use bailiwick_acl::policy::{
     KeysRequired, LoadOptions, Loaded, MAX_FILE, Policy, PolicyErrors, ServiceFacts, Source,
 };
@@ -23,6 +24,32 @@ pub(crate) struct Beside {
     service: Vec<PathBuf>,
 }
 
+/// A policy and what is beside it, for questions about it.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    /// The policy file.
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    #[command(flatten)]
+    beside: Beside,
+}
+
+impl PolicyArgs {
+    /// Reads the policy, and loads it with its rows kept. One with errors gives no answer.
+    pub(crate) fn load(&self) -> Result<(PolicyFiles, Ruleset), Failure> {
+        let files = PolicyFiles::read(&self.policy, &self.beside)?;
+        let rules = files.ruleset().map_err(Failure::Unloadable)?;
+        Ok((files, rules))
+    }
+}
+
+impl Beside {
+    /// Just a file of further `principal` lines.
+    pub(crate) fn principals(path: Option<PathBuf>) -> Self {
+        Self { principals: path, service: Vec::new() }
+    }
+}
+
 /// The files of one policy, read.
 pub(crate) struct PolicyFiles {
     name: String,
@@ -35,6 +62,11 @@ impl PolicyFiles {
     /// Reads the policy at `path` and what is beside it.
     pub(crate) fn read(path: &Path, beside: &Beside) -> Result<Self, Failure> {
         let text = files::read(path, "a policy file", MAX_FILE)?;
+        Self::of_text(&path.display().to_string(), text, beside)
+    }
+
+    /// The policy that is this text, and what is beside it.
+    pub(crate) fn of_text(name: &str, text: Vec<u8>, beside: &Beside) -> Result<Self, Failure> {
         let principals = match &beside.principals {
             Some(path) => {
                 let text = files::read(path, "a file of `principal` lines", MAX_FILE)?;
@@ -46,19 +78,41 @@ impl PolicyFiles {
         for path in &beside.service {
             services.extend(describe::read(path)?.facts(path)?);
         }
-        Ok(Self { name: path.display().to_string(), text, principals, services })
+        Ok(Self { name: name.to_owned(), text, principals, services })
+    }
+
+    /// Loads the policy with its rows kept, for the questions about it as a whole.
+    pub(crate) fn ruleset(&self) -> Result<Ruleset, PolicyErrors> {
+        Ruleset::load(self.source(), &self.options())
     }
 
     /// Loads the policy.
     pub(crate) fn load(&self) -> Result<Loaded, PolicyErrors> {
+        Policy::load(self.source(), &self.options())
+    }
+
+    /// The policy's text as it was read.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// The same files with another text of the policy.
+    pub(crate) fn with_text(self, text: Vec<u8>) -> Self {
+        Self { text, ..self }
+    }
+
+    pub(crate) fn source(&self) -> Source<'_> {
+        Source { name: &self.name, text: &self.text }
+    }
+
+    pub(crate) fn options(&self) -> LoadOptions<'_> {
         let principals = self.principals.as_ref();
-        let options = LoadOptions {
+        LoadOptions {
             services: &self.services,
             principals: principals.map(|(name, text)| Source { name, text }),
             previous_serial: None,
             keys: KeysRequired::Tool,
-        };
-        Policy::load(Source { name: &self.name, text: &self.text }, &options)
+        }
     }
 
     /// What the policy file is called.

@@ -1,6 +1,6 @@
 //! The targets that need no more than a crate's public API. They are kept with that crate's tests:
 //! those of `bailiwick-crypto` beside the second computation of the protocol, those of `stable-store`
-//! beside its other evidence.
+//! beside its other evidence, that of `bailiwick-acl` beside the oracle.
 
 #![allow(dead_code, reason = "the tests use more of it")]
 #![allow(clippy::unwrap_used, reason = "a target that cannot go on has failed")]
@@ -16,6 +16,14 @@ mod it {
 mod store {
     pub(crate) mod fuzzing;
     pub(crate) mod support;
+}
+
+#[path = "../../acl/tests/it"]
+mod acl {
+    pub(crate) mod fuzzing;
+    mod oracle;
+    mod reader;
+    mod world;
 }
 
 // As the tests find it.
@@ -59,4 +67,9 @@ pub fn log(input: &[u8]) {
 /// A checkpoint.
 pub fn checkpoint(input: &[u8]) {
     store::fuzzing::checkpoint(input);
+}
+
+/// A policy, and requests under it.
+pub fn policy(input: &[u8]) {
+    acl::fuzzing::policy(input);
 }

@@ -45,11 +45,13 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
             verb: "read",
             object: ::bailiwick::service::ObjectDescription::Template("table/{key}"),
             delivery: ::bailiwick::service::Delivery::Readonly,
+            recorded: ::bailiwick::service::Recorded::AsTheServerSays,
             timeout: ::core::option::Option::None,
             arguments: &[
                 ::bailiwick::service::ArgumentDescription {
                     name: "key",
                     type_name: "String",
+                    shown: ::bailiwick::service::Shown::Nothing,
                 },
             ],
             result: "Option<Bytes>",
@@ -62,15 +64,18 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
             verb: "write",
             object: ::bailiwick::service::ObjectDescription::Template("table/{key}"),
             delivery: ::bailiwick::service::Delivery::Durable,
+            recorded: ::bailiwick::service::Recorded::AsTheServerSays,
             timeout: ::core::option::Option::None,
             arguments: &[
                 ::bailiwick::service::ArgumentDescription {
                     name: "key",
                     type_name: "String",
+                    shown: ::bailiwick::service::Shown::Nothing,
                 },
                 ::bailiwick::service::ArgumentDescription {
                     name: "by",
                     type_name: "i64",
+                    shown: ::bailiwick::service::Shown::Nothing,
                 },
             ],
             result: "i64",
@@ -83,6 +88,7 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
             verb: "write",
             object: ::bailiwick::service::ObjectDescription::Template("table/{key}"),
             delivery: ::bailiwick::service::Delivery::Idempotent,
+            recorded: ::bailiwick::service::Recorded::AsTheServerSays,
             timeout: ::core::option::Option::Some(
                 ::core::time::Duration::from_millis(500),
             ),
@@ -90,10 +96,12 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
                 ::bailiwick::service::ArgumentDescription {
                     name: "key",
                     type_name: "String",
+                    shown: ::bailiwick::service::Shown::Nothing,
                 },
                 ::bailiwick::service::ArgumentDescription {
                     name: "value",
                     type_name: "Bytes",
+                    shown: ::bailiwick::service::Shown::Nothing,
                 },
             ],
             result: "()",
@@ -106,6 +114,7 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
             verb: "list",
             object: ::bailiwick::service::ObjectDescription::Template("table"),
             delivery: ::bailiwick::service::Delivery::AtMostOnce,
+            recorded: ::bailiwick::service::Recorded::AsTheServerSays,
             timeout: ::core::option::Option::None,
             arguments: &[],
             result: "Vec<u8>",

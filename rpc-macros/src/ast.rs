@@ -40,6 +40,8 @@ pub(crate) struct Method {
     pub(crate) object: Object,
     /// How often it may run.
     pub(crate) delivery: Delivery,
+    /// Whether each call of it goes on record, also one that is allowed.
+    pub(crate) recorded: Recorded,
     /// The longest time that a call gets, in milliseconds.
     pub(crate) timeout: Option<u64>,
     /// The type of `cx`, as the user wrote it.
@@ -61,8 +63,29 @@ pub(crate) struct Method {
 pub(crate) struct Argument {
     /// Lint levels that the user set on it.
     pub(crate) attributes: Vec<Attribute>,
+    /// What the audit log shows of its value.
+    pub(crate) shown: Shown,
     pub(crate) name: Ident,
     pub(crate) ty: Type,
+}
+
+/// Which calls of a method go on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recorded {
+    /// Those that are refused, and others if the server asks for it.
+    AsTheServerSays,
+    /// All.
+    Always,
+}
+
+/// What the audit log shows of an argument.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    Nothing,
+    /// `#[audit(show)]`
+    Value,
+    /// `#[audit(hmac)]`
+    Hmac,
 }
 
 /// The objects that a call touches.

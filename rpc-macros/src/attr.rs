@@ -6,6 +6,7 @@ use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, ExprLit, Ident, Lit, LitInt, LitStr, Meta, Path, Token};
 
+use crate::ast::Shown;
 use crate::errors::Errors;
 use crate::suggest::expected_one_of;
 
@@ -29,6 +30,7 @@ pub(crate) struct MethodKeys {
     pub(crate) readonly: Option<Path>,
     pub(crate) idempotent: Option<Path>,
     pub(crate) durable: Option<Path>,
+    pub(crate) audit: Option<Path>,
     pub(crate) timeout: Option<LitStr>,
     pub(crate) id: Option<LitInt>,
     pub(crate) rename: Option<LitStr>,
@@ -62,13 +64,14 @@ impl ServiceKeys {
 }
 
 impl MethodKeys {
-    const KEYS: [&str; 9] = [
+    const KEYS: [&str; 10] = [
         "verb",
         "object",
         "objects",
         "readonly",
         "idempotent",
         "durable",
+        "audit",
         "timeout",
         "id",
         "rename",
@@ -104,6 +107,7 @@ impl MethodKeys {
             "readonly" => flag(entry).and_then(|v| store(&mut self.readonly, v, entry)),
             "idempotent" => flag(entry).and_then(|v| store(&mut self.idempotent, v, entry)),
             "durable" => flag(entry).and_then(|v| store(&mut self.durable, v, entry)),
+            "audit" => flag(entry).and_then(|v| store(&mut self.audit, v, entry)),
             "timeout" => text(entry, "500ms").and_then(|v| store(&mut self.timeout, v, entry)),
             "id" => number(entry).and_then(|v| store(&mut self.id, v, entry)),
             "rename" => text(entry, "name").and_then(|v| store(&mut self.rename, v, entry)),
@@ -116,6 +120,33 @@ impl MethodKeys {
 /// Whether an attribute is ours, to be read here and then taken away.
 pub(crate) fn is_rpc(attribute: &Attribute) -> bool {
     attribute.path().is_ident("rpc")
+}
+
+/// Whether an attribute of an argument is ours, to be read here and then taken away.
+pub(crate) fn is_audit(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("audit")
+}
+
+/// Reads `#[audit(show)]` or `#[audit(hmac)]` among the attributes of an argument.
+pub(crate) fn shown(attributes: &[Attribute], errors: &mut Errors) -> Shown {
+    let mut shown = Shown::Nothing;
+    for attribute in attributes.iter().filter(|attribute| is_audit(attribute)) {
+        let read = match attribute.parse_args::<Ident>() {
+            Ok(word) if word == "show" => Ok(Shown::Value),
+            Ok(word) if word == "hmac" => Ok(Shown::Hmac),
+            _ => Err(syn::Error::new_spanned(
+                attribute,
+                "the audit log has `#[audit(show)]`, the value itself, or `#[audit(hmac)]`, a mark \
+                 by which equal values are known: write one of them",
+            )),
+        };
+        let read = read.and_then(|read| match shown {
+            Shown::Nothing => Ok(read),
+            _ => Err(syn::Error::new_spanned(attribute, "`audit` is given twice: keep one")),
+        });
+        shown = errors.keep(read).unwrap_or(shown);
+    }
+    shown
 }
 
 /// Whether an attribute sets a level that holds for an expansion too. `expect` is not among them: it

@@ -3,7 +3,7 @@
 use syn::ext::IdentExt as _;
 use syn::{Ident, ItemTrait, LitStr, Path, TraitItem, TraitItemFn, parse_quote};
 
-use crate::ast::{Delivery, Method, Service, Template};
+use crate::ast::{Delivery, Method, Recorded, Service, Template};
 use crate::attr::{MethodKeys, ServiceKeys, is_lint_level};
 use crate::errors::Errors;
 use crate::method_id::method_id;
@@ -106,6 +106,10 @@ fn check_method(
         verb: verb?,
         object: object?,
         delivery: delivery?,
+        recorded: match keys.audit {
+            Some(_) => Recorded::Always,
+            None => Recorded::AsTheServerSays,
+        },
         timeout: timeout?,
         context: signature.context,
         arguments: signature.arguments,

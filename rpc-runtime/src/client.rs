@@ -18,7 +18,7 @@ use tokio::{sync::Notify, task::JoinHandle, time};
 use crate::{
     clock,
     config::Limits,
-    context::Context,
+    context::{Context, Metadata},
     endpoint::Endpoint,
     error::{CallError, ConnectError, Executed, Outcome},
     id::{CallKey, CallNumber, Incarnation},
@@ -28,6 +28,7 @@ use crate::{
         redial,
         socket::Socket,
     },
+    observe::{calls::ObservedCall, meters::ClientMeters},
     proto::{
         calls::{Answer, BeginError, Header, LaneId, Reconnect, Rerun, Ticket},
         client::{SharedCalls, lock},
@@ -68,6 +69,8 @@ struct Link {
     client: PublicKey,
     server: PublicKey,
     incarnation: Incarnation,
+    meters: ClientMeters,
+    max_metadata: usize,
 }
 
 impl Channel {
@@ -156,6 +159,8 @@ impl Channel {
             client: dialer.identity.public_key(),
             server: dialer.server,
             incarnation: dialer.incarnation,
+            meters: ClientMeters::open(),
+            max_metadata: dialer.limits().max_metadata,
         };
         let tasks = match reconnect {
             Reconnect::Never => vec![tokio::spawn(connection)],
@@ -223,10 +228,19 @@ impl Channel {
         T: DeserializeOwned,
         E: DeserializeOwned,
     {
-        let ticket = self.link.begin(method, cx, arguments).await?;
-        let call = self.link.key(ticket.number());
-        let answer = Waiting { link: &self.link, ticket: Some(ticket), begun_now: true }.await;
-        reply::read(answer, method, call)
+        let link = &self.link;
+        let observed = ObservedCall::begin(&link.meters, method, cx, link.max_metadata);
+        let result = match link.begin(method, cx, observed.metadata(cx), arguments).await {
+            Ok(ticket) => {
+                let call = link.key(ticket.number());
+                observed.numbered(call.number);
+                let answer = Waiting { link, ticket: Some(ticket), begun_now: true }.await;
+                reply::read(answer, method, call)
+            }
+            Err(error) => Err(error),
+        };
+        observed.end(&result);
+        result
     }
 }
 
@@ -245,12 +259,13 @@ impl Link {
         &self,
         method: &MethodDescription,
         cx: &Context,
+        metadata: &Metadata,
         arguments: &A,
     ) -> Result<Ticket, CallError<E>> {
         let mut now = clock::now();
         let own = method.timeout.and_then(|timeout| now.checked_add(timeout));
         let deadline = own.map_or(cx.deadline(), |own| own.min(cx.deadline()));
-        let (rerun, metadata) = (rerun(method.delivery), cx.metadata());
+        let rerun = rerun(method.delivery);
         let header = Header { method: method.id, rerun, deadline, metadata };
         let mut waited = false;
         loop {

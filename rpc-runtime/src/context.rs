@@ -12,7 +12,8 @@ use bailiwick_crypto::PublicKey;
 use crate::{
     clock,
     id::{CallKey, CallNumber, Incarnation},
-    proto::duplicate_requests::Digest,
+    proto::{duplicate_requests::Digest, frame::MAX_METADATA_ENTRIES},
+    trace::{TRACEPARENT, TRACESTATE, TraceContext},
 };
 
 /// The circumstances of one call: it cannot be made without a deadline.
@@ -94,6 +95,20 @@ impl Context {
         self
     }
 
+    /// The span that this call belongs to: at a server its handler's own if somebody listens to
+    /// spans, and otherwise the caller's. `None` if there is none, or it is malformed.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceContext> {
+        TraceContext::of(&self.metadata)
+    }
+
+    /// This context under another span.
+    #[must_use]
+    pub fn with_trace(mut self, trace: &TraceContext) -> Self {
+        self.metadata.set_trace(trace);
+        self
+    }
+
     /// This context with at most `timeout` left.
     #[must_use]
     pub fn at_most(mut self, timeout: Duration) -> Self {
@@ -169,6 +184,24 @@ impl Metadata {
         self.0.iter().map(|(key, value)| key.len() + value.len()).sum()
     }
 
+    /// Puts a span in the place of the one that may be there, unless the metadata would then be
+    /// more than `max_size` bytes, or too many: no call fails because it is traced.
+    pub(crate) fn fit_trace(&mut self, trace: &TraceContext, max_size: usize) {
+        let mut traced = self.clone();
+        traced.set_trace(trace);
+        if traced.size() <= max_size && traced.0.len() <= MAX_METADATA_ENTRIES {
+            *self = traced;
+        }
+    }
+
+    fn set_trace(&mut self, trace: &TraceContext) {
+        self.0.retain(|(key, _)| key != TRACESTATE);
+        self.insert(TRACEPARENT.to_owned(), trace.to_string());
+        if let Some(state) = trace.state() {
+            self.insert(TRACESTATE.to_owned(), state.to_owned());
+        }
+    }
+
     pub(crate) fn insert(&mut self, key: String, value: String) {
         match self.0.iter_mut().find(|(name, _)| *name == key) {
             Some((_, old)) => *old = value,
@@ -202,6 +235,35 @@ mod tests {
     fn a_context_can_only_be_tightened() {
         let cx = Context::within(Duration::from_secs(1)).at_most(Duration::from_secs(60));
         assert!(cx.remaining() <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_span_takes_the_place_of_the_one_before_with_all_that_is_its_own() {
+        let cx = Context::within(Duration::ZERO)
+            .with_metadata("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+            .with_metadata("tracestate", "a=1");
+        let above = cx.trace().unwrap();
+        assert_eq!(above.state(), Some("a=1"));
+        let plain = TraceContext::new(above.trace_id(), above.span_id(), above.flags());
+        let cx = cx.with_trace(&plain);
+        assert_eq!((cx.trace(), cx.metadata().iter().len()), (Some(plain), 1));
+    }
+
+    #[test]
+    fn a_span_that_does_not_fit_the_metadata_is_left_out() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace = TraceContext::parse(parent, None).unwrap();
+        for (max_size, fits) in [(67, true), (66, false)] {
+            let mut metadata = Metadata::default();
+            metadata.insert("k".to_owned(), String::new());
+            metadata.fit_trace(&trace, max_size);
+            assert_eq!(TraceContext::of(&metadata).is_some(), fits, "{max_size}");
+        }
+        let mut full = Metadata::default();
+        (0..MAX_METADATA_ENTRIES).for_each(|n| full.insert(n.to_string(), String::new()));
+        full.fit_trace(&trace, 4096);
+        assert_eq!(full.iter().len(), MAX_METADATA_ENTRIES);
+        assert_eq!(TraceContext::of(&full), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{
 use bailiwick_acl::{self as acl, Caller, Denial, Grant, Monitor, Reason};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tracing::{Instrument, Level, Span};
+use tracing::{Instrument, Span};
 
 use crate::{
     context::{Arrival, Context, Recorded, SessionInfo},
@@ -21,6 +21,11 @@ use crate::{
     id::CallNumber,
     marshal::{self, MarshalError},
     object::{Names, Objects},
+    observe::{
+        ended::Ended,
+        meters::{AtWork, ServerMeter},
+        spans,
+    },
     proto::{
         claim::{Claim, Refused},
         duplicate_requests::Answered,
@@ -30,6 +35,7 @@ use crate::{
     repeat,
     reply::{self, Refusal, ReplyHeader},
     service::{Delivery, MethodDescription},
+    shown::{RedactionKey, ShownArguments},
 };
 
 /// What a client is told first of how long a call will take.
@@ -49,8 +55,11 @@ pub struct Request<'a> {
     pub(crate) session: &'a Arc<SessionInfo>,
     pub(crate) caller: &'a Caller,
     pub(crate) monitor: &'a Monitor,
+    pub(crate) redaction: &'a RedactionKey,
     pub(crate) names: &'a mut Names,
+    pub(crate) meter: &'a Arc<ServerMeter>,
     pub(crate) max_deadline: Duration,
+    pub(crate) max_metadata: usize,
     pub(crate) news: News,
     pub(crate) now: Instant,
     /// The connection's outgoing frames.
@@ -121,11 +130,22 @@ impl<'a> Request<'a> {
         self,
         name: impl FnOnce(&mut Objects<'_>, &A),
     ) -> Authorized<'a, A> {
+        self.authorize_showing(name, |_, _| {})
+    }
+
+    /// The same where records show some of the arguments.
+    pub fn authorize_showing<A: DeserializeOwned>(
+        self,
+        name: impl FnOnce(&mut Objects<'_>, &A),
+        show: impl FnOnce(&mut ShownArguments<'_>, &A),
+    ) -> Authorized<'a, A> {
         let judged = match self.decode::<A>() {
             Ok(arguments) => {
                 name(&mut Objects::new(self.names), &arguments);
                 self.names.finish();
-                self.judge().map(|grant| (grant, arguments))
+                let mut shown = ShownArguments::new(self.redaction);
+                show(&mut shown, &arguments);
+                self.judge(&shown.texts()).map(|grant| (grant, arguments))
             }
             Err(error) => Err(self.malformed(error)),
         };
@@ -139,7 +159,10 @@ impl<'a> Request<'a> {
 
     fn refuse(self, refusal: &Refusal) -> Work {
         let refused = match self.part {
-            Part::Run(claim) => claim.refuse(refusal.into()),
+            Part::Run(claim) => {
+                self.meter.refused(refusal);
+                claim.refuse(refusal.into())
+            }
             // What ran is not told to whom it is not allowed any more, and never that it did not.
             Part::Repeat => Refused::Stale,
         };
@@ -158,9 +181,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn judge(&self) -> Result<Grant, Refusal> {
+    fn judge(&self, shown: &[(&str, &str)]) -> Result<Grant, Refusal> {
         self.names.with(|objects| {
-            let request = self.described(objects);
+            let request = acl::Request { arguments: shown, ..self.described(objects) };
             if self.names.has_bad_segment() {
                 return Err(self.monitor.refuse(self.caller, &request, Reason::BadObject).into());
             }
@@ -185,6 +208,8 @@ impl<'a> Request<'a> {
             verb: self.method.verb,
             objects,
             mutating: self.method.delivery != Delivery::Readonly,
+            recorded: self.method.recorded,
+            arguments: &[],
             call: self.frame.call,
         }
     }
@@ -222,7 +247,7 @@ impl Request<'_> {
     }
 
     /// The only way to user code; the grant is the price, and there is one claim for each call.
-    fn run<A, F, Fut, T, E>(self, _grant: Grant, claim: Claim, arguments: A, handler: F) -> Work
+    fn run<A, F, Fut, T, E>(mut self, _grant: Grant, claim: Claim, arguments: A, handler: F) -> Work
     where
         F: FnOnce(Context, A) -> Fut,
         Fut: Future<Output = Result<T, CallError<E>>> + Send + 'static,
@@ -230,7 +255,7 @@ impl Request<'_> {
         E: Serialize + 'static,
     {
         let deadline = self.deadline();
-        let span = self.span();
+        let span = self.open_span();
         let session = Arc::clone(self.session);
         let (floor, max_frame) = (self.frame.floor, self.header.max_frame);
         let digest = claim.digest().filter(|_| self.is_recorded);
@@ -257,12 +282,18 @@ impl Request<'_> {
                 let readonly = claim.is_readonly();
                 let awaits = if readonly { Awaits::Readonly } else { Awaits::Handler };
                 let memory = Arc::clone(claim.memory());
-                let frame = Box::pin(frame_of(header, claim, running).instrument(span));
+                let at_work = AtWork::count(self.meter, self.now, deadline, span.clone());
+                let frame = Box::pin(frame_of(header, claim, at_work, running).instrument(span));
                 return Work::Pending(Pending { header, deadline, awaits, memory, frame });
             }
             Err(_) => Err(CallError::Internal),
         };
-        reply::write_result(header, &result, self.out, |answer| claim.finish(answer));
+        reply::write_result(header, &result, self.out, |answer| {
+            let ended = Ended::of_answer(answer);
+            claim.finish(answer);
+            self.meter.ran(self.now, ended);
+            spans::end(&span, ended);
+        });
         Work::Answered
     }
 
@@ -287,19 +318,11 @@ impl Request<'_> {
         self.now.checked_add(allowed).unwrap_or(self.now)
     }
 
-    fn span(&self) -> Span {
-        // A span that nobody listens to is not free: its fields are recorded for `log`.
-        if !tracing::enabled!(Level::DEBUG) {
-            return Span::none();
-        }
-        tracing::debug_span!(
-            "call",
-            service = self.method.service,
-            method = self.method.name,
-            principal = self.session.principal.as_str(),
-            peer = self.session.peer,
-            call = self.frame.call,
-        )
+    /// The handler's span; what it passes on stands below it.
+    fn open_span(&mut self) -> Span {
+        let named = (self.frame.call, self.frame.attempt);
+        let metadata = &mut self.frame.metadata;
+        spans::of_handler(self.method, self.session, named, metadata, self.max_metadata)
     }
 }
 
@@ -307,6 +330,7 @@ impl Request<'_> {
 async fn frame_of<Fut, T, E>(
     header: ReplyHeader,
     claim: Claim,
+    at_work: AtWork,
     mut running: Pin<Box<Fut>>,
 ) -> Vec<u8>
 where
@@ -320,7 +344,10 @@ where
     });
     let result = result.await;
     let mut frame = Vec::new();
-    reply::write_result(header, &result, &mut frame, |answer| claim.finish(answer));
+    reply::write_result(header, &result, &mut frame, |answer| {
+        at_work.end(Ended::of_answer(answer));
+        claim.finish(answer);
+    });
     frame
 }
 

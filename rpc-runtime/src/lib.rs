@@ -22,16 +22,21 @@ pub mod marshal;
 mod context;
 mod error;
 mod proto;
+pub mod trace;
 
 mod object;
 pub mod service;
+mod shown;
 
 mod dispatch;
 pub mod durable;
+pub mod metrics;
+mod observe;
 mod policy_file;
 mod repeat;
 mod reply;
 mod router;
+mod status;
 
 #[cfg(feature = "net")]
 mod audit;
@@ -39,11 +44,19 @@ mod audit;
 mod endpoint;
 #[cfg(feature = "net")]
 mod net;
+#[cfg(feature = "net")]
+mod redaction_file;
 
 #[cfg(feature = "net")]
 mod client;
 #[cfg(feature = "net")]
+pub mod health;
+#[cfg(feature = "prometheus")]
+mod prometheus;
+#[cfg(feature = "net")]
 mod server;
+#[cfg(feature = "server-file")]
+pub mod server_file;
 #[cfg(feature = "net")]
 pub mod testing;
 
@@ -70,6 +83,7 @@ pub use id::{CallKey, CallNumber, Incarnation, MethodId};
 pub use policy_file::{PolicyFile, PolicyFileError};
 pub use proto::calls::Reconnect;
 pub use router::DuplicateMethod;
+pub use status::{ServerStatus, Status};
 
 #[cfg(feature = "net")]
 pub use audit::{AuditError, AuditLog, AuditLogBuilder, CheckpointKey};
@@ -77,6 +91,8 @@ pub use audit::{AuditError, AuditLog, AuditLogBuilder, CheckpointKey};
 pub use client::{Channel, ChannelConfig};
 #[cfg(feature = "net")]
 pub use endpoint::{Endpoint, EndpointError};
+#[cfg(feature = "net")]
+pub use health::{Health, HealthClient};
 #[cfg(feature = "net")]
 pub use server::{Drained, ServeError, Server, ServerBuilder};
 

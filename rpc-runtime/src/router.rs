@@ -16,6 +16,7 @@ use crate::{
     error::{Executed, ProtocolError, Unavailable},
     id::MethodId,
     object::Names,
+    observe::meters::{ServerMeter, ServerMeters},
     proto::{
         claim::{self, Claim, Refused, Turn},
         completions::{Books, Life, Past},
@@ -25,7 +26,9 @@ use crate::{
         memories::Attached,
     },
     reply::{self, Refusal, ReplyHeader},
-    service::{Delivery, MethodDescription, Service},
+    service::{Delivery, MethodDescription, Recorded, Service},
+    shown::RedactionKey,
+    status::ServerStatus,
 };
 
 /// When a caller that found the server full may try again.
@@ -39,11 +42,15 @@ pub(crate) struct Router {
     /// For each method id, ascending, the service's position and the method's.
     methods: Vec<(MethodId, Place)>,
     pub(crate) monitor: Arc<Monitor>,
+    /// Marks the arguments that records show by marks.
+    redaction: Arc<RedactionKey>,
     pub(crate) limits: Limits,
     /// What its durable services have done.
     pub(crate) books: Books,
     /// Names their stores; zero if there are none.
     store: [u8; 8],
+    meters: ServerMeters,
+    pub(crate) status: ServerStatus,
 }
 
 /// A service's position, and a method's within it.
@@ -120,6 +127,7 @@ impl Router {
     pub(crate) fn new(
         services: Vec<Box<dyn Service>>,
         monitor: Arc<Monitor>,
+        redaction: Arc<RedactionKey>,
         limits: Limits,
     ) -> Result<Self, DuplicateMethod> {
         let mut methods: Vec<(MethodId, Place)> = Vec::new();
@@ -140,7 +148,10 @@ impl Router {
         let durable = services.iter().filter_map(|service| service.durable());
         let books = Books::new(durable, limits.max_kept_answers);
         let store = if keep_all(&services) { books.store() } else { [0; 8] };
-        Ok(Self { services, methods, monitor, limits, books, store })
+        let meters = ServerMeters::of(&services, methods.iter().map(|&(_, place)| place));
+        let status = ServerStatus::of(&services, &monitor);
+        services.iter().for_each(|service| service.watch(&status));
+        Ok(Self { services, methods, monitor, redaction, limits, books, store, meters, status })
     }
 
     /// What a client is told of the memory that this server has of it. `tcp_port` is where it takes
@@ -222,25 +233,33 @@ impl Router {
         {
             return Ok(Received::Unanswered);
         }
+        let meter = self.meters.get(found.as_ref().map(|found| found.index));
         let part = match connection.memory.arrive(frame.call, frame.floor, keep, past, now)? {
             Turn::Mine(claim) => match self.limit(&frame, phase, connection) {
                 None => Part::Run(claim),
-                Some(refusal) => return Ok(refuse(claim, &refusal, header, out)),
+                Some(refusal) => return Ok(refuse(claim, &refusal, meter, header, out)),
             },
-            Turn::Full(claim) => return Ok(refuse(claim, &OVERLOADED, header, out)),
-            Turn::Repeated => Part::Repeat,
+            Turn::Full(claim) => return Ok(refuse(claim, &OVERLOADED, meter, header, out)),
+            Turn::Repeated => {
+                meter.repeated();
+                Part::Repeat
+            }
             Turn::Short(answer) => {
+                meter.repeated();
                 reply::write_short(header, answer, out);
                 return Ok(Received::Done);
             }
             Turn::Stale => {
+                meter.repeated();
                 reply::write_short(header, reply::IS_STALE, out);
                 return Ok(Received::Done);
             }
             Turn::FalseRetry => {
                 let reason = Reason::FalseRetry;
                 let denial = self.record(found.as_ref(), &frame, connection, reason);
-                reply::write(header, &denial.into(), out);
+                let refusal = denial.into();
+                meter.refused(&refusal);
+                reply::write(header, &refusal, out);
                 return Ok(Received::Done);
             }
         };
@@ -248,7 +267,7 @@ impl Router {
             match part {
                 Part::Run(claim) => {
                     let refusal = self.unknown_method(&frame, connection);
-                    return Ok(refuse(claim, &refusal, header, out));
+                    return Ok(refuse(claim, &refusal, meter, header, out));
                 }
                 // The same request without the flags was a call.
                 Part::Repeat => reply::write_short(header, reply::IS_STALE, out),
@@ -268,8 +287,11 @@ impl Router {
             session: connection.session,
             caller: connection.caller,
             monitor: &self.monitor,
+            redaction: &self.redaction,
             names: connection.names,
+            meter,
             max_deadline: self.limits.max_deadline,
+            max_metadata: self.limits.max_metadata,
             news: connection.news,
             now: connection.now,
             out,
@@ -346,7 +368,10 @@ impl Router {
             None => ("", &*id, "", Delivery::AtMostOnce),
         };
         let mutating = delivery != Delivery::Readonly;
-        let call = acl::Request { service, method, verb, objects: &[], mutating, call: frame.call };
+        let (recorded, objects, arguments) = (Recorded::AsTheServerSays, &[], &[]);
+        let call = frame.call;
+        let call =
+            acl::Request { service, method, verb, objects, mutating, recorded, arguments, call };
         self.monitor.refuse(connection.caller, &call, reason)
     }
 }
@@ -368,7 +393,14 @@ fn keep_all(services: &[Box<dyn Service>]) -> bool {
 }
 
 /// Refuses what nobody has run, and has it remembered.
-fn refuse(claim: Claim, refusal: &Refusal, header: ReplyHeader, out: &mut Vec<u8>) -> Received {
+fn refuse(
+    claim: Claim,
+    refusal: &Refusal,
+    meter: &ServerMeter,
+    header: ReplyHeader,
+    out: &mut Vec<u8>,
+) -> Received {
+    meter.refused(refusal);
     let answer = match claim.refuse(refusal.into()) {
         Refused::DidNotRun => refusal.into(),
         Refused::Stale => reply::IS_STALE,

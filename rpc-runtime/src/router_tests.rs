@@ -35,6 +35,7 @@ const fn method(id: u64, name: &'static str, delivery: Delivery) -> MethodDescri
         verb: "use",
         object: ObjectDescription::Template("bank"),
         delivery,
+        recorded: Recorded::AsTheServerSays,
         timeout: None,
         arguments: &[],
         result: "u64",
@@ -166,7 +167,13 @@ impl Scene {
         let memories = Memories::new(&limits);
         let services: Vec<Box<dyn Service>> = vec![Box::new(Arc::clone(&bank))];
         Self {
-            router: Router::new(services, Arc::new(monitor), limits).unwrap(),
+            router: Router::new(
+                services,
+                Arc::new(monitor),
+                Arc::new(RedactionKey::new([7; 32].into())),
+                limits,
+            )
+            .unwrap(),
             memories,
             bank,
             log,

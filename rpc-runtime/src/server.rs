@@ -18,6 +18,7 @@ use crate::{
     clock,
     config::{LimitError, Limits},
     endpoint::Endpoint,
+    metrics::{self, AuditFigures},
     net::{
         admission::Admission,
         dialer::{fresh_incarnation, params},
@@ -31,6 +32,7 @@ use crate::{
     proto::memories::Memories,
     router::{DuplicateMethod, Router},
     service::Service,
+    status::ServerStatus,
 };
 
 /// A server that is ready to be asked: its ports are bound, its policy is in force.
@@ -124,6 +126,12 @@ impl Server {
         &self.warnings
     }
 
+    /// Whether it can be called, for probes; it can be asked for as long as somebody has it.
+    #[must_use]
+    pub fn status(&self) -> ServerStatus {
+        self.common.router.status.clone()
+    }
+
     /// Serves until `shutdown` resolves, then drains: no new calls, those that run may end within
     /// [`Limits::drain_timeout`], also those whose connection has ended.
     pub async fn serve_until(self, shutdown: impl Future<Output = ()>) -> Drained {
@@ -147,6 +155,7 @@ impl Server {
             () = shutdown => {}
             () = tick(&self.common) => {}
         }
+        router.status.drain();
         let _ = begin_drain.send(());
         let all_ended = async {
             while ports.join_next().await.is_some() {}
@@ -178,6 +187,7 @@ async fn tick(common: &Common) {
     loop {
         every_second.tick().await;
         common.router.monitor.tick();
+        metrics::audit(AuditFigures::of(common.router.monitor.audit()));
         common.expire(clock::now());
     }
 }
@@ -297,8 +307,10 @@ impl ServerBuilder {
         let facts = facts.map_err(ServeError::Template)?;
         let policy = self.policy.ok_or(ServeError::NoPolicy)?.load(&facts)?;
         let audit = self.audit.ok_or(ServeError::NoAudit)?;
+        let redaction = audit.redaction();
         let monitor =
             Monitor::new(policy.policy, audit.into_inner(), clock)?.recording(self.allowed);
+        metrics::policy_loaded(&monitor.policy());
         let handshake = responder::Config {
             transport: Transport::Tcp,
             params: params(&self.limits, fresh_incarnation()),
@@ -306,7 +318,7 @@ impl ServerBuilder {
             records: RecordLimits::default(),
         };
         let memories = Memories::new(&self.limits);
-        let router = Router::new(self.services, Arc::new(monitor), self.limits)?;
+        let router = Router::new(self.services, Arc::new(monitor), redaction, self.limits)?;
         let orphans = Orphans::default();
         Ok((Common { router, handshake, memories, orphans, tcp_port }, policy.warnings))
     }

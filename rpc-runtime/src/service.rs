@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::{durable::Completions, id::MethodId};
+use crate::{durable::Completions, id::MethodId, status::ServerStatus};
 
 pub use crate::{
     dispatch::{Authorized, Handled, Request},
     object::{ObjectList, ObjectSegment, Objects},
+    shown::{ShownArguments, ShownText},
 };
+pub use bailiwick_acl::monitor::Recorded;
 
 /// A service as seen from outside: enough to call it, to write a policy for it, and to find out
 /// whether a change breaks its callers.
 ///
 /// As JSON, for `bailiwick describe` and `bailiwick acl check --service`, it is
 /// `{"service", "methods": [{"name", "id", "verb", "object", "delivery", "timeout_ms",
-/// "arguments": [{"name", "type"}], "result", "error"}]}`.
+/// "arguments": [{"name", "type"}], "result", "error"}]}`; a method that is always recorded has
+/// `"recorded": "always"`, an argument that records show has `"shown": "value"` or `"hmac"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ServiceDescription {
     /// The service's name, as audit records give it.
@@ -44,6 +47,9 @@ pub struct MethodDescription {
     pub object: ObjectDescription,
     /// What may be done about a lost answer.
     pub delivery: Delivery,
+    /// Which calls of it go on record.
+    #[serde(skip_serializing_if = "is_as_the_server_says")]
+    pub recorded: Recorded,
     /// The longest it may take at the server; `None` for
     /// [`Limits::max_deadline`](crate::Limits::max_deadline).
     #[serde(rename = "timeout_ms", serialize_with = "milliseconds")]
@@ -64,6 +70,21 @@ pub struct ArgumentDescription {
     /// Its type, as the trait writes it.
     #[serde(rename = "type")]
     pub type_name: &'static str,
+    /// What the audit log shows of its value.
+    #[serde(skip_serializing_if = "is_hidden")]
+    pub shown: Shown,
+}
+
+/// What the audit log shows of an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shown {
+    /// Nothing. The default.
+    Nothing,
+    /// The value itself: `#[audit(show)]`.
+    Value,
+    /// A mark by which equal values are known: `#[audit(hmac)]`.
+    Hmac,
 }
 
 /// Which objects a call touches.
@@ -125,6 +146,9 @@ pub trait Service: Send + Sync + 'static {
     fn durable(&self) -> Option<&Completions> {
         None
     }
+
+    /// Called once, when the server that it is part of is built.
+    fn watch(&self, _server: &ServerStatus) {}
 }
 
 /// A client of one service, made from a channel.
@@ -145,6 +169,14 @@ impl Serialize for Delivery {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())
     }
+}
+
+fn is_as_the_server_says(recorded: &Recorded) -> bool {
+    *recorded == Recorded::AsTheServerSays
+}
+
+fn is_hidden(shown: &Shown) -> bool {
+    *shown == Shown::Nothing
 }
 
 fn milliseconds<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -53,7 +53,7 @@ mod files;
 mod key_file;
 mod lane;
 mod log;
-mod query;
+mod read;
 mod record;
 mod scan;
 mod sink;
@@ -69,8 +69,13 @@ pub use error::AuditError;
 pub use files::files;
 pub use lane::RING;
 pub use log::{AuditId, AuditLog, Memory};
-pub use query::{Entry, Filter, Outcome, QueryError, query};
-pub use record::{Event, MAX_FIELD, Record, escape};
+pub use read::entry::Entry;
+pub use read::filter::{Filter, Outcome};
+pub use read::follow::{Batch, Follow, MAX_BATCH, Start, Then};
+pub use read::ocsf::{OCSF_VERSION, ocsf};
+pub use read::query::{QueryError, query};
+pub use read::tally::{By, Counts, MAX_KEYS, Tally};
+pub use record::{Event, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_FIELD, Record, escape};
 pub use sink::{Health, Sink, SinkError, SinkStatus, Space, Syncer};
 pub use verify::{
     Expected, NotACheckpoint, Report, Tampered, Truncation, What, Witnessed, verify, verify_chain,

@@ -15,6 +15,12 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// Most bytes of a text from the network in a record; the rest is cut, and `…` put in its place.
 pub const MAX_FIELD: usize = 1_024;
 
+/// The same for an argument; with at most [`MAX_ARGUMENTS`] of them a record is never too long.
+pub const MAX_ARGUMENT: usize = 256;
+
+/// Most arguments of one record; the macro lets no method show more.
+pub const MAX_ARGUMENTS: usize = 16;
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -95,6 +101,8 @@ pub struct Record<'a> {
     pub mode: Option<&'a str>,
     /// The call's number.
     pub call: Option<&'a str>,
+    /// Arguments that the service lets be seen, by their names; each is a field `arg.NAME`.
+    pub arguments: &'a [(&'a str, &'a str)],
     /// How many events a summary or a gap stands for.
     pub count: Option<u64>,
     /// How many distinct objects they were about; `detail` says if there may be more.
@@ -126,6 +134,7 @@ impl Record<'_> {
             serial: None,
             mode: None,
             call: None,
+            arguments: &[],
             count: None,
             distinct: None,
             like: None,
@@ -181,6 +190,9 @@ impl Record<'_> {
         line.number("serial", self.serial);
         line.text("mode", self.mode);
         line.text("call", self.call);
+        for (name, value) in self.arguments.iter().take(MAX_ARGUMENTS) {
+            line.argument(name, value);
+        }
         line.number("count", self.count);
         line.number("distinct", self.distinct);
         line.number("like", self.like);
@@ -311,8 +323,18 @@ impl Line {
     pub(super) fn text(&mut self, key: &str, text: Option<&str>) {
         let Some(text) = text else { return };
         self.key(key);
+        self.value(text, MAX_FIELD);
+    }
+
+    /// A field of its own for each, so that no field of ours is ever mistaken for it.
+    fn argument(&mut self, name: &str, value: &str) {
+        self.key(&format!("arg.{}", escape(name)));
+        self.value(value, MAX_ARGUMENT);
+    }
+
+    fn value(&mut self, text: &str, most: usize) {
         self.0.push('"');
-        let kept = text.floor_char_boundary(MAX_FIELD);
+        let kept = text.floor_char_boundary(most);
         push_escaped(&mut self.0, &text[..kept]);
         if kept < text.len() {
             self.0.push('…');

@@ -66,8 +66,23 @@ pub struct Request<'a> {
     pub objects: &'a [&'a str],
     /// Whether the call may change something.
     pub mutating: bool,
+    /// Which calls of the method go on record.
+    pub recorded: Recorded,
+    /// What may be seen of its arguments, by their names.
+    pub arguments: &'a [(&'a str, &'a str)],
     /// The call's number.
     pub call: u64,
+}
+
+/// Which calls of a method go on record, beside those that are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recorded {
+    /// Those that [`Allows`] says.
+    #[default]
+    AsTheServerSays,
+    /// All.
+    Always,
 }
 
 impl Monitor {
@@ -179,10 +194,10 @@ impl Monitor {
             (Effect::Allow, Some(row)) => row,
             _ => return Err(self.deny(&policy, caller, request, object, decision)),
         };
-        let recorded = match self.allows {
-            Allows::None => false,
-            Allows::Mutating => request.mutating,
-            Allows::All => true,
+        let recorded = match (request.recorded, self.allows) {
+            (Recorded::Always, _) | (_, Allows::All) => true,
+            (_, Allows::Mutating) => request.mutating,
+            (_, Allows::None) => false,
         };
         if recorded {
             self.record(&policy, caller, request, object, decision).ok_or(Denial::Unrecorded)?;
@@ -286,6 +301,7 @@ impl Monitor {
             serial: policy.serial(),
             mode: Some("enforce"),
             call: Some(&call),
+            arguments: request.arguments,
             ..Record::of(Event::Decision).judged(decision.effect, decision.reason)
         };
         self.audit.append(&record, (self.clock)()).ok()

@@ -5,11 +5,14 @@
 
 use std::collections::BTreeSet;
 
+use smallvec::SmallVec;
+
 use super::facts::{MethodFacts, ObjectTemplate, ServiceFacts, TemplateSegment};
 use super::fault::{Fault, Span};
-use super::pattern::{Pattern, Segment};
+use super::pattern::{Object, Pattern, Segment};
+use super::row::Verbs;
 use super::suggest::nearest;
-use super::syntax::{Name, Syntax, Verbs};
+use super::syntax::{Name, Syntax};
 
 /// Checks every row, expectation and invariant; does nothing when no services are known.
 pub(super) fn check(syntax: &Syntax<'_>, services: &[ServiceFacts], faults: &mut Vec<Fault>) {
@@ -18,21 +21,17 @@ pub(super) fn check(syntax: &Syntax<'_>, services: &[ServiceFacts], faults: &mut
     }
     let methods: Vec<_> = services.iter().flat_map(|service| &service.methods).collect();
     let known = Known { verbs: methods.iter().map(|method| &*method.verb).collect(), methods };
-    let rows = syntax.rows.iter().chain(syntax.nevers.iter().map(|never| &never.row));
-    for row in rows {
-        let verbs = match &row.verbs {
+    for row in syntax.rows.iter().chain(syntax.nevers.iter().map(|never| &never.row)) {
+        let verbs = match row.verbs() {
             Verbs::Every => None,
-            Verbs::Listed(verbs) => Some(&verbs[..]),
+            Verbs::Listed(verbs) => Some(verbs.iter()),
         };
-        known.check(verbs, row.object.as_ref(), row.object_span, faults);
+        let object = row.object().map(|(parts, extent)| Object { parts: parts.collect(), extent });
+        known.check(verbs.into_iter().flatten(), object, row.object_span(), faults);
     }
     for line in &syntax.expects {
-        known.check(
-            line.verb.as_ref().map(std::slice::from_ref),
-            line.object.as_ref(),
-            line.object_span,
-            faults,
-        );
+        let object = line.object.as_ref().map(Object::of);
+        known.check(line.verb.into_iter(), object, line.object_span, faults);
     }
 }
 
@@ -42,29 +41,30 @@ struct Known<'s> {
 }
 
 impl Known<'_> {
-    fn check(
+    fn check<'a>(
         &self,
-        verbs: Option<&[Name<'_>]>,
-        object: Option<&Pattern>,
+        verbs: impl Iterator<Item = Name<'a>>,
+        object: Option<Object<'_>>,
         span: Span,
         faults: &mut Vec<Fault>,
     ) {
-        let mut declared = Vec::new();
-        for verb in verbs.unwrap_or_default() {
+        let mut declared: SmallVec<[&str; 8]> = SmallVec::new();
+        for verb in verbs {
             if self.verbs.contains(verb.text) {
                 declared.push(verb.text);
             } else {
-                faults.push(self.unknown_verb(*verb));
+                faults.push(self.unknown_verb(verb));
             }
         }
         // A list of which nothing is known says nothing about the object.
         let listed =
             |method: &MethodFacts| declared.is_empty() || declared.contains(&&*method.verb);
-        let listed: Vec<_> = self.methods.iter().copied().filter(|method| listed(method)).collect();
+        let listed = self.methods.iter().copied().filter(|method| listed(method));
         if let Some(object) = object
-            && !listed.iter().any(|method| method.object.overlaps(object))
+            && !listed.clone().any(|method| method.object.overlaps_parts(&object))
         {
-            faults.push(self.unknown_object(object, &listed, span));
+            let listed: Vec<_> = listed.collect();
+            faults.push(self.unknown_object(&object.pattern(), &listed, span));
         }
     }
 
@@ -74,6 +74,7 @@ impl Known<'_> {
             None => format!("the verbs are {}", some(self.verbs.iter())),
         };
         Fault::new(verb.span, format!("verb `{}` is declared by no service", verb.text), help)
+            .with_code("acl::unknown-verb")
     }
 
     /// `listed` are the methods with one of the row's verbs.
@@ -92,7 +93,7 @@ impl Known<'_> {
                 format!("methods name {}", some(templates.iter()))
             }
         };
-        Fault::new(span, message, help)
+        Fault::new(span, message, help).with_code("acl::unknown-object")
     }
 }
 

@@ -6,8 +6,9 @@ use super::lines::{Line, Piece, list, trim, word};
 use super::names::{self, Kind};
 use super::object_column;
 use super::pattern::Pattern;
-use super::row_line::{member, parse_effect, parse_verbs, separators, who};
-use super::syntax::{ExpectLine, GroupLine, KeyLine, Name, NeverLine, Row, Syntax, Who};
+use super::row::Row;
+use super::row_line::{member, parse_effect, separators};
+use super::syntax::{ExpectLine, GroupLine, KeyLine, Name, NeverLine, Syntax, Who};
 
 /// The words that begin a directive.
 pub(super) const KEYWORDS: [&str; 6] = ["acl", "serial", "principal", "group", "expect", "never"];
@@ -168,20 +169,17 @@ fn never<'a>(
     };
     let object = trim(&text[first + 1..second], place.after(first + 1));
     let (verbs, except) = split_except(trim(&text[second + 1..], place.after(second + 1)));
-    let row = Row {
-        who: who(trim(&text[..first], place), faults),
-        object: object_column::parse(object.0, object.1, faults),
-        object_span: object.1.span(0, object.0.len()),
-        verbs: parse_verbs(verbs, faults),
-        effect: Some(Effect::Allow),
-        span: line.place.span(0, line.text.trim_end().len()),
-    };
+    let mut row = Row::of(line, trim(&text[..first], place), object);
+    row.read_who(faults);
+    row.read_object(faults);
+    row.read_verbs(verbs, faults);
+    row.effect = Some(Effect::Allow);
     let except = except.map_or_else(Vec::new, |list| members(list, faults));
     Some(NeverLine { row, except })
 }
 
 /// Cuts `verbs except members` at the word in the middle.
-fn split_except((text, place): Piece<'_>) -> (Piece<'_>, Option<Piece<'_>>) {
+pub(super) fn split_except((text, place): Piece<'_>) -> (Piece<'_>, Option<Piece<'_>>) {
     let is_space = |c: char| c == ' ' || c == '\t';
     let found = text.match_indices("except").find(|(at, word)| {
         text[..*at].ends_with(is_space)

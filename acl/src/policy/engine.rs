@@ -2,18 +2,22 @@
 //!
 //! The cost of a decision follows the length of the object and the number of wildcard branches
 //! that fit it, which is bounded at load, and not the number of rows. A decision allocates nothing.
+//!
+//! There is no second form for small policies: a scan of all rows takes longer than the trie from
+//! five rows on.
 
 mod build;
+mod interner;
 mod key;
 mod table;
 
 use super::decision::{Decision, Effect, Reason};
-use super::pattern::Pattern;
 use super::people::SubjectId;
 use crate::object::{self, BadObject, MAX_SEGMENTS};
 use table::Table;
 
-pub(super) use table::Interner;
+pub(super) use build::Builder;
+pub(super) use interner::Interner;
 
 /// Most nodes that one decision may visit, whatever the request; more than this refuses the file.
 pub const MAX_VISITS: u64 = 16_384;
@@ -24,25 +28,16 @@ pub(super) type VerbId = u32;
 /// `*`, every verb.
 pub(super) const EVERY_VERB: VerbId = 0;
 
-/// A row ready to be built in.
-#[derive(Clone, Debug)]
-pub(super) struct CompiledRow<'p> {
-    pub(super) subject: SubjectId,
-    pub(super) object: &'p Pattern,
-    pub(super) verb: VerbId,
-    pub(super) effect: Effect,
-    pub(super) line: u32,
-}
-
 /// A text that the policy does not mention.
 const UNKNOWN: u32 = u32::MAX;
 /// The edges of a `*` and of a `{self}` while the trie is being built.
 const STAR: u32 = u32::MAX - 1;
 const CALLER: u32 = u32::MAX - 2;
-/// Lists up to this long are searched from end to end, longer ones by hash.
+/// What stands for the literal edge of a node that has none, or several.
+const NO_SEGMENT: u32 = u32::MAX - 3;
+const MANY: u32 = u32::MAX - 4;
+/// Grants up to this many are searched from end to end, more by hash.
 const SHORT: u32 = 8;
-/// The empty range of a node that no row speaks of; others are never empty.
-const NOTHING: (u32, u32) = (0, 0);
 /// No line, no node: the root is nobody's child and lines begin at 1.
 const NONE: u32 = 0;
 const ROOT: u32 = 0;
@@ -51,30 +46,35 @@ const ROOT: u32 = 0;
 pub(super) struct Engine {
     /// The literal segments of all rows.
     segments: Interner,
+    /// The nodes, and one more, where the last node's grants end.
     nodes: Vec<Node>,
-    /// Literal edges, sorted by (node, segment); each node knows its range.
-    edges: Vec<(u32, u32)>,
-    /// The edges of the nodes with many, by (begin of the range, segment).
-    many_edges: Table,
-    /// Grants, sorted by (node, extent, verb, subject); each node knows its ranges.
+    /// From (node, segment) to the child, for nodes with several literal edges.
+    edges: Table,
+    /// Grants, sorted by (node, extent, verb, subject); each node knows where its own begin.
     grants: Vec<Grants>,
     /// The grants of long ranges, by (begin of the range, verb, subject).
     many_grants: Table,
-    /// What each subject may ever do with a verb, sorted by (verb, subject).
+    /// What each subject may ever do with a verb.
     ever: Vec<Ever>,
+    /// By (verb, subject).
+    ever_of: Table,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Node {
     star: u32,
     caller: u32,
-    edges: (u32, u32),
-    exact: (u32, u32),
-    below: (u32, u32),
+    /// The only literal edge and its child, or [`NO_SEGMENT`] or [`MANY`].
+    segment: u32,
+    child: u32,
+    /// Where the grants for the node itself begin; they end where those below it begin.
+    exact: u32,
+    /// Where the grants for what is below it begin; they end where the next node's begin.
+    below: u32,
 }
 
 /// The rows of one (node, extent, verb, subject), of which only the first of each effect matters.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Grants {
     verb: VerbId,
     subject: SubjectId,
@@ -110,23 +110,6 @@ struct Names<'q> {
 }
 
 impl Engine {
-    /// Builds the engine.
-    ///
-    /// # Errors
-    ///
-    /// The worst number of visits, if that is more than [`MAX_VISITS`].
-    pub(super) fn build(rows: &[CompiledRow<'_>]) -> Result<Self, u64> {
-        let mut builder = build::Builder::default();
-        for row in rows {
-            builder.add(row);
-        }
-        let worst = builder.worst_visits();
-        if worst > MAX_VISITS {
-            return Err(worst);
-        }
-        Ok(builder.finish(rows))
-    }
-
     /// Judges an object name, which may be any text: it is cut, checked and looked up in one go.
     ///
     /// # Errors
@@ -155,9 +138,9 @@ impl Engine {
         let mut found = Found::default();
         for verb in both(verb) {
             for subject in subjects {
-                let key = |ever: &Ever| (ever.verb, ever.subject);
-                if let Ok(at) = self.ever.binary_search_by_key(&(verb, *subject), key) {
-                    found.add(self.ever[at].deny_all, self.ever[at].allow);
+                if let Some(at) = self.ever_of.exact(self.ever_of.key().pair(verb, *subject)) {
+                    let ever = &self.ever[at as usize];
+                    found.add(ever.deny_all, ever.allow);
                 }
             }
         }
@@ -166,43 +149,40 @@ impl Engine {
 
     /// Follows the literal edges down, and calls itself for the wildcards on the way.
     fn visit(&self, node: u32, depth: usize, names: &Names<'_>, found: &mut Found) {
-        let mut node = &self.nodes[node as usize];
+        let mut at = node;
         for depth in depth..names.count {
-            if node.below != NOTHING {
-                self.collect(node.below, names, found);
-            }
+            let node = &self.nodes[at as usize];
+            self.collect((node.below, self.nodes[at as usize + 1].exact), names, found);
             if node.star != NONE {
                 self.visit(node.star, depth + 1, names, found);
             }
             if node.caller != NONE && names.own & (1 << depth) != 0 {
                 self.visit(node.caller, depth + 1, names, found);
             }
-            match self.edge(node.edges, names.ids[depth]) {
-                Some(child) => node = &self.nodes[child as usize],
+            match self.child(node, at, names.ids[depth]) {
+                Some(child) => at = child,
                 None => return,
             }
         }
-        self.collect(node.exact, names, found);
+        let node = &self.nodes[at as usize];
+        self.collect((node.exact, node.below), names, found);
     }
 
     #[inline]
-    fn edge(&self, (from, to): (u32, u32), segment: u32) -> Option<u32> {
-        if to - from <= SHORT {
-            let edges = &self.edges[from as usize..to as usize];
-            return edges.iter().find(|(at, _)| *at == segment).map(|(_, child)| *child);
+    fn child(&self, node: &Node, at: u32, segment: u32) -> Option<u32> {
+        if node.segment == segment {
+            return Some(node.child);
         }
-        self.edge_of_many(from, segment)
-    }
-
-    #[inline(never)] // so that `visit` stays small
-    fn edge_of_many(&self, from: u32, segment: u32) -> Option<u32> {
-        let hash = self.many_edges.key().pair(from, segment);
-        self.many_edges.exact(hash).map(|at| self.edges[at as usize].1)
+        if node.segment != MANY || segment == UNKNOWN {
+            return None;
+        }
+        self.edges.exact(self.edges.key().pair(at, segment))
     }
 
     #[inline]
     fn collect(&self, (from, to): (u32, u32), names: &Names<'_>, found: &mut Found) {
-        if to - from <= SHORT {
+        if from == to {
+        } else if to - from <= SHORT {
             for grant in &self.grants[from as usize..to as usize] {
                 if (grant.verb == EVERY_VERB || grant.verb == names.verb)
                     && includes(names.subjects, grant.subject)
@@ -246,6 +226,12 @@ fn includes(subjects: &[SubjectId], subject: SubjectId) -> bool {
 /// The rows' `*`, and the verb itself unless no row mentions it.
 fn both(verb: VerbId) -> impl Iterator<Item = VerbId> {
     [EVERY_VERB, verb].into_iter().take(if verb == EVERY_VERB { 1 } else { 2 })
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { star: NONE, caller: NONE, segment: NO_SEGMENT, child: NONE, exact: 0, below: 0 }
+    }
 }
 
 impl Found {

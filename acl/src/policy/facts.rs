@@ -4,8 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::pattern::{Extent, Pattern, Segment};
-use crate::object;
+use super::pattern::{Extent, Object, Part, Pattern};
+use crate::object::{self, MAX_SEGMENTS};
 
 /// What a policy can be checked against: a service and its methods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +77,13 @@ impl ObjectTemplate {
     /// Whether some call can name an object that `pattern` means for some caller.
     #[must_use]
     pub fn overlaps(&self, pattern: &Pattern) -> bool {
+        self.overlaps_parts(&Object::of(pattern))
+    }
+
+    pub(super) fn overlaps_parts(&self, object: &Object<'_>) -> bool {
         match self {
             Self::Anything => true,
-            Self::Template(template) => overlap(template, &pattern.segments, pattern.extent),
+            Self::Template(template) => overlap(template, &object.parts, object.extent),
         }
     }
 }
@@ -103,10 +107,10 @@ impl TemplateSegment {
         Ok(Self::Literal(text.to_owned()))
     }
 
-    fn admits(&self, segment: &Segment) -> bool {
-        match (self, segment) {
-            (Self::Literal(text), Segment::Literal(wanted)) => **text == **wanted,
-            (Self::Literal(text), Segment::Caller) => super::names::is_name(text),
+    fn admits(&self, part: &Part<'_>) -> bool {
+        match (self, part) {
+            (Self::Literal(text), Part::Literal(wanted)) => **text == **wanted,
+            (Self::Literal(text), Part::Caller) => super::names::is_name(text),
             _ => true,
         }
     }
@@ -128,35 +132,38 @@ impl fmt::Display for ObjectTemplate {
     }
 }
 
-/// Walks template and pattern side by side. `reachable[i]` says whether the template's segments so
-/// far can have produced names whose first `i` segments the pattern accepts; the last place stands
-/// for "below all of them".
-fn overlap(template: &[TemplateSegment], pattern: &[Segment], extent: Extent) -> bool {
-    let below = pattern.len() + 1;
-    let step = |from: &[bool], segment: &TemplateSegment| {
-        let mut to = vec![false; below + 1];
-        for at in (0..=below).filter(|at| from[*at]) {
-            match pattern.get(at) {
-                Some(wanted) => to[at + 1] |= segment.admits(wanted),
-                None => to[below] |= extent == Extent::Below,
+/// Walks template and pattern side by side. Bit `i` of the states says whether the template's
+/// segments so far can have produced names whose first `i` segments the pattern accepts; the last
+/// state stands for "below all of them".
+fn overlap(template: &[TemplateSegment], pattern: &[Part<'_>], extent: Extent) -> bool {
+    // No request names an object that deep.
+    if pattern.len() > MAX_SEGMENTS {
+        return false;
+    }
+    let below: u64 = 1 << (pattern.len() + 1);
+    let step = |from: u64, segment: &TemplateSegment| {
+        let within = pattern.iter().enumerate().fold(0, |to, (at, wanted)| {
+            let advances = from & (1 << at) != 0 && segment.admits(wanted);
+            to | (u64::from(advances) << (at + 1))
+        });
+        let ended = from & (below | below >> 1) != 0;
+        within | if ended && extent == Extent::Below { below } else { 0 }
+    };
+    let mut reachable = 1;
+    for segment in template {
+        reachable = step(reachable, segment);
+        if matches!(segment, TemplateSegment::Several(_)) {
+            for _ in 0..=pattern.len() + 1 {
+                reachable |= step(reachable, segment);
             }
         }
-        to
-    };
-    let mut reachable = vec![false; below + 1];
-    reachable[0] = true;
-    for segment in template {
-        reachable = step(&reachable, segment);
-        if matches!(segment, TemplateSegment::Several(_)) {
-            for _ in 0..=below {
-                let further = step(&reachable, segment);
-                reachable.iter_mut().zip(further).for_each(|(have, more)| *have |= more);
-            }
+        if reachable == 0 {
+            return false;
         }
     }
     match extent {
-        Extent::Exact => reachable[pattern.len()],
-        Extent::Below => reachable[below],
+        Extent::Exact => reachable & (below >> 1) != 0,
+        Extent::Below => reachable & below != 0,
     }
 }
 

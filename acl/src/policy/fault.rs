@@ -44,16 +44,23 @@ pub(super) struct Fault {
     pub(super) message: String,
     pub(super) help: String,
     /// A second place to show, and what it says there.
-    pub(super) related: Option<(Span, String)>,
+    pub(super) related: Option<Box<(Span, String)>>,
+    /// What kind it is, for machines; it never changes its meaning.
+    pub(super) code: &'static str,
 }
 
 impl Fault {
     pub(super) fn new(span: Span, message: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { span, message: message.into(), help: help.into(), related: None }
+        let (message, help) = (message.into(), help.into());
+        Self { span, message, help, related: None, code: "acl::syntax" }
+    }
+
+    pub(super) fn with_code(self, code: &'static str) -> Self {
+        Self { code, ..self }
     }
 
     pub(super) fn with_related(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.related = Some((span, label.into()));
+        self.related = Some(Box::new((span, label.into())));
         self
     }
 }

@@ -17,8 +17,9 @@ pub type PolicyWarning = Finding;
 
 /// One thing found in a policy file: where, what, and how to mend it.
 ///
-/// As JSON it is `{"file","line","column","message","help"}`; as a [`Diagnostic`] it shows the
-/// line, and the second one where two lines disagree.
+/// As JSON it is `{"file","line","column","end_column","severity","code","message","help"}` and,
+/// where two lines disagree, `"related":{"file","line","column","message"}`; as a [`Diagnostic`] it
+/// shows both lines.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
     /// The file, as the loader was told.
@@ -27,16 +28,49 @@ pub struct Finding {
     pub line: u32,
     /// The column in characters; 1 is the first.
     pub column: u32,
+    /// The column after the last character that it is about.
+    pub end_column: u32,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What kind it is, as `acl::shadowed`: stable, for machines. Lines that cannot be read are
+    /// `acl::syntax`.
+    pub code: &'static str,
     /// What is wrong.
     pub message: String,
     /// How to mend it.
     pub help: String,
-    #[serde(skip)]
-    severity: miette::Severity,
+    /// The second place, where two disagree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub related: Option<Related>,
     #[serde(skip)]
     text: Arc<Shown>,
     #[serde(skip)]
     labels: Vec<LabeledSpan>,
+}
+
+/// The second place that a [`Finding`] is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Related {
+    /// The file.
+    pub file: String,
+    /// The line; 1 is the first.
+    pub line: u32,
+    /// The column in characters; 1 is the first.
+    pub column: u32,
+    /// What is there.
+    pub message: String,
+}
+
+/// How bad a [`Finding`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Worth a look, and often as meant.
+    Advice,
+    /// It loads, but is hardly as meant.
+    Warning,
+    /// It refuses the file.
+    Error,
 }
 
 /// Every error of a policy, in the order of the lines; the whole file is refused for any of them.
@@ -67,7 +101,15 @@ impl std::error::Error for Finding {}
 
 impl Diagnostic for Finding {
     fn severity(&self) -> Option<miette::Severity> {
-        Some(self.severity)
+        Some(match self.severity {
+            Severity::Advice => miette::Severity::Advice,
+            Severity::Warning => miette::Severity::Warning,
+            Severity::Error => miette::Severity::Error,
+        })
+    }
+
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
@@ -135,21 +177,24 @@ impl<'a> Files<'a> {
     }
 
     /// Turns faults into findings, sorted by place.
-    pub(super) fn findings(
-        &self,
-        mut faults: Vec<Fault>,
-        severity: miette::Severity,
-    ) -> Vec<Finding> {
+    pub(super) fn findings(&self, mut faults: Vec<Fault>, severity: Severity) -> Vec<Finding> {
         faults.sort_by_key(|fault| fault.span);
         faults.dedup_by(|a, b| a.span == b.span && a.message == b.message);
         faults.into_iter().map(|fault| self.finding(fault, severity)).collect()
     }
 
-    fn finding(&self, fault: Fault, severity: miette::Severity) -> Finding {
+    fn finding(&self, fault: Fault, severity: Severity) -> Finding {
         let file = usize::from(fault.span.file);
         let mut message = fault.message;
         let mut labels = vec![self.label(fault.span, "here".to_owned())];
-        if let Some((span, label)) = fault.related {
+        let mut related = None;
+        if let Some((span, label)) = fault.related.map(|related| *related) {
+            related = Some(Related {
+                file: self.name(span).to_owned(),
+                line: span.line,
+                column: self.column(span, span.start),
+                message: shown(&label),
+            });
             if span.file == fault.span.file {
                 labels.push(self.label(span, label));
             } else {
@@ -160,9 +205,12 @@ impl<'a> Files<'a> {
             file: self.name(fault.span).to_owned(),
             line: fault.span.line,
             column: self.column(fault.span, fault.span.start),
+            end_column: self.column(fault.span, fault.span.end.max(fault.span.start)),
+            severity,
+            code: fault.code,
             message: shown(&message),
             help: shown(&fault.help),
-            severity,
+            related,
             text: Arc::clone(&self.shown[file]),
             labels,
         }

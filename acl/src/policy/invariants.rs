@@ -7,14 +7,15 @@
 //! trying that text at each length is enough. Whether a service can name the object is not asked:
 //! an invariant holds for services that do not exist yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Policy;
 use super::decision::Effect;
 use super::fault::{Fault, Span};
 use super::pattern::Pattern;
 use super::people::{EVERYONE, People, SubjectId};
-use super::syntax::{ExpectLine, NeverLine, Row, Syntax, Verbs, Who};
+use super::row::{Row, VerbList, Verbs};
+use super::syntax::{ExpectLine, NeverLine, Syntax};
 
 /// Runs every `expect` and `never`. With faults already on record, only those are reported that
 /// fail whatever the faulty lines were meant to say.
@@ -61,12 +62,12 @@ fn failed(
             format!("add `{} | {object} | {} | allow`, or mend this line", name.text, verb.text)
         }
     };
-    let fault = Fault::new(line.span, message, help);
-    let decided = decision
-        .row
-        .and_then(|row| syntax.rows.iter().find(|candidate| candidate.span.line == row.line));
+    let fault = Fault::new(line.span, message, help).with_code("acl::expect-failed");
+    // The rows stand in the order of their lines.
+    let decided =
+        decision.row.and_then(|row| syntax.rows.binary_search_by_key(&row.line, Row::line).ok());
     Some(match decided {
-        Some(row) => fault.with_related(row.span, "this row decides"),
+        Some(at) => fault.with_related(syntax.rows[at].span(), "this row decides"),
         None => fault,
     })
 }
@@ -94,78 +95,91 @@ fn violations(
     everyone: &Everyone<'_>,
     faults: &mut Vec<Fault>,
 ) {
-    let Some(subject) = line.row.who.and_then(|who| people.id(&who)) else { return };
-    let near: Vec<_> = syntax.rows.iter().filter(|row| may_concern(&line.row, row)).collect();
+    let Some(subject) = line.row.who().and_then(|who| people.id(&who)) else { return };
+    let Some(object) = line.row.pattern() else { return };
+    let never = Near { row: line.row, object, subject };
+    let near: Vec<_> = syntax.rows.iter().filter_map(|row| never.meeting(row, people)).collect();
+    let (allows, denies): (Vec<&Near<'_>>, Vec<_>) =
+        near.iter().partition(|near| near.row.effect == Some(Effect::Allow));
     let except: Vec<_> = line.except.iter().filter_map(|who| people.id(who)).collect();
-    let bound: Vec<_> = everyone
-        .all
-        .iter()
-        .filter(|(_, subjects)| {
-            subjects.contains(&subject) && !except.iter().any(|id| subjects.contains(id))
-        })
-        .collect();
-    for row in near.iter().filter(|row| row.effect == Some(Effect::Allow)) {
-        let Some(granted) = row.who.and_then(|who| people.id(&who)) else { continue };
-        let witness = bound.iter().filter(|(_, subjects)| subjects.contains(&granted)).find_map(
-            |(name, subjects)| {
-                let verb = witness(&line.row, row, name, subjects, &near, people)?;
-                Some((*name, verb))
-            },
-        );
+    let bound = everyone.all.iter().filter(|(_, subjects)| {
+        subjects.contains(&subject) && !except.iter().any(|id| subjects.contains(id))
+    });
+    // A row finds whom it concerns without going through everyone.
+    let mut concerned: HashMap<SubjectId, Vec<(&str, &[SubjectId])>> = HashMap::new();
+    for (name, subjects) in bound {
+        for id in subjects {
+            concerned.entry(*id).or_default().push((name, subjects));
+        }
+    }
+    for allow in allows {
+        let witness =
+            concerned.get(&allow.subject).into_iter().flatten().find_map(|(name, subjects)| {
+                Some((*name, witness(&never, allow, name, subjects, &denies)?))
+            });
         if let Some((name, verb)) = witness {
-            faults.push(violated(line.row.span, row, name, verb));
+            faults.push(violated(line.row.span(), &allow.row, name, verb));
         }
     }
 }
 
-/// Whether a row has objects and verbs in common with an invariant, for some caller; the others
-/// need no closer look.
-fn may_concern(never: &Row<'_>, row: &Row<'_>) -> bool {
-    let objects = never.object.as_ref().zip(row.object.as_ref());
-    objects.is_some_and(|(never, row)| never.may_meet(row))
-        && !shared_verbs(&never.verbs, &row.verbs).is_empty()
+/// An invariant or a row that has something to do with it, with its object as a value.
+struct Near<'a> {
+    row: Row<'a>,
+    object: Pattern,
+    subject: SubjectId,
+}
+
+impl<'a> Near<'a> {
+    /// The row with its object, if it has objects and verbs in common with this invariant, for
+    /// some caller; the others need no closer look.
+    fn meeting(&self, row: &Row<'a>, people: &People<'_>) -> Option<Self> {
+        let (parts, extent) = row.object()?;
+        if !self.object.may_meet(parts, extent)
+            || shared_verbs(self.row.verbs(), row.verbs()).is_empty()
+        {
+            return None;
+        }
+        Some(Self { row: *row, object: row.pattern()?, subject: people.id(&row.who()?)? })
+    }
 }
 
 fn violated(never: Span, row: &Row<'_>, name: &str, verb: Option<&str>) -> Fault {
     let who = if name.is_empty() { "anyone".to_owned() } else { format!("`{name}`") };
     let verb = verb.map_or_else(|| "any verb".to_owned(), |verb| format!("`{verb}`"));
-    let line = row.span.line;
+    let line = row.line();
     let message = format!("this must never be, but line {line} allows it: {who} may, with {verb}");
     let help = format!("narrow line {line}, add a deny, or name the exception after `except`");
-    Fault::new(never, message, help).with_related(row.span, "this row allows it")
+    let fault = Fault::new(never, message, help).with_code("acl::never-violated");
+    fault.with_related(row.span(), "this row allows it")
 }
 
 /// A verb with which `row` lets the principal do what `never` forbids; `Some(None)` is one that
 /// nobody has named.
 fn witness<'r>(
-    never: &'r Row<'_>,
-    row: &'r Row<'_>,
+    never: &Near<'r>,
+    row: &Near<'r>,
     name: &str,
     subjects: &[SubjectId],
-    near: &[&Row<'_>],
-    people: &People<'_>,
+    denies: &[&Near<'_>],
 ) -> Option<Option<&'r str>> {
-    let common = never.object.as_ref()?.meet(row.object.as_ref()?, name)?;
+    let common = never.object.meet(&row.object, name)?;
     if common.is_dead() {
         return None;
     }
-    shared_verbs(&never.verbs, &row.verbs).into_iter().find(|verb| {
-        let denies: Vec<&Pattern> = near
+    shared_verbs(never.row.verbs(), row.row.verbs()).into_iter().find(|verb| {
+        let denies: Vec<&Pattern> = denies
             .iter()
-            .filter(|deny| deny.effect == Some(Effect::Deny) && includes(&deny.verbs, *verb))
-            .filter(|deny| {
-                let id = deny.who.as_ref().and_then(|who: &Who<'_>| people.id(who));
-                id.is_some_and(|id| subjects.contains(&id))
-            })
-            .filter_map(|deny| deny.object.as_ref())
+            .filter(|deny| subjects.contains(&deny.subject) && includes(deny.row.verbs(), *verb))
+            .map(|deny| &deny.object)
             .collect();
         common.escapes(&denies, name)
     })
 }
 
 /// The verbs in both, `None` standing for one that nobody has named.
-fn shared_verbs<'r>(left: &'r Verbs<'_>, right: &'r Verbs<'_>) -> Vec<Option<&'r str>> {
-    let texts = |verbs: &'r [super::syntax::Name<'_>]| verbs.iter().map(|verb| verb.text);
+fn shared_verbs<'r>(left: Verbs<'r>, right: Verbs<'r>) -> Vec<Option<&'r str>> {
+    let texts = |verbs: VerbList<'r>| verbs.iter().map(|verb| verb.text);
     match (left, right) {
         (Verbs::Every, Verbs::Every) => vec![None],
         (Verbs::Listed(verbs), Verbs::Every) | (Verbs::Every, Verbs::Listed(verbs)) => {
@@ -178,7 +192,7 @@ fn shared_verbs<'r>(left: &'r Verbs<'_>, right: &'r Verbs<'_>) -> Vec<Option<&'r
     }
 }
 
-fn includes(verbs: &Verbs<'_>, verb: Option<&str>) -> bool {
+fn includes(verbs: Verbs<'_>, verb: Option<&str>) -> bool {
     match verbs {
         Verbs::Every => true,
         Verbs::Listed(verbs) => verbs.iter().any(|listed| Some(listed.text) == verb),

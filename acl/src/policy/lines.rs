@@ -15,24 +15,49 @@ pub(super) struct Line<'a> {
 /// A piece of a line, and where it begins.
 pub(super) type Piece<'a> = (&'a str, Place);
 
-/// The clean lines of `text`, without their LF or CRLF. `file` is the number of the file.
-pub(super) fn split<'a>(text: &'a [u8], file: u8, faults: &mut Vec<Fault>) -> Vec<Line<'a>> {
-    let mut lines = Vec::new();
-    let last = text.split(|byte| *byte == b'\n').count();
-    for (at, raw) in text.split(|byte| *byte == b'\n').enumerate() {
-        let Ok(number) = u32::try_from(at + 1) else { break };
+/// Hands over the clean lines of `text`, without their LF or CRLF. `file` is the number of the file.
+pub(super) fn each<'a>(
+    text: &'a [u8],
+    file: u8,
+    faults: &mut Vec<Fault>,
+    mut each: impl FnMut(Line<'a>, &mut Vec<Fault>),
+) {
+    let mut rest = Some(text);
+    for number in 1..=u32::MAX {
+        let Some(text) = rest else { return };
+        let (raw, below) = match text.iter().position(|byte| *byte == b'\n') {
+            Some(end) => (&text[..end], Some(&text[end + 1..])),
+            None => (text, None),
+        };
+        rest = below;
         let place = Place { file, line: number, offset: 0 };
-        let ended = at + 1 < last;
-        let raw = if ended { raw.strip_suffix(b"\r").unwrap_or(raw) } else { raw };
+        let raw = if rest.is_some() { raw.strip_suffix(b"\r").unwrap_or(raw) } else { raw };
         match clean(raw, place) {
-            Ok(text) => lines.push(Line { text, place }),
+            Ok(text) => each(Line { text, place }, faults),
             Err(fault) => faults.push(fault),
         }
     }
-    lines
+}
+
+/// Whether nearly every line is like this: short, and of ASCII that a reader can see.
+fn is_plain(raw: &[u8]) -> bool {
+    // No way out of the loop, so that it takes many bytes at a time.
+    let visible = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    raw.len() <= MAX_LINE && raw.iter().fold(true, |all, byte| all & visible(*byte))
 }
 
 fn clean(raw: &[u8], place: Place) -> Result<&str, Fault> {
+    if !is_plain(raw) {
+        check(raw, place)?;
+    }
+    std::str::from_utf8(raw).map_err(|error| {
+        let at = error.valid_up_to();
+        let message = format!("the byte 0x{:02x} is not UTF-8", raw[at]);
+        Fault::new(place.span(at, at + 1), message, "save the file as UTF-8")
+    })
+}
+
+fn check(raw: &[u8], place: Place) -> Result<(), Fault> {
     if place.line == 1 && raw.starts_with(b"\xef\xbb\xbf") {
         let help = "save the file as UTF-8 without a byte order mark";
         return Err(Fault::new(place.span(0, 3), "a byte order mark (BOM)", help));
@@ -51,11 +76,7 @@ fn clean(raw: &[u8], place: Place) -> Result<&str, Fault> {
         let help = "split it: rows, groups and keys may stand on several lines";
         return Err(Fault::new(place.span(MAX_LINE, raw.len()), message, help));
     }
-    std::str::from_utf8(raw).map_err(|error| {
-        let at = error.valid_up_to();
-        let message = format!("the byte 0x{:02x} is not UTF-8", raw[at]);
-        Fault::new(place.span(at, at + 1), message, "save the file as UTF-8")
-    })
+    Ok(())
 }
 
 /// `text` without spaces and tabs at its ends, and where it then begins.
@@ -72,7 +93,7 @@ pub(super) fn word(text: &str, place: Place) -> (Piece<'_>, Piece<'_>) {
 }
 
 /// The trimmed pieces of `text` between commas.
-pub(super) fn list(text: &str, place: Place) -> impl Iterator<Item = Piece<'_>> {
+pub(super) fn list(text: &str, place: Place) -> impl Iterator<Item = Piece<'_>> + Clone {
     let mut start = 0;
     text.split(',').map(move |piece| {
         let at = place.after(start);

@@ -1,17 +1,18 @@
 //! From bytes to a policy: read, resolve, check, build, then let the policy test itself.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use super::engine::{CompiledRow, EVERY_VERB, Engine, Interner, MAX_VISITS, VerbId};
+use super::digest::revision_digest;
+use super::engine::{Builder, EVERY_VERB, Interner, MAX_VISITS};
 use super::fault::{Fault, Place};
-use super::finding::{Files, PolicyErrors};
+use super::finding::{Files, PolicyErrors, Severity};
 use super::parse::{self, Contents};
-use super::pattern::{Pattern, Segment};
+use super::pattern::Part;
 use super::people::People;
-use super::syntax::{Syntax, Verbs};
+use super::row::{Row, Verbs};
+use super::syntax::Syntax;
 use super::{LoadOptions, Loaded, Policy, Principal, Source, Subjects};
 use super::{against_services, invariants, object_column};
 
@@ -26,12 +27,12 @@ static REVISIONS: AtomicU64 = AtomicU64::new(1);
 /// # Errors
 ///
 /// What is wrong with it, and the mend.
-pub fn object_pattern(text: &str) -> Result<Pattern, PolicyErrors> {
+pub fn object_pattern(text: &str) -> Result<super::Pattern, PolicyErrors> {
     let mut faults = Vec::new();
     let place = Place { file: 0, line: 1, offset: 0 };
     object_column::parse(text, place, &mut faults).ok_or_else(|| {
         let files = Files::new(vec![("object", text.as_bytes())]);
-        PolicyErrors::new(files.findings(faults, miette::Severity::Error))
+        PolicyErrors::new(files.findings(faults, Severity::Error))
     })
 }
 
@@ -69,9 +70,9 @@ pub(super) fn load(source: Source<'_>, options: &LoadOptions<'_>) -> Result<Load
     };
     match policy {
         Some(policy) if faults.is_empty() => {
-            Ok(Loaded { policy, warnings: files(warnings, miette::Severity::Warning) })
+            Ok(Loaded { policy, warnings: files(warnings, Severity::Warning) })
         }
-        _ => Err(PolicyErrors::new(files(faults, miette::Severity::Error))),
+        _ => Err(PolicyErrors::new(files(faults, Severity::Error))),
     }
 }
 
@@ -83,9 +84,8 @@ fn build(
     people: &People<'_>,
     faults: &mut Vec<Fault>,
 ) -> Option<Policy> {
-    let mut verbs = Vec::new();
-    let rows = compile(syntax, people, &mut verbs);
-    let engine = match Engine::build(&rows) {
+    let mut verbs = Interner::with_room(0);
+    let engine = match compile(syntax, people, &mut verbs).finish() {
         Ok(engine) => engine,
         Err(visits) => {
             faults.push(too_wild(syntax, visits));
@@ -110,54 +110,47 @@ fn build(
         revision,
         people: subjects.collect(),
         keys: keys.collect(),
-        verbs: Interner::of(&verbs),
+        verbs: verbs.finish(),
         engine,
     })
 }
 
-/// A row for each verb. The verbs are numbered after [`EVERY_VERB`] as they come, and listed.
-fn compile<'p>(
-    syntax: &'p Syntax<'_>,
-    people: &People<'_>,
-    listed: &mut Vec<&'p str>,
-) -> Vec<CompiledRow<'p>> {
-    let mut numbers: HashMap<&str, VerbId> = HashMap::new();
-    let mut rows = Vec::with_capacity(syntax.rows.len());
+/// Takes in all rows that could be read. The verbs are numbered after [`EVERY_VERB`].
+fn compile(syntax: &Syntax<'_>, people: &People<'_>, verbs: &mut Interner) -> Builder {
+    let mut builder = Builder::with_room(syntax.rows.len());
     for row in &syntax.rows {
-        let subject = row.who.as_ref().and_then(|who| people.id(who));
-        let (Some(subject), Some(object), Some(effect)) = (subject, &row.object, row.effect) else {
+        let subject = row.who().and_then(|who| people.id(&who));
+        let (Some(subject), Some((parts, extent)), Some(effect)) =
+            (subject, row.object(), row.effect)
+        else {
             continue;
         };
-        let mut add = |verb| {
-            rows.push(CompiledRow { subject, object, verb, effect, line: row.span.line });
-        };
-        match &row.verbs {
+        let place = builder.place(parts, extent);
+        let mut add = |verb| builder.grant(place, verb, subject, effect, row.line());
+        match row.verbs() {
             Verbs::Every => add(EVERY_VERB),
-            Verbs::Listed(verbs) => {
-                for verb in verbs {
-                    add(*numbers.entry(verb.text).or_insert_with(|| {
-                        listed.push(verb.text);
-                        u32::try_from(listed.len()).unwrap_or(u32::MAX)
-                    }));
-                }
+            Verbs::Listed(list) => {
+                list.iter().for_each(|verb| add(EVERY_VERB + 1 + verbs.intern(verb.text)));
             }
         }
     }
-    rows
+    builder
 }
 
 fn too_wild(syntax: &Syntax<'_>, visits: u64) -> Fault {
-    let wildness = |pattern: &Pattern| {
-        pattern.segments.iter().filter(|segment| !matches!(segment, Segment::Literal(_))).count()
+    let wildness = |row: &&Row<'_>| {
+        row.object()
+            .map_or(0, |(parts, _)| parts.filter(|part| !matches!(part, Part::Literal(_))).count())
     };
     // Ties go to the first row.
-    let row = syntax.rows.iter().rev().max_by_key(|row| row.object.as_ref().map_or(0, wildness));
-    let span = row.map_or(Place { file: 0, line: 1, offset: 0 }.span(0, 0), |row| row.object_span);
+    let row = syntax.rows.iter().rev().max_by_key(wildness);
+    let span = row.map_or(Place { file: 0, line: 1, offset: 0 }.span(0, 0), Row::object_span);
     Fault::new(
         span,
         format!("the wildcards overlap so much that one request could visit {visits} places"),
         format!("the most is {MAX_VISITS}: spell out segments, beginning with this row"),
     )
+    .with_code("acl::too-wild")
 }
 
 fn check_serial(syntax: &Syntax<'_>, previous: Option<u64>, faults: &mut Vec<Fault>) {
@@ -167,36 +160,31 @@ fn check_serial(syntax: &Syntax<'_>, previous: Option<u64>, faults: &mut Vec<Fau
             let message = format!("serial {serial} is lower than {previous}, the one in force");
             let help =
                 format!("an old file? otherwise write `serial {}`", previous.saturating_add(1));
-            faults.push(Fault::new(span, message, help));
+            faults.push(Fault::new(span, message, help).with_code("acl::serial"));
         }
         Some(_) => {}
         None => {
             let span = Place { file: 0, line: 1, offset: 0 }.span(0, 0);
             let message = format!("no serial, but the policy in force has serial {previous}");
             let help = format!("add a line `serial {}`", previous.saturating_add(1));
-            faults.push(Fault::new(span, message, help));
+            faults.push(Fault::new(span, message, help).with_code("acl::serial"));
         }
     }
 }
 
 fn warn_of_dead_rows(syntax: &Syntax<'_>, warnings: &mut Vec<Fault>) {
     for row in &syntax.rows {
-        if row.object.as_ref().is_some_and(Pattern::is_dead) {
+        if row.is_dead() {
             let message = "no request can name this object, so the row never matters";
             let help = "a backslash or an invisible mark is refused in every request";
-            warnings.push(Fault::new(row.object_span, message, help));
+            warnings.push(Fault::new(row.object_span(), message, help).with_code("acl::dead"));
         }
     }
 }
 
 fn digest(sources: &[Source<'_>]) -> [u8; 32] {
-    let one = |source: &Source<'_>| -> [u8; 32] { Sha256::digest(source.text).into() };
-    match sources {
-        [only] => one(only),
-        several => {
-            let mut all = Sha256::new();
-            several.iter().for_each(|source| all.update(one(source)));
-            all.finalize().into()
-        }
-    }
+    let mut digests = sources.iter().map(|source| Sha256::digest(source.text).into());
+    // The first source is the policy, and is always there.
+    let policy = digests.next().unwrap_or_default();
+    revision_digest(policy, digests.next())
 }

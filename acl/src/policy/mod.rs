@@ -7,7 +7,9 @@
 //! and mend. [`Policy::decide`] answers, and names the row that decided.
 
 mod against_services;
+pub mod analysis;
 mod decision;
+mod digest;
 mod directive_line;
 mod engine;
 mod facts;
@@ -21,6 +23,7 @@ mod object_column;
 mod parse;
 mod pattern;
 mod people;
+mod row;
 mod row_line;
 mod suggest;
 mod syntax;
@@ -32,14 +35,16 @@ use engine::{Engine, Interner};
 use people::SubjectId;
 
 pub use decision::{Decision, Effect, Reason, RowRef};
+pub use digest::{file_digest, revision_digest};
 pub use engine::MAX_VISITS;
 pub use facts::{MethodFacts, ObjectTemplate, ServiceFacts, TemplateError, TemplateSegment};
-pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning};
+pub use finding::{Finding, PolicyError, PolicyErrors, PolicyWarning, Related, Severity};
 pub use lines::MAX_LINE;
 pub use load::{MAX_FILE, object_pattern};
 pub use names::{MAX_NAME, Principal, is_name};
 pub use pattern::{Extent, Pattern, Segment, escape};
 pub use people::MAX_GROUP_DEPTH;
+pub use suggest::nearest;
 
 /// A file as it was read.
 #[derive(Clone, Copy, Debug)]

@@ -1,23 +1,110 @@
 //! Reads the object column: segments, wildcards and escapes, with a mend for each mistake.
 
+use std::borrow::Cow;
+
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::fault::{Fault, Place};
-use super::pattern::{Extent, Pattern, Segment};
+use super::pattern::{Extent, Part, Pattern, Segment};
 use crate::object::{MAX_BYTES, MAX_SEGMENTS, is_invisible};
 
 /// Reads `text`, which stands at `place`; every mistake goes to `faults`.
 pub(super) fn parse(text: &str, place: Place, faults: &mut Vec<Fault>) -> Option<Pattern> {
-    let mut reader = Reader { text, place, faults, failed: false };
+    let mut reader = Reader { text, place, faults, failures: 0 };
     let pattern = reader.pattern();
-    (!reader.failed).then_some(pattern)
+    (reader.failures == 0).then_some(pattern)
+}
+
+/// Most mistakes of one column that are told: each shows the column once more, and who made that
+/// many did not mean an object.
+const MAX_FAULTS: usize = 16;
+
+/// How the literals of a column without mistakes are spelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spelling {
+    /// As they are.
+    Plain,
+    /// Some of them with escapes.
+    Escaped,
+}
+
+/// Checks `text` as [`parse`] does, and keeps nothing of it. `None` if there is a mistake.
+pub(super) fn check(text: &str, place: Place, faults: &mut Vec<Fault>) -> Option<Spelling> {
+    if is_plain(text) {
+        return Some(Spelling::Plain);
+    }
+    parse(text, place, faults)?;
+    Some(if text.contains('\\') { Spelling::Escaped } else { Spelling::Plain })
+}
+
+/// The segments of a column that [`check`] has found without mistakes, and its extent.
+pub(super) fn parts(
+    text: &str,
+    spelling: Spelling,
+) -> (impl Iterator<Item = Part<'_>> + Clone, Extent) {
+    let (segments, extent) = match text.strip_suffix("**") {
+        Some("") => (None, Extent::Below),
+        Some(above) if above.ends_with('/') => (above.strip_suffix('/'), Extent::Below),
+        _ => (Some(text), Extent::Exact),
+    };
+    let parts = segments.into_iter().flat_map(|text| text.split('/')).map(move |raw| match raw {
+        "*" => Part::Any,
+        "{self}" => Part::Caller,
+        _ if spelling == Spelling::Plain => Part::Literal(Cow::Borrowed(raw)),
+        _ => Part::Literal(unescaped(raw)),
+    });
+    (parts, extent)
+}
+
+fn unescaped(raw: &str) -> Cow<'_, str> {
+    if !raw.contains('\\') {
+        return Cow::Borrowed(raw);
+    }
+    let place = Place { file: 0, line: 1, offset: 0 };
+    let mut reader = Reader { text: raw, place, faults: &mut Vec::new(), failures: 0 };
+    Cow::Owned(reader.literal(raw, 0))
+}
+
+/// The bytes of which a literal may consist without a closer look.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'/' | b'|' | b'*' | b'\\' | b'{');
+        byte += 1;
+    }
+    plain
+};
+
+/// Whether the column is one of the many that need no closer look: of ASCII and without escapes.
+fn is_plain(text: &str) -> bool {
+    let mut segments = 0;
+    let mut is_below = false;
+    let fits = |segment: &[u8]| {
+        // Nothing comes after a `**`.
+        let goes_on = !is_below;
+        segments += 1;
+        goes_on
+            && match segment {
+                b"" | b"." | b".." => false,
+                b"*" | b"{self}" => true,
+                b"**" => {
+                    is_below = true;
+                    true
+                }
+                literal => literal.iter().all(|byte| PLAIN[usize::from(*byte)]),
+            }
+    };
+    text.len() <= MAX_BYTES
+        && text.as_bytes().split(|byte| *byte == b'/').all(fits)
+        && segments <= MAX_SEGMENTS
 }
 
 struct Reader<'t, 'f> {
     text: &'t str,
     place: Place,
     faults: &'f mut Vec<Fault>,
-    failed: bool,
+    failures: usize,
 }
 
 impl<'t> Reader<'t, '_> {
@@ -235,7 +322,9 @@ impl<'t> Reader<'t, '_> {
     }
 
     fn fault(&mut self, start: usize, end: usize, message: &str, help: String) {
-        self.failed = true;
-        self.faults.push(Fault::new(self.place.span(start, end), message, help));
+        self.failures += 1;
+        if self.failures <= MAX_FAULTS {
+            self.faults.push(Fault::new(self.place.span(start, end), message, help));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::directive_line::{self, KEYWORDS};
 use super::fault::{Fault, Place};
 use super::lines::{self, Line, trim, word};
-use super::row_line;
+use super::row_line::{self, Columns};
 use super::suggest::nearest;
 use super::syntax::Syntax;
 
@@ -24,9 +24,7 @@ pub(super) fn read<'a>(
     syntax: &mut Syntax<'a>,
     faults: &mut Vec<Fault>,
 ) {
-    for line in lines::split(text, file, faults) {
-        read_line(line, contents, syntax, faults);
-    }
+    lines::each(text, file, faults, |line, faults| read_line(line, contents, syntax, faults));
 }
 
 fn read_line<'a>(
@@ -52,13 +50,14 @@ fn read_line<'a>(
     } else if directive {
         directive_line::parse(line, first, rest, syntax, faults);
     } else {
-        let (separators, end) = row_line::separators(line.text);
-        if separators.is_empty() {
+        let columns = Columns::cut(line);
+        if columns.are_one() {
             faults.push(neither(text, first, place));
             return;
         }
-        check_comment(&line.text[end..], line.place.after(end), faults);
-        syntax.rows.push(row_line::parse(line, faults));
+        let (comment, at) = columns.comment();
+        check_comment(comment, at, faults);
+        syntax.rows.push(row_line::parse(&columns, faults));
     }
 }
 

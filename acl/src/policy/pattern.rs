@@ -1,6 +1,9 @@
 //! Object patterns: what a row's second column may say, which names it matches, where two overlap.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use smallvec::SmallVec;
 
 use crate::object::MAX_SEGMENTS;
 
@@ -22,6 +25,21 @@ pub enum Segment {
     Any,
     /// `{self}`: the caller's own name.
     Caller,
+}
+
+/// A [`Segment`] that is read from a row's own text, and takes no memory if it has no escapes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part<'t> {
+    Literal(Cow<'t, str>),
+    Any,
+    Caller,
+}
+
+/// A [`Pattern`] of borrowed parts, to be looked at and dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Object<'t> {
+    pub(crate) parts: SmallVec<[Part<'t>; 8]>,
+    pub(crate) extent: Extent,
 }
 
 /// How far a [`Pattern`] reaches.
@@ -75,20 +93,32 @@ impl Pattern {
         Some(Self { segments, extent: long.extent })
     }
 
-    /// Whether the patterns may [`meet`](Self::meet) for some caller or other.
-    pub(crate) fn may_meet(&self, other: &Self) -> bool {
-        let literals = |pattern: (&Segment, &Segment)| match pattern {
-            (Segment::Literal(left), Segment::Literal(right)) => left == right,
-            _ => true,
-        };
-        let (ours, theirs) = (self.segments.len(), other.segments.len());
-        let reaches = match (self.extent, other.extent) {
-            (Extent::Exact, Extent::Exact) => ours == theirs,
-            (Extent::Exact, Extent::Below) => ours > theirs,
-            (Extent::Below, Extent::Exact) => ours < theirs,
+    /// Whether this pattern and the one that `parts` and `extent` are may [`meet`](Self::meet) for
+    /// some caller or other.
+    pub(crate) fn may_meet<'t>(
+        &self,
+        parts: impl Iterator<Item = Part<'t>>,
+        extent: Extent,
+    ) -> bool {
+        let mut ours = self.segments.iter();
+        let mut theirs_is_longer = false;
+        for part in parts {
+            match (ours.next(), part) {
+                (Some(Segment::Literal(left)), Part::Literal(right)) if **left != *right => {
+                    return false;
+                }
+                (Some(_), _) => {}
+                (None, _) => theirs_is_longer = true,
+            }
+        }
+        let ours_is_longer = ours.next().is_some();
+        match (self.extent, extent) {
+            (Extent::Exact, Extent::Exact) => !ours_is_longer && !theirs_is_longer,
+            // Strictly below: an exact pattern of the same length lies outside.
+            (Extent::Exact, Extent::Below) => ours_is_longer,
+            (Extent::Below, Extent::Exact) => theirs_is_longer,
             (Extent::Below, Extent::Below) => true,
-        };
-        reaches && self.segments.iter().zip(&other.segments).all(literals)
+        }
     }
 
     /// Whether one of the objects of `self`, a result of [`meet`](Self::meet), escapes all of
@@ -136,6 +166,39 @@ impl Pattern {
             Segment::Literal(text) => crate::object::check_segment(text).is_err(),
             Segment::Any | Segment::Caller => false,
         })
+    }
+}
+
+impl<'t> Object<'t> {
+    pub(crate) fn of(pattern: &'t Pattern) -> Self {
+        Self { parts: pattern.segments.iter().map(Part::from).collect(), extent: pattern.extent }
+    }
+
+    pub(crate) fn pattern(&self) -> Pattern {
+        Pattern {
+            segments: self.parts.iter().cloned().map(Segment::from).collect(),
+            extent: self.extent,
+        }
+    }
+}
+
+impl<'t> From<Part<'t>> for Segment {
+    fn from(part: Part<'t>) -> Self {
+        match part {
+            Part::Literal(text) => Self::Literal(text.into()),
+            Part::Any => Self::Any,
+            Part::Caller => Self::Caller,
+        }
+    }
+}
+
+impl<'s> From<&'s Segment> for Part<'s> {
+    fn from(segment: &'s Segment) -> Self {
+        match segment {
+            Segment::Literal(text) => Self::Literal(Cow::Borrowed(text)),
+            Segment::Any => Self::Any,
+            Segment::Caller => Self::Caller,
+        }
     }
 }
 

@@ -1,15 +1,24 @@
 //! Who the principals and groups of a policy are, and who belongs to which group.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use super::KeysRequired;
 use super::fault::{Fault, Span};
+use super::row::Row;
 use super::suggest::nearest;
 use super::syntax::{GroupLine, Name, Syntax, Who};
 
 /// Deepest nesting of groups.
 pub const MAX_GROUP_DEPTH: usize = 8;
+
+/// How much work a load may put into guessing what unknown names were meant to be: a fraction of a
+/// second. Each guess looks at every name, so that a large file with many errors would take hours;
+/// the names beyond are refused all the same, without a guess.
+const MAX_GUESS_STEPS: usize = 1 << 26;
+
+/// Most groups of a cycle that are named.
+const MAX_CYCLE_SHOWN: usize = 16;
 
 /// The number of a principal, of a group or of everyone.
 pub(super) type SubjectId = u32;
@@ -47,8 +56,9 @@ impl<'a> People<'a> {
             people.take_mentioned(syntax, warnings);
         }
         people.number_groups(&syntax.groups, faults);
+        let mut steps = MAX_GUESS_STEPS;
         for who in mentions(syntax) {
-            people.check(who, faults);
+            people.check(who, &mut steps, faults);
         }
         people.join_groups(&syntax.groups, faults);
         people
@@ -65,11 +75,12 @@ impl<'a> People<'a> {
     /// The principal with its groups and everyone, in ascending order.
     pub(super) fn subjects_of(&self, principal: SubjectId) -> Vec<SubjectId> {
         let mut found = vec![EVERYONE, principal];
+        let mut seen = HashSet::new();
         let mut next = 1;
         while let Some(id) = found.get(next) {
             next += 1;
             for parent in self.parents.get(id).into_iter().flatten() {
-                if !found.contains(parent) {
+                if seen.insert(*parent) {
                     found.push(*parent);
                 }
             }
@@ -120,7 +131,7 @@ impl<'a> People<'a> {
                     "a server will want a line `principal {} = ed25519:<64 hex digits>`",
                     name.text
                 );
-                warnings.push(Fault::new(name.span, message, help));
+                warnings.push(Fault::new(name.span, message, help).with_code("acl::no-key"));
             }
         }
     }
@@ -151,17 +162,21 @@ impl<'a> People<'a> {
         }
     }
 
-    fn check(&self, who: Who<'a>, faults: &mut Vec<Fault>) {
+    /// `steps` are those left for guesses.
+    fn check(&self, who: Who<'a>, steps: &mut usize, faults: &mut Vec<Fault>) {
         let (Who::Group(name) | Who::Principal(name)) = who else { return };
         if self.ids.contains_key(name.text) {
             return;
         }
         let is_group = name.text.starts_with('@');
-        let candidates = self.ids.keys().copied().filter(|id| id.starts_with('@') == is_group);
-        let mut candidates: Vec<_> = candidates.collect();
-        // A map has no order, and the same file must always give the same message.
-        candidates.sort_unstable();
-        let help = match (nearest(name.text, candidates), is_group) {
+        let guess = steps.checked_sub(self.ids.len() * name.text.len().pow(2)).and_then(|left| {
+            *steps = left;
+            nearest(
+                name.text,
+                self.ids.keys().copied().filter(|id| id.starts_with('@') == is_group),
+            )
+        });
+        let help = match (guess, is_group) {
             (Some(known), _) => format!("did you mean `{known}`?"),
             (None, true) => format!("add a line `group {} = member, member`", name.text),
             (None, false) => {
@@ -173,7 +188,8 @@ impl<'a> People<'a> {
             true => format!("unknown {what} `{}`", name.text),
             false => format!("unknown {what} `{}`: no key is bound to it", name.text),
         };
-        faults.push(Fault::new(name.span, message, help));
+        let code = if is_group { "acl::unknown-group" } else { "acl::unknown-principal" };
+        faults.push(Fault::new(name.span, message, help).with_code(code));
     }
 
     fn join_groups(&mut self, groups: &[GroupLine<'a>], faults: &mut Vec<Fault>) {
@@ -194,13 +210,13 @@ impl<'a> People<'a> {
 
 /// Every principal and group that the rows, groups, expectations and invariants speak of.
 fn mentions<'s, 'a>(syntax: &'s Syntax<'a>) -> impl Iterator<Item = Who<'a>> + use<'s, 'a> {
-    let rows = syntax.rows.iter().filter_map(|row| row.who);
+    let rows = syntax.rows.iter().filter_map(Row::who);
     let members = syntax.groups.iter().flat_map(|group| group.members.iter().copied());
     let expects = syntax.expects.iter().filter_map(|line| line.principal.map(Who::Principal));
     let nevers = syntax
         .nevers
         .iter()
-        .flat_map(|line| line.row.who.into_iter().chain(line.except.iter().copied()));
+        .flat_map(|line| line.row.who().into_iter().chain(line.except.iter().copied()));
     rows.chain(members).chain(expects).chain(nevers)
 }
 
@@ -225,11 +241,13 @@ impl<'g, 'a> Nest<'g, 'a> {
                 continue;
             }
             let mut path: Vec<(Name<'a>, usize, usize)> = vec![(*root, 0, 0)];
+            let mut on_path = HashMap::from([(root.text, 0)]);
             while let Some((name, next, deepest)) = path.last_mut() {
                 let members = self.members.get(name.text).copied().unwrap_or_default();
                 let Some(member) = members.get(*next) else {
                     let (name, depth) = (*name, *deepest + 1);
                     depths.insert(name.text, depth);
+                    on_path.remove(name.text);
                     path.pop();
                     if let Some((_, _, above)) = path.last_mut() {
                         *above = depth.max(*above);
@@ -244,9 +262,10 @@ impl<'g, 'a> Nest<'g, 'a> {
                 let Who::Group(member) = *member else { continue };
                 if let Some(depth) = depths.get(member.text) {
                     *deepest = (*deepest).max(*depth);
-                } else if let Some(at) = path.iter().position(|(on, ..)| on.text == member.text) {
-                    faults.push(cycle(&path[at..], member));
+                } else if let Some(at) = on_path.get(member.text) {
+                    faults.push(cycle(&path[*at..], member));
                 } else if self.members.contains_key(member.text) {
+                    on_path.insert(member.text, path.len());
                     path.push((member, 0, 0));
                 }
             }
@@ -255,7 +274,10 @@ impl<'g, 'a> Nest<'g, 'a> {
 }
 
 fn cycle(path: &[(Name<'_>, usize, usize)], closing: Name<'_>) -> Fault {
-    let names: Vec<_> = path.iter().map(|(name, ..)| name.text).collect();
+    let shown = path.iter().take(MAX_CYCLE_SHOWN).map(|(name, ..)| name.text);
+    let more = (path.len() > MAX_CYCLE_SHOWN).then_some("…");
+    let names: Vec<_> = shown.chain(more).collect();
     let message = format!("group cycle {} → {}", names.join(" → "), closing.text);
     Fault::new(closing.span, message, format!("remove `{}` from this line", closing.text))
+        .with_code("acl::group-cycle")
 }

@@ -1,43 +1,38 @@
 //! Reads a row: `principal | object | verbs | effect # comment`.
 
+use smallvec::SmallVec;
+
 use super::decision::Effect;
 use super::fault::Fault;
-use super::lines::{Line, Piece, list, trim, word};
+use super::lines::{Line, Piece, trim, word};
 use super::names::{self, Kind};
-use super::object_column;
+use super::row::Row;
 use super::suggest::nearest;
-use super::syntax::{Name, Row, Verbs, Who};
+use super::syntax::{Name, Who};
 
-/// Reads the row on `line`, as far as it goes; every mistake goes to `faults`.
-pub(super) fn parse<'a>(line: Line<'a>, faults: &mut Vec<Fault>) -> Row<'a> {
-    let columns = Columns::cut(line);
+/// Reads the row that was cut into `columns`, as far as it goes; every mistake goes to `faults`.
+pub(super) fn parse<'a>(columns: &Columns<'a>, faults: &mut Vec<Fault>) -> Row<'a> {
     let miscounted = columns.miscounted();
     let object = columns.column(1);
-    let mut row = Row {
-        who: who(columns.column(0), faults),
-        object: None,
-        object_span: object.1.span(0, object.0.len()),
-        verbs: Verbs::Listed(Vec::new()),
-        effect: None,
-        span: line.place.span(0, line.text.trim_end().len()),
-    };
+    let mut row = Row::of(columns.line, columns.column(0), object);
+    row.read_who(faults);
     // With too many columns nobody can say which is which.
     if let Some(fault) = miscounted {
         if columns.separators.len() == 2 {
-            row.object = object_column::parse(object.0, object.1, faults);
+            row.read_object(faults);
         }
         faults.push(fault);
     } else {
-        row.object = object_column::parse(object.0, object.1, faults);
-        row.verbs = parse_verbs(columns.column(2), faults);
+        row.read_object(faults);
+        row.read_verbs(columns.column(2), faults);
         row.effect = parse_effect(columns.column(3), faults);
     }
     row
 }
 
 /// The bytes of `text` where a `|` separates columns. After the third one, a `#` begins a comment.
-pub(super) fn separators(text: &str) -> (Vec<usize>, usize) {
-    let mut found = Vec::new();
+pub(super) fn separators(text: &str) -> (Separators, usize) {
+    let mut found = Separators::new();
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -51,11 +46,6 @@ pub(super) fn separators(text: &str) -> (Vec<usize>, usize) {
     (found, text.len())
 }
 
-/// Reads `*`, `@group` or a principal's name.
-pub(super) fn who<'a>((text, place): Piece<'a>, faults: &mut Vec<Fault>) -> Option<Who<'a>> {
-    if text == "*" { Some(Who::Everyone) } else { member((text, place), faults) }
-}
-
 /// Reads `@group` or a principal's name.
 pub(super) fn member<'a>((text, place): Piece<'a>, faults: &mut Vec<Fault>) -> Option<Who<'a>> {
     match text.strip_prefix('@') {
@@ -64,23 +54,6 @@ pub(super) fn member<'a>((text, place): Piece<'a>, faults: &mut Vec<Fault>) -> O
         None => names::check(text, Kind::Principal, place, faults)
             .then(|| Who::Principal(Name::new(text, place))),
     }
-}
-
-/// Reads `*` or a list of verbs; those with a mistake are left out.
-pub(super) fn parse_verbs<'a>((text, place): Piece<'a>, faults: &mut Vec<Fault>) -> Verbs<'a> {
-    if text == "*" {
-        return Verbs::Every;
-    }
-    let mut verbs = Vec::new();
-    for (verb, place) in list(text, place) {
-        if verb == "*" {
-            let help = "write `*` alone for every verb, or name them";
-            faults.push(Fault::new(place.span(0, 1), "`*` in a list of verbs", help));
-        } else if names::check(verb, Kind::Verb, place, faults) {
-            verbs.push(Name::new(verb, place));
-        }
-    }
-    Verbs::Listed(verbs)
 }
 
 /// Reads `allow` or `deny`, and nothing more.
@@ -112,17 +85,31 @@ pub(super) fn parse_effect((text, place): Piece<'_>, faults: &mut Vec<Fault>) ->
     None
 }
 
-struct Columns<'a> {
+/// Where the separators are; a row has three.
+type Separators = SmallVec<[usize; 4]>;
+
+/// A line, cut at its separators.
+pub(super) struct Columns<'a> {
     line: Line<'a>,
-    separators: Vec<usize>,
+    separators: Separators,
     /// Where the comment begins, or the line's end.
     end: usize,
 }
 
 impl<'a> Columns<'a> {
-    fn cut(line: Line<'a>) -> Self {
+    pub(super) fn cut(line: Line<'a>) -> Self {
         let (separators, end) = separators(line.text);
         Self { line, separators, end }
+    }
+
+    /// Whether there is no separator.
+    pub(super) fn are_one(&self) -> bool {
+        self.separators.is_empty()
+    }
+
+    /// What stands behind the columns, with its `#`.
+    pub(super) fn comment(&self) -> Piece<'a> {
+        (&self.line.text[self.end..], self.line.place.after(self.end))
     }
 
     /// The column between the separators `at - 1` and `at`; empty if there is none.

@@ -1,10 +1,8 @@
 //! Guesses what a mistyped word was meant to be.
 
 /// The candidate nearest to `word`, if one is near enough to be a slip of the fingers.
-pub(super) fn nearest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+#[must_use]
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let length = word.chars().count();
     // A third of the word, so that `alow` is `allow` but `bob` is not `eve`.
     let limit = (length / 3).clamp(1, 3);

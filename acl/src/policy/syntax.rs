@@ -6,6 +6,7 @@
 use super::decision::Effect;
 use super::fault::{Place, Span};
 use super::pattern::Pattern;
+use super::row::Row;
 
 /// The content of a file's well-formed lines.
 #[derive(Debug, Default)]
@@ -32,26 +33,6 @@ pub(super) enum Who<'a> {
     Everyone,
     Group(Name<'a>),
     Principal(Name<'a>),
-}
-
-/// Which verbs a row speaks of.
-#[derive(Clone, Debug)]
-pub(super) enum Verbs<'a> {
-    Every,
-    Listed(Vec<Name<'a>>),
-}
-
-/// `principal | object | verbs | effect`, and the row of a `never`, whose effect is the one that
-/// must not be.
-#[derive(Clone, Debug)]
-pub(super) struct Row<'a> {
-    pub(super) who: Option<Who<'a>>,
-    pub(super) object: Option<Pattern>,
-    pub(super) object_span: Span,
-    pub(super) verbs: Verbs<'a>,
-    pub(super) effect: Option<Effect>,
-    /// The whole line's text, and by it the line number.
-    pub(super) span: Span,
 }
 
 /// `principal name = key, key`

@@ -1,9 +1,10 @@
 //! The engine and the oracle agree, the deciding line included.
 
+use bailiwick_acl::{Decision, Effect, Reason};
 use proptest::prelude::*;
 
 use super::world::{self, Dice};
-use super::{load, policy};
+use super::{fuzzing, load, policy};
 
 fn agree(seed: u64, rows: usize, requests: usize) -> Result<(), TestCaseError> {
     let mut dice = Dice(seed);
@@ -24,6 +25,12 @@ proptest! {
     #[test]
     fn the_engine_means_what_the_oracle_means(seed: u64, rows in 0_usize..40) {
         agree(seed, rows, 60)?;
+    }
+
+    #[test]
+    fn a_text_read_by_other_code_means_the_same(seed: u64, rows in 0_usize..40) {
+        let (_, text) = world::policy(&mut Dice(seed), rows);
+        prop_assert!(fuzzing::check(text.as_bytes(), seed).is_some(), "{text}");
     }
 
     #[test]
@@ -58,6 +65,91 @@ proptest! {
             if policy.decide(&subjects, &verb, &object).is_allowed() {
                 prop_assert!(policy.may_ever(&subjects, &verb), "{who} {verb} {object}\n{text}");
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    // Nodes come to have several edges, and more grants than are searched from end to end.
+    #[test]
+    fn a_crowded_policy_agrees_too(seed: u64, rows in 40_usize..600) {
+        agree(seed, rows, 100)?;
+    }
+}
+
+/// Ways to say what a row can say, so that each byte matters.
+const EVERYTHING: &str = r"acl 1
+serial 7
+group @g = a.b, @h
+group @h = bo
+# a comment
+a.b | x/y | r, w | allow
+@g | x/** | r | allow # and why
+bo | x/*/z | * | deny
+* | {self}/\u{e9}\|\*/é | w | allow
+@h|**|q|allow
+expect allow a.b r x/y
+never @h | x/y/z | r except a.b
+";
+
+#[test]
+fn a_policy_with_a_byte_changed_or_gone_is_refused_or_means_what_it_now_says() {
+    let digest = fuzzing::check(EVERYTHING.as_bytes(), 1).expect("it loads as it stands").digest();
+    let (mut taken, mut refused) = (0, 0);
+    for at in 0..EVERYTHING.len() {
+        for to in [
+            None,
+            Some(b'a'),
+            Some(b'|'),
+            Some(b'*'),
+            Some(b'#'),
+            Some(b' '),
+            Some(b'\n'),
+            Some(b'/'),
+            Some(b'\\'),
+            Some(b','),
+            Some(0),
+            Some(0xc3),
+            Some(0xff),
+        ] {
+            let mut bytes = EVERYTHING.as_bytes().to_vec();
+            match to {
+                Some(byte) if byte == bytes[at] => continue,
+                Some(byte) => bytes[at] = byte,
+                None => drop(bytes.remove(at)),
+            }
+            match fuzzing::check(&bytes, at as u64) {
+                Some(policy) => {
+                    taken += 1;
+                    assert_ne!(policy.digest(), digest, "byte {at} to {to:?}");
+                }
+                None => refused += 1,
+            }
+        }
+    }
+    println!("{taken} taken, {refused} refused");
+    assert!(taken > 100 && refused > 1_000);
+}
+
+#[test]
+fn a_row_is_found_among_however_many_at_its_object() {
+    for count in 1..=40 {
+        let mut text = String::new();
+        for n in 0..count {
+            let effect = if n % 3 == 0 { "deny" } else { "allow" };
+            text += &format!("u{n} | x | r | {effect}\nu{n} | y/e{n} | r | {effect}\n");
+        }
+        let policy = policy(&text);
+        for n in 0..count {
+            let effect = if n % 3 == 0 { Effect::Deny } else { Effect::Allow };
+            for (object, line) in [("x", 2 * n + 1), (&*format!("y/e{n}"), 2 * n + 2)] {
+                let decision = policy.explain(&format!("u{n}"), "r", object);
+                assert_eq!(decision, Decision::by_row(effect, line), "{n} of {count}: {object}");
+            }
+            let other = policy.explain(&format!("u{n}"), "r", &format!("y/e{}", n + 1));
+            assert_eq!(other, Decision::denied(Reason::Default));
         }
     }
 }

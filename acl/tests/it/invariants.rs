@@ -94,7 +94,7 @@ fn where_no_keys_are_given_a_never_thinks_of_strangers_too() {
 }
 
 /// A row without its effect, from few enough words that rows often meet.
-fn columns(dice: &mut Dice) -> [String; 3] {
+pub(crate) fn columns(dice: &mut Dice) -> [String; 3] {
     let who = dice.pick(&["alice", "bob", "@both", "*"]);
     let depth = 1 + dice.below(3);
     let object: Vec<_> =
@@ -105,7 +105,7 @@ fn columns(dice: &mut Dice) -> [String; 3] {
 }
 
 /// Every object of up to four segments that matter, `new` standing for all that no row mentions.
-fn objects() -> Vec<String> {
+pub(crate) fn objects() -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     let mut longest = vec![String::new()];
     for _ in 0..4 {

@@ -4,16 +4,22 @@
 #![allow(clippy::unwrap_used)]
 
 mod agreement;
+mod analysis;
+mod audit_follow;
 mod audit_keys;
 mod audit_log;
+mod audit_ocsf;
 mod audit_rotation;
+mod audit_search;
 mod audit_sinks;
 mod audit_tampering;
 mod audit_world;
+mod fuzzing;
 mod invariants;
 mod monitor;
 mod oracle;
 mod policy_errors;
+mod reader;
 mod world;
 
 use bailiwick_acl::policy::{KeysRequired, LoadOptions, Loaded, Policy, PolicyErrors, Source};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bailiwick_acl::audit::{AuditId, AuditLog, Memory, verify_chain};
-use bailiwick_acl::monitor::{Allows, MAX_DISTINCT, MAX_KINDS, ReplaceError};
+use bailiwick_acl::monitor::{Allows, MAX_DISTINCT, MAX_KINDS, Recorded, ReplaceError};
 use bailiwick_acl::{Caller, Denial, Monitor, Reason, Request};
 use serde_json::Value;
 
@@ -52,7 +52,16 @@ impl World {
 }
 
 fn request<'a>(verb: &'a str, objects: &'a [&'a str]) -> Request<'a> {
-    Request { service: "Table", method: "get", verb, objects, mutating: false, call: 9 }
+    Request {
+        service: "Table",
+        method: "get",
+        verb,
+        objects,
+        mutating: false,
+        recorded: Recorded::AsTheServerSays,
+        arguments: &[],
+        call: 9,
+    }
 }
 
 #[test]

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bailiwick_acl::object;
+
 pub(crate) struct Row {
     pub(crate) line: u32,
     pub(crate) subject: String,
@@ -36,7 +38,7 @@ impl Meaning {
         }
         let names: Vec<&str> = object.split('/').collect();
         let bad = |name: &&str| ["", ".", ".."].contains(name) || name.contains(['\\', '\n']);
-        if names.iter().any(bad) {
+        if names.iter().any(bad) || object::check(object).is_err() {
             return ("deny", "bad_object", None);
         }
         let matches = |row: &&Row| {

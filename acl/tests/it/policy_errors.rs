@@ -354,3 +354,32 @@ fn what_a_terminal_would_obey_is_not_in_any_message() {
         assert!(text.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{text:?}");
     }
 }
+
+#[test]
+fn many_unknown_names_among_many_known_ones_are_all_refused_and_some_are_guessed() {
+    let mut text = format!("principal known0000 = ed25519:{:064x}\n", 9_999);
+    text.extend((1..2_000).map(|n| format!("principal p{n:04} = ed25519:{n:064x}\n")));
+    let rows = (0..1_000).map(|n| format!("knowm{n:04} | x | r | allow\n"));
+    text.extend(rows);
+    let found = errors(&text);
+    assert_eq!(found.len(), 1_000);
+    assert_is(&found[0], "2001:1", "unknown principal `knowm0000`", "did you mean `known0000`?");
+    // The work that goes into guesses has a bound.
+    assert_is(&found[999], "3000:1", "unknown principal `knowm0999`", "add a line `principal");
+}
+
+#[test]
+fn a_long_cycle_is_found_and_shown_in_short() {
+    let text: String =
+        (0..20_000).map(|n| format!("group @g{n} = @g{}\n", (n + 1) % 20_000)).collect();
+    let found = errors(&text);
+    let cycle = found.iter().find(|error| error.contains("group cycle @g0 → @g1 → ")).unwrap();
+    assert!(cycle.contains("→ @g15 → … → @g0"), "{cycle}");
+}
+
+#[test]
+fn a_column_with_very_many_mistakes_tells_the_first_of_them() {
+    let found = errors(&format!("a | {} | r | allow", "x*/".repeat(1_000)));
+    assert_eq!(found.len(), 16);
+    assert!(found[0].starts_with("1:6 a wildcard is a whole segment"), "{}", found[0]);
+}

@@ -20,7 +20,11 @@ impl Dice {
         from[self.below(from.len())]
     }
 
-    fn one_in(&mut self, chances: usize) -> bool {
+    pub(crate) fn any<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        if from.is_empty() { None } else { from.get(self.below(from.len())) }
+    }
+
+    pub(crate) fn one_in(&mut self, chances: usize) -> bool {
         self.below(chances) == 0
     }
 }

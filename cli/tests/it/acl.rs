@@ -27,7 +27,8 @@ fn a_check_speaks_json_to_machines() {
     let ran = folder.run(&["acl", "check", "--json", "p.acl"]);
     assert_eq!(ran.code, 1);
     let report: Value = serde_json::from_str(&ran.out).unwrap();
-    let error = json!({"file": "p.acl", "line": 1, "column": 29,
+    let error = json!({"file": "p.acl", "line": 1, "column": 29, "end_column": 33,
+                       "severity": "error", "code": "acl::syntax",
                        "message": "unknown effect `alow`", "help": "write `allow`"});
     assert_eq!((&report["ok"], &report["errors"]), (&json!(false), &json!([error])));
     folder.write("p.acl", "dthain | exam.txt | write | allow\n");
@@ -35,6 +36,30 @@ fn a_check_speaks_json_to_machines() {
     let report: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &report["ok"]), (0, &json!(true)));
     assert_eq!(report["warnings"][0]["line"], 1);
+}
+
+#[test]
+fn a_check_warns_of_rows_that_are_hardly_meant_and_fails_only_if_asked() {
+    let folder = Folder::new();
+    folder.write("p.acl", "# two slips\n*\t| x/y | r | allow\n  * | x/** | * | deny # all\n");
+    let ran = folder.run(&["acl", "check", "p.acl"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let warning = "p.acl:2:1: warning: line 3 denies all that this row allows\n  help: remove";
+    assert!(ran.out.contains(warning), "{}", ran.out);
+    assert!(ran.out.contains("p.acl: ok (1 warning)"), "{}", ran.out);
+    let ran = folder.run(&["acl", "check", "p.acl", "--deny-warnings", "--json"]);
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &report["ok"]), (1, &json!(false)));
+    let found = &report["warnings"][0];
+    assert_eq!((&found["code"], &found["severity"]), (&json!("acl::shadowed"), &json!("warning")));
+    assert_eq!((&found["column"], &found["end_column"]), (&json!(1), &json!(20)));
+    let there = json!({"file": "p.acl", "line": 3, "column": 1, "message": "this row denies it"});
+    assert_eq!(found["related"], there);
+    folder.write("p.acl", "* | y | * | allow\nmallory | x | * | deny\n");
+    folder.write("keys", format!("principal mallory = ed25519:{}\n", "07".repeat(32)));
+    let ran = folder.run(&["acl", "check", "p.acl", "--deny-warnings", "--principals", "keys"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.contains("2:1: advice: no row allows what this one denies"), "{}", ran.out);
 }
 
 #[test]
@@ -73,22 +98,25 @@ fn an_explanation_shows_the_row_and_exits_by_the_decision() {
     folder.write("p.acl", POLICY);
     let ran = folder.run(&["acl", "explain", "--policy", "p.acl", "dthain", "write", "exam.txt"]);
     assert_eq!(ran.code, 1);
-    assert_eq!(ran.out, "deny  p.acl:2: dthain | exam.txt | * | deny # closed\n");
+    let near = "  near: line 1 allows it, but line 2 denies it\n";
+    assert_eq!(ran.out, format!("deny  p.acl:2: dthain | exam.txt | * | deny # closed\n{near}"));
     folder.write("p.acl", POLICY.lines().next().unwrap());
     let allowed = ["acl", "explain", "--policy", "p.acl", "dthain", "write", "exam.txt"];
     let ran = folder.run(&allowed);
     assert_eq!((ran.code, &*ran.out), (0, "allow  p.acl:1: dthain | exam.txt | write | allow\n"));
     let ran = folder.run(&[&allowed[..], &["--json"]].concat());
     assert_eq!(ran.out, "{\"decision\":\"allow\",\"reason\":\"row\",\"line\":1}\n");
-    for (request, reason) in [
-        (["dthain", "read", "exam.txt"], "default"),
-        (["dthain", "write", "a//b"], "bad_object"),
-        (["mallory", "write", "a//b"], "unknown_principal"),
+    let verb = r#","near_misses":[{"line":1,"kind":"verb","verbs":["write"],"message":"line 1 would allow the verb `write`"}]"#;
+    for (request, reason, near) in [
+        (["dthain", "read", "exam.txt"], "default", verb),
+        (["dthain", "write", "a//b"], "bad_object", ""),
+        (["mallory", "write", "a//b"], "unknown_principal", ""),
     ] {
         let ran = folder
             .run(&[&["acl", "explain", "--policy", "p.acl", "--json"][..], &request].concat());
         assert_eq!(ran.code, 1);
-        let wanted = format!("{{\"decision\":\"deny\",\"reason\":\"{reason}\",\"line\":null}}\n");
+        let wanted =
+            format!("{{\"decision\":\"deny\",\"reason\":\"{reason}\",\"line\":null{near}}}\n");
         assert_eq!(ran.out, wanted);
     }
 }

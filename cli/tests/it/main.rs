@@ -5,11 +5,17 @@
 
 mod acl;
 mod audit;
+mod audit_reading;
 mod describe;
+mod formatting;
 mod keys;
+mod manual;
 #[path = "../../../acl/tests/it/oracle.rs"]
 mod oracle;
+mod questions;
+mod suggestions;
 #[path = "../../../acl/tests/it/world.rs"]
+#[allow(dead_code)] // the library's own tests use more of it
 mod world;
 
 use std::fs;
@@ -78,16 +84,33 @@ fn help_comes_with_examples_and_wrong_usage_exits_with_2() {
         &["keygen", "--help"],
         &["acl", "check", "--help"],
         &["acl", "explain", "--help"],
+        &["acl", "can-i", "--help"],
+        &["acl", "who-can", "--help"],
+        &["acl", "what-can", "--help"],
+        &["acl", "diff", "--help"],
+        &["acl", "suggest", "--help"],
+        &["acl", "test", "--help"],
+        &["acl", "fmt", "--help"],
         &["audit", "query", "--help"],
+        &["audit", "top", "--help"],
+        &["audit", "why", "--help"],
+        &["audit", "export", "--help"],
         &["describe", "--help"],
+        &["completions", "--help"],
+        &["man", "--help"],
     ] {
         let ran = folder.run(command);
         assert_eq!(ran.code, 0);
         assert!(ran.out.contains("Example"), "{command:?}");
     }
-    for command in
-        [&[][..], &["acl"], &["nonsense"], &["keygen"], &["acl", "explain", "a", "b", "c"]]
-    {
+    for command in [
+        &[][..],
+        &["acl"],
+        &["nonsense"],
+        &["keygen"],
+        &["acl", "explain", "a", "b", "c"],
+        &["completions", "tcl"],
+    ] {
         assert_eq!(folder.run(command).code, 2, "{command:?}");
     }
 }
@@ -107,8 +130,17 @@ fn a_file_that_cannot_be_read_is_named_with_advice() {
     for command in [
         &["acl", "check"][..],
         &["acl", "explain", "--requests", "x", "--policy"],
+        &["acl", "can-i", "a", "r", "x", "--policy"],
+        &["acl", "who-can", "r", "x", "--policy"],
+        &["acl", "what-can", "a", "--policy"],
+        &["acl", "suggest", "audit.jsonl", "--policy"],
+        &["acl", "test", "--policy"],
+        &["acl", "fmt"],
         &["audit", "verify"],
         &["audit", "query"],
+        &["audit", "top"],
+        &["audit", "export", "--ocsf"],
+        &["audit", "why", "--policy", "x", "1"],
         &["describe"],
     ] {
         let missing = folder.run(&[command, &["missing"]].concat());

@@ -1,13 +1,15 @@
 //! The command line.
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString, net::SocketAddr, os::unix::ffi::OsStringExt as _, path::PathBuf, time::Duration,
+};
 
 use bailiwick::{Bytes, Endpoint, PublicKey};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use hashtable::machine::Bounds;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::exit::{CALL_CODES, HAMMER_CODES, SERVE_CODES};
+use crate::exit::{CALL_CODES, HAMMER_CODES, HEALTH_CODES, SERVE_CODES};
 
 /// A hashtable served over Bailiwick: every call is proven, allowed by a policy, and audited.
 ///
@@ -25,6 +27,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     Call(CallArgs),
     Hammer(HammerArgs),
+    Health(HealthArgs),
     /// Print the service's description as JSON: methods, verbs, objects, delivery, types.
     ///
     /// `bailiwick acl check --service FILE` holds a policy against it.
@@ -70,6 +73,10 @@ pub(crate) struct ServeArgs {
     /// The most bytes that it takes, of all keys and values together.
     #[arg(long, value_name = "BYTES", default_value_t = Bounds::default().bytes)]
     pub(crate) max_bytes: usize,
+    /// Serve metrics to Prometheus at /metrics, and a probe at /healthz, over HTTP. Whoever reaches
+    /// the address may read them: take one of this machine's own, such as 127.0.0.1:9464.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// What to log on stderr: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log: LevelFilter,
@@ -93,6 +100,9 @@ pub(crate) struct DataArgs {
         default_value_t = stable_store::Options::default().checkpoint_bytes,
     )]
     pub(crate) checkpoint_after: u64,
+    /// Between two lines about a recovery that takes long; `0ms` tells all that there is to tell.
+    #[arg(long, value_name = "TIME", requires = "dir", default_value = "1s", value_parser = pause)]
+    pub(crate) progress_every: Duration,
 }
 
 /// Whom to call, and as whom.
@@ -107,6 +117,20 @@ pub(crate) struct DialArgs {
     /// The caller's key file, from `bailiwick keygen -o FILE`.
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: PathBuf,
+}
+
+/// Ask whether a server can be called: `serving`, `recovering`, `draining` or `audit unavailable`.
+///
+/// The policy must allow `read` on `health`. Over HTTP and without a key, `serve --metrics` has
+/// `/healthz`.
+#[derive(Debug, Parser)]
+#[command(after_help = HEALTH_CODES)]
+pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) dial: DialArgs,
+    /// How long it may take, connecting included: a number with ms, s or m.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    pub(crate) timeout: Duration,
 }
 
 /// Make one call. Values go to stdout, everything else to stderr.
@@ -256,6 +280,14 @@ impl Transport {
 
 /// Reads `500ms`, `2s` or `1m`.
 fn duration(text: &str) -> Result<Duration, String> {
+    match pause(text)? {
+        Duration::ZERO => Err("no call is made in no time; give it some".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// As [`duration`], or nothing.
+fn pause(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit_ms = match unit {
@@ -265,11 +297,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err("write a whole number and a unit: 500ms, 2s or 1m".to_owned()),
     };
     let number = number.parse::<u64>().map_err(|error| format!("`{number}`: {error}"))?;
-    match number.checked_mul(unit_ms) {
-        Some(0) => Err("no call is made in no time; give it some".to_owned()),
-        Some(ms) => Ok(Duration::from_millis(ms)),
-        None => Err("more milliseconds than 64 bits can count; take less".to_owned()),
-    }
+    let ms = number.checked_mul(unit_ms).map(Duration::from_millis);
+    ms.ok_or_else(|| "more milliseconds than 64 bits can count; take less".to_owned())
 }
 
 #[cfg(test)]

@@ -20,14 +20,12 @@ use crate::{
     output,
 };
 
-/// Between two lines about a recovery that takes long.
-const TELL: Duration = Duration::from_secs(1);
-
 /// A directory that this process holds, and of which it has read nothing but its name.
 pub(crate) struct Data {
     dir: PathBuf,
     opening: Opening<FileStorage>,
     salvage: bool,
+    progress_every: Duration,
 }
 
 impl Data {
@@ -40,7 +38,7 @@ impl Data {
         let options = Options { checkpoint_bytes: args.checkpoint_after, ..Options::default() };
         let storage = FileStorage::open(&dir).map_err(|error| Failure::of(Exit::Service, error))?;
         let opening = Opening::new(storage, options).map_err(|error| cannot_open(&dir, error))?;
-        Ok(Self { dir, opening, salvage: args.salvage })
+        Ok(Self { dir, opening, salvage: args.salvage, progress_every: args.progress_every })
     }
 
     /// The table of it, which refuses calls until it is [recovered](Self::recover).
@@ -66,14 +64,14 @@ impl Data {
     }
 
     fn read_into(self, table: &Store, bounds: Bounds) -> Result<Journal<KeptTable>, Failure> {
-        let Self { dir, mut opening, salvage } = self;
+        let Self { dir, mut opening, salvage, progress_every } = self;
         if salvage {
             opening = salvaged(opening).map_err(|error| cannot_open(&dir, error))?;
         }
         let begun = Instant::now();
         let mut kept = table.unread(bounds);
         let (store, recovery) = opening
-            .recover(&mut kept, &mut teller(begun))
+            .recover(&mut kept, &mut teller(begun, progress_every))
             .map_err(|error| cannot_open(&dir, error))?;
         let journal = Journal::start(store, kept, JournalOptions::default());
         table.open(journal.clone(), recovery.epoch);
@@ -138,11 +136,11 @@ fn salvaged(opening: Opening<FileStorage>) -> Result<Opening<FileStorage>, OpenE
 }
 
 /// Tells people now and then how far a recovery is.
-fn teller(begun: Instant) -> impl FnMut(Progress) {
-    let mut next = begun + TELL;
+fn teller(begun: Instant, every: Duration) -> impl FnMut(Progress) {
+    let mut next = begun + every;
     move |Progress { read, total, records }| {
         if Instant::now() >= next {
-            next = Instant::now() + TELL;
+            next = Instant::now() + every;
             let (read, total) = (megabytes(read), megabytes(total));
             output::tell(format_args!("recovering: {read:.0} of {total:.0} MB, {records} records"));
         }

@@ -39,6 +39,13 @@ Exit codes:
   4  outcome unknown: no answer in time, or the server was lost with the call; it may have run
   5  unreachable or not trusted: no server with this key took the call; it did not run";
 
+/// For `health --help`.
+pub(crate) const HEALTH_CODES: &str = "\
+Exit codes:
+  0  it serves
+  1  it takes no calls, for the reason that is printed
+  2  usage   3  denied   5  unreachable or not trusted";
+
 /// For `hammer --help`.
 pub(crate) const HAMMER_CODES: &str = "\
 Exit codes:

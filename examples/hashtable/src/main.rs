@@ -10,6 +10,8 @@ mod describe;
 mod dial;
 mod exit;
 mod hammer;
+mod health;
+mod metrics;
 mod output;
 mod paint;
 mod serve;
@@ -44,6 +46,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args).await,
         Command::Call(args) => call::run(args).await,
         Command::Hammer(args) => hammer::run(args).await,
+        Command::Health(args) => health::run(args).await,
         Command::Describe => describe::run(),
         Command::Demo(args) => demo::run(args).await,
     }

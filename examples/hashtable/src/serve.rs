@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, io, process};
 
-use bailiwick::{AuditLog, Drained, Endpoint, Identity, PolicyFile, Server};
+use bailiwick::{AuditLog, Drained, Endpoint, Health, Identity, PolicyFile, Server};
 use hashtable::{kept::KeptTable, machine::Bounds, service::TableServer, store::Store};
 use miette::{Report, miette};
 use stable_store::Journal;
@@ -12,6 +12,7 @@ use crate::{
     args::ServeArgs,
     data::{self, Data},
     exit::{Exit, Failure, INTERRUPTED},
+    metrics::Metrics,
     output,
 };
 
@@ -31,11 +32,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         Some(data) => data.table(),
         None => Store::in_memory(bounds),
     };
+    let metrics = Metrics::install(args.metrics).map_err(refused_with_help)?;
     let server = start(args, table.clone()).await?;
     for warning in server.policy_warnings() {
         output::tell(format_args!("{:?}", Report::new(warning.clone())));
     }
     announce(&server, &asked);
+    let _page = metrics.serve(server.status()).await.map_err(refused_with_help)?;
 
     let shutdown = async {
         signals.next().await;
@@ -97,8 +100,11 @@ async fn start(args: ServeArgs, table: Store) -> Result<Server, Failure> {
         policy = policy.with_principals(principals).map_err(refused_with_help)?;
     }
     let audit = AuditLog::open(&args.audit).map_err(refused)?;
-    let mut server =
-        Server::builder(identity).policy(policy).audit(audit).service(TableServer::new(table));
+    let mut server = Server::builder(identity)
+        .policy(policy)
+        .audit(audit)
+        .service(TableServer::new(table))
+        .service(Health::default());
     for endpoint in args.listen {
         server = server.listen(endpoint);
     }

@@ -1,8 +1,9 @@
 //! Group commit: many writers share one sync, and nobody is answered before it.
 //!
 //! A thread writes what has gathered while the sync before ran, syncs it, applies it to the
-//! [`Machine`], and wakes those who wait, in the order of the log. Where many write, it gives those that
-//! it has just woken a moment to come along. A lone writer waits for one sync and for nothing else. Checkpoints are written beside this by a second thread.
+//! [`Machine`], and wakes those who wait, in the order of the log. Where many write, it gives those
+//! that it has just woken a moment to come along. A lone writer waits for one sync and for nothing
+//! else. Checkpoints are written beside this by a second thread.
 
 mod batch;
 mod commit;

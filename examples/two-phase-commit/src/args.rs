@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bailiwick::Endpoint;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -63,6 +63,10 @@ pub(crate) struct NodeArgs {
     /// Where refusals are recorded; made if it is not there, else carried on.
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: PathBuf,
+    /// Serve metrics to Prometheus at /metrics, and a probe at /healthz, over HTTP. Whoever reaches
+    /// the address may read them: take one of this machine's own, such as 127.0.0.1:9464.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
     /// What to log on stderr: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log: LevelFilter,
@@ -222,7 +226,7 @@ pub(crate) struct BankArgs {
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Keep everything in this folder, which must not be there yet. Default: a temporary one, kept
-    /// if there was a violation.
+    /// unless all is well.
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
 }

@@ -26,7 +26,7 @@ use crate::{
     client,
     cluster::NODES,
     exit::{Exit, Failure},
-    nodes::{Address, COORDINATOR, Nodes},
+    nodes::{Address, Nodes},
     output,
     services::{Coordinator as _, CoordinatorClient, Participant as _, ParticipantClient, Refusal},
 };
@@ -42,7 +42,6 @@ const HEALING: Duration = Duration::from_secs(60);
 pub(crate) async fn run(args: BankArgs) -> Result<(), Failure> {
     let folder = Folder::make(args.keep.as_deref())?;
     let verdict = torture(&args, folder.path()).await;
-    let verdict = verdict.map_err(|report| Failure::new(Exit::Refused, report))?;
     let kept = folder.keep_if(verdict.is_violated());
     conclude(&verdict, &kept)
 }
@@ -52,7 +51,7 @@ pub(crate) fn judge(args: &JudgeArgs) -> Result<(), Failure> {
     let evidence = evidence::gather(&args.folder);
     let evidence = evidence.map_err(|report| Failure::new(Exit::Refused, report))?;
     let judgement = two_phase_commit::judge::judge(&evidence);
-    conclude(&Verdict::new(&judgement, Vec::new(), None), &Some(args.folder.clone()))
+    conclude(&Verdict::of_books(&judgement), &Some(args.folder.clone()))
 }
 
 fn conclude(verdict: &Verdict, kept: &Option<PathBuf>) -> Result<(), Failure> {
@@ -71,47 +70,61 @@ fn conclude(verdict: &Verdict, kept: &Option<PathBuf>) -> Result<(), Failure> {
     ))
 }
 
-async fn torture(args: &BankArgs, folder: &Path) -> Result<Verdict, Report> {
+/// Whatever fails, there is a verdict, with all that is known by then.
+async fn torture(args: &BankArgs, folder: &Path) -> Verdict {
     let seed = args.seed.unwrap_or_else(|| rand::rng().random());
     output::tell(format_args!("seed {seed}, in {}", folder.display()));
-    let town = Town::found(folder, args.participants, args.clients, args.accounts)?;
+    let mut run = Run::new(args, seed);
+    let mut found = Found::default();
     let mut nodes = Vec::new();
+    let mut failures = Vec::new();
+    let tortured = match Town::found(folder, args.participants, args.clients, args.accounts) {
+        Ok(town) => fire(args, &town, &mut nodes, &mut run, &mut found).await,
+        Err(report) => Err(report),
+    };
+    failures.extend(tortured.err());
+    for node in nodes {
+        run.count_kills(&node);
+        failures.extend(node.stop().await.err());
+    }
+    let written = claims::write(folder, &found.begun).map_err(Report::from_err);
+    let judgement = match written.and_then(|()| evidence::gather(folder)) {
+        Ok(evidence) => two_phase_commit::judge::judge(&evidence),
+        Err(report) => {
+            failures.push(report.wrap_err("the books cannot be judged"));
+            found.unjudged()
+        }
+    };
+    let failures = failures.iter().map(|report| format!("{report:#}"));
+    Verdict::of_run(&judgement, found.contradictions.into_iter().chain(failures), run)
+}
+
+/// Opens the bank, lets the clients work and the nodes die, and heals it. `nodes` are to be stopped
+/// whether or not this fails.
+async fn fire(
+    args: &BankArgs,
+    town: &Town,
+    nodes: &mut Vec<Node>,
+    run: &mut Run,
+    found: &mut Found,
+) -> Result<(), Report> {
     for (name, more) in town.nodes() {
         nodes.push(Node::start(&town.cluster, &name, &more).await?);
     }
-    let (found, last_kill) = work(args, &town, &nodes, seed).await?;
-    heal(&town, &nodes).await?;
-    let healed = last_kill.elapsed();
-
-    let (mut coordinator_kills, mut participant_kills) = (0, 0);
-    for node in nodes {
-        match node.is_coordinator() {
-            true => coordinator_kills += node.stop().await?,
-            false => participant_kills += node.stop().await?,
-        }
-    }
-    let run = Run {
-        seed,
-        participants: town.participants.len(),
-        accounts: town.accounts.len(),
-        clients: town.clients.len(),
-        seconds: args.seconds,
-        coordinator_kills,
-        participant_kills,
-        healed,
-    };
-    claims::write(folder, &found.begun).map_err(Report::from_err)?;
-    let judgement = two_phase_commit::judge::judge(&evidence::gather(folder)?);
-    Ok(Verdict::new(&judgement, found.contradictions, Some(run)))
+    let last_kill = work(args, town, nodes, run.seed, found).await?;
+    heal(town, nodes).await?;
+    run.healed = last_kill.elapsed();
+    Ok(())
 }
 
-/// Lets the clients work and the nodes die; what the clients found, and when the dying ended.
+/// Lets the clients work and the nodes die; when the dying ended.
 async fn work(
     args: &BankArgs,
     town: &Town,
     nodes: &[Node],
     seed: u64,
-) -> Result<(Found, Instant), Report> {
+    all: &mut Found,
+) -> Result<Instant, Report> {
     let mut random = StdRng::seed_from_u64(seed);
     let addresses = Nodes::read(&town.cluster.path(NODES))?;
     let (accounts, hush) = (Arc::new(town.accounts.clone()), Arc::default());
@@ -130,24 +143,26 @@ async fn work(
         () = nodes::kill_at_random(nodes, args.kill_every, &mut random) => {}
         () = time::sleep_until(end.into()) => {}
     }
-    let (mut all, last_kill) = (Found::default(), Instant::now());
-    // Those that wait for an answer need the nodes.
+    let last_kill = Instant::now();
+    // Those that wait for an answer need the nodes, and lose patience without.
     for node in nodes {
-        node.healed().await?;
+        node.is_healed().await;
     }
     while let Some(found) = tellers.join_next().await {
         let found = found.map_err(Report::from_err)?;
         all.begun.extend(found.begun);
         all.contradictions.extend(found.contradictions);
     }
-    Ok((all, last_kill))
+    Ok(last_kill)
 }
 
 /// Waits until nothing is in doubt and no account is locked, or it has taken too long: then the
 /// judge will say so.
 async fn heal(town: &Town, nodes: &[Node]) -> Result<(), Report> {
     for node in nodes {
-        node.healed().await?;
+        if !node.is_healed().await {
+            return Err(miette!("{} is gone: the bank cannot be healed", node.name()));
+        }
     }
     let addresses = Nodes::read(&town.cluster.path(NODES))?;
     let operator = town.cluster.identity(OPERATOR)?;
@@ -173,13 +188,14 @@ async fn is_quiet(
         async move { client::connect(&address, operator, cx).await }
     };
     let channel = dial(coordinator).await?;
-    if !CoordinatorClient::new(channel).unfinished(cx).await.map_err(failed)?.is_empty() {
+    let under_way = CoordinatorClient::new(channel).unfinished(cx).await.map_err(failed)?;
+    if under_way.gauges.undecided + under_way.gauges.unfinished > 0 {
         return Ok(false);
     }
     for address in participants.values() {
         let channel = dial(address).await?;
         let doubts = ParticipantClient::new(channel).in_doubt(cx).await.map_err(failed)?;
-        if !doubts.listed.is_empty() || doubts.gauges.locked > 0 {
+        if doubts.total > 0 || doubts.gauges.locked > 0 {
             return Ok(false);
         }
     }
@@ -223,11 +239,5 @@ impl Folder {
             Self::Temporary(_) => None,
             Self::Kept(path) => Some(path),
         }
-    }
-}
-
-impl Node {
-    fn is_coordinator(&self) -> bool {
-        self.name() == COORDINATOR
     }
 }

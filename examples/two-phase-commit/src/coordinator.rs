@@ -67,8 +67,6 @@ pub enum Request {
         /// Which.
         txid: TxId,
     },
-    /// List what is committed and not acknowledged by all.
-    Unfinished,
 }
 
 /// What it is answered.
@@ -80,8 +78,6 @@ pub enum Answer {
     Outcome(Outcome),
     /// Nothing was done.
     Refused(Refused),
-    /// Committed, with the participants that must still acknowledge.
-    Unfinished(Vec<(TxId, Vec<NodeId>)>),
 }
 
 /// What became of a transaction.
@@ -142,6 +138,18 @@ pub enum Refused {
     Overloaded,
 }
 
+/// Figures to watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Gauges {
+    /// Transactions that run and are not decided.
+    pub undecided: u64,
+    /// Transactions that are committed and not acknowledged by all.
+    pub unfinished: u64,
+    /// The age of the oldest of both, counted from when this node was started at the earliest; zero if
+    /// there is none.
+    pub oldest: Duration,
+}
+
 /// The coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Coordinator {
@@ -165,6 +173,8 @@ pub struct Coordinator {
 struct Resend {
     acked: BTreeSet<NodeId>,
     attempts: u32,
+    /// When it was sent first, in this boot.
+    since: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -236,10 +246,16 @@ impl Coordinator {
         self.decisions.unfinished.iter().map(missing).collect()
     }
 
-    /// The numbers of transactions that are undecided, and that are committed and not acknowledged by all.
+    /// Figures to watch.
     #[must_use]
-    pub fn under_way(&self) -> (usize, usize) {
-        (self.active.len(), self.decisions.unfinished.len())
+    pub fn gauges(&self, now: Time) -> Gauges {
+        let begun = self.active.values().map(Active::since);
+        let since = begun.chain(self.resends.values().map(|resend| resend.since)).min();
+        Gauges {
+            undecided: self.active.len() as u64,
+            unfinished: self.decisions.unfinished.len() as u64,
+            oldest: since.map_or(Time::ZERO, |since| now.saturating_sub(since)),
+        }
     }
 
     fn request(&mut self, id: RequestId, request: Request, now: Time, out: &mut Outputs<Self>) {
@@ -250,7 +266,6 @@ impl Coordinator {
             }
             Request::Run { txid, transaction } => self.run(id, txid, transaction, now, out),
             Request::Outcome { txid } => out.reply(id, self.outcome(txid)),
-            Request::Unfinished => out.reply(id, Answer::Unfinished(self.unfinished())),
         }
     }
 
@@ -425,7 +440,8 @@ impl Coordinator {
 
     fn send_commits(&mut self, txid: TxId, now: Time, out: &mut Outputs<Self>) {
         let Some(participants) = self.decisions.unfinished.get(&txid) else { return };
-        let resend = self.resends.entry(txid).or_default();
+        let resend = self.resends.entry(txid);
+        let resend = resend.or_insert_with(|| Resend { since: now, ..Resend::default() });
         for &participant in participants.keys().filter(|node| !resend.acked.contains(node)) {
             out.send(Address::Participant(participant), Message { txid, body: Body::Commit });
         }

@@ -54,7 +54,8 @@ Exit codes:
 pub(crate) const BANK_CODES: &str = "\
 Exit codes:
   0  the books balance: no violation was found
-  1  a violation, or the bank could not be run
+  1  a violation, a node that failed, or a run that shows nothing; everything is kept, and stderr
+     says where
   2  usage";
 
 /// A command that did not do what it was asked to.

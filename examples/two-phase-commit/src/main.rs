@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod demo;
 mod exit;
+mod metrics;
 mod nodes;
 mod output;
 mod paint;

@@ -3,6 +3,7 @@
 
 mod coordinator;
 mod engine;
+mod figures;
 mod links;
 mod mortal;
 mod participant;
@@ -17,7 +18,7 @@ use std::{
 };
 
 use bailiwick::{
-    AuditLog, Drained, Endpoint, Identity, Limits, PolicyFile, Server, service::Service,
+    AuditLog, Drained, Endpoint, Health, Identity, Limits, PolicyFile, Server, service::Service,
 };
 use miette::{Report, miette};
 use stable_store::{FileStorage, Opening, Options, Recovery};
@@ -31,6 +32,7 @@ use two_phase_commit::{
 use crate::{
     args::NodeArgs,
     exit::{Exit, Failure, INTERRUPTED},
+    metrics::Metrics,
     nodes::{self, Nodes},
     output,
 };
@@ -39,7 +41,10 @@ use links::{Heard, Links};
 use mortal::{Fate, Mortal};
 use signals::Signals;
 
+use figures::Figures;
+
 pub(crate) use coordinator::Service as CoordinatorService;
+pub(crate) use figures::{of_coordinator, of_participant};
 pub(crate) use mortal::Fate as CoordinatorFate;
 pub(crate) use participant::Service as ParticipantService;
 
@@ -66,6 +71,7 @@ pub(crate) struct Recovered<M: Machine> {
     checked: Checked,
     pub(crate) start: Start<M, Mortal>,
     pub(crate) recovery: Recovery,
+    took: Duration,
     signals: Signals,
 }
 
@@ -117,11 +123,12 @@ impl Checked {
                 progress.read, progress.total, progress.records
             ));
         };
+        let begun = Instant::now();
         let opened = Node::open(opening, machine, Duration::ZERO, &mut tell);
         let Opened { node, effects, recovery, .. } =
             opened.map_err(|error| self.unopened(error))?;
         let start = Start { node, effects, origin: Instant::now() };
-        Ok(Recovered { checked: self, start, recovery, signals })
+        Ok(Recovered { checked: self, start, recovery, took: begun.elapsed(), signals })
     }
 
     fn salvage(&self, opening: Opening<Mortal>) -> Result<Opening<Mortal>, Failure> {
@@ -171,6 +178,7 @@ impl Checked {
             .policy(policy)
             .audit(audit)
             .service(service)
+            .service(Health::default())
             .limits(limits);
         for endpoint in self.endpoints()? {
             server = server.listen(endpoint);
@@ -198,8 +206,10 @@ where
     pub(crate) async fn serve<S: Service>(
         self,
         serve: impl FnOnce(Engine<M>) -> S,
+        figures: Figures<M>,
     ) -> Result<(), Failure> {
-        let Self { checked, start, recovery, mut signals } = self;
+        let Self { checked, start, recovery, took, mut signals } = self;
+        let metrics = Metrics::install(checked.args.metrics).map_err(refused_with_help)?;
         let prepared = Engine::prepare();
         let engine = prepared.engine.clone();
         // The ports first: a node that cannot be asked must not take part.
@@ -211,7 +221,10 @@ where
         let heard: Heard = Arc::new(move |from, message| hear.heard(from, message));
         let links = Links::open(&checked.nodes, checked.me, &checked.identity, &heard);
         let mut end = prepared.start(start, links);
-        announce(&checked, &recovery)?;
+        announce(&checked, &recovery, took)?;
+        let _page = metrics.serve(server.status()).await.map_err(refused_with_help)?;
+        let counting = figures::watch(engine.clone(), figures);
+        tokio::pin!(counting);
 
         let shutdown = async {
             signals.next().await;
@@ -224,6 +237,7 @@ where
         tokio::select! {
             // Nobody is answered any more; what is in the log counts at the next start.
             ended = &mut end => return Err(unwritable(ended.ok().and_then(Result::err))),
+            never = counting => match never {},
             drained = server.serve_until(shutdown) => if drained == Drained::CallsAborted {
                 output::tell("stopped with calls under way: their outcome can be asked for");
             }
@@ -237,15 +251,24 @@ where
 }
 
 /// Scripts wait for this line.
-fn announce(checked: &Checked, recovery: &Recovery) -> Result<(), Failure> {
+fn announce(checked: &Checked, recovery: &Recovery, took: Duration) -> Result<(), Failure> {
     let at: Vec<_> = checked.endpoints()?.iter().map(ToString::to_string).collect();
     let name = match checked.me {
         message::Address::Coordinator => nodes::COORDINATOR.to_owned(),
         message::Address::Participant(id) => id.to_string(),
     };
-    let Recovery { records, epoch, .. } = recovery;
-    let line =
-        format!("ready: {name} at {}, boot {epoch}, {records} records recovered", at.join(" "));
+    let Recovery { records, bytes, torn, epoch, .. } = recovery;
+    let (megabytes, seconds) = (*bytes as f64 / 1e6, took.as_secs_f64());
+    let rate = megabytes / seconds.max(1e-6);
+    let tail = match torn {
+        None => "no torn tail".to_owned(),
+        Some(torn) => format!("a torn tail of {} bytes was cut off", torn.bytes),
+    };
+    let line = format!(
+        "ready: {name} at {}, boot {epoch}, recovered {records} records, {megabytes:.1} MB in \
+         {seconds:.3} s ({rate:.0} MB/s), {tail}",
+        at.join(" ")
+    );
     // A node goes on, whether or not somebody reads this.
     let _ = output::line(line);
     Ok(())

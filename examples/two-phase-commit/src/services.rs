@@ -51,9 +51,9 @@ pub(crate) trait Coordinator {
     #[rpc(verb = "inquire", object = "transaction", readonly)]
     async fn inquire(&self, cx: &Context, txid: TxId) -> Result<Decision, CallError<Refusal>>;
 
-    /// What is committed and not acknowledged by all, for operators.
+    /// How much is under way, and what is committed and not acknowledged by all, for operators.
     #[rpc(verb = "observe", object = "transaction", readonly)]
-    async fn unfinished(&self, cx: &Context) -> Result<Vec<Unfinished>, CallError<Refusal>>;
+    async fn unfinished(&self, cx: &Context) -> Result<UnderWay, CallError<Refusal>>;
 }
 
 /// Keeps accounts, and follows the coordinator.
@@ -153,6 +153,14 @@ impl From<&Outcome> for Fate {
     }
 }
 
+/// What is not over at the coordinator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UnderWay {
+    pub(crate) gauges: coordinator::Gauges,
+    /// At most [`MAX_LISTED`] of those that the gauges count as unfinished, the first by name.
+    pub(crate) listed: Vec<Unfinished>,
+}
+
 /// A commit that participants have yet to acknowledge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Unfinished {
@@ -166,6 +174,9 @@ pub(crate) struct Doubts {
     pub(crate) gauges: Gauges,
     /// At most [`MAX_LISTED`], the first by name.
     pub(crate) listed: Vec<InDoubt>,
+    /// How many there are to list: beside those in doubt such as an operator has resolved, or that
+    /// were aborted for a peer.
+    pub(crate) total: u64,
 }
 
 /// Most transactions of one listing, so that it fits a frame.

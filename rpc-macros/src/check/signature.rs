@@ -6,11 +6,14 @@ use syn::{
     Signature, TraitItemFn, Type,
 };
 
-use crate::ast::Argument;
-use crate::attr::is_lint_level;
+use crate::ast::{Argument, Shown};
+use crate::attr::{is_audit, is_lint_level, shown};
 use crate::errors::Errors;
 
 use super::types;
+
+/// The monitor's `MAX_ARGUMENTS`.
+const MOST_SHOWN: usize = 16;
 
 /// What a call carries, and what it gives back.
 pub(crate) struct Checked {
@@ -39,6 +42,10 @@ pub(crate) fn check(method: &TraitItemFn, errors: &mut Errors) -> Option<Checked
     let output = check_output(signature, errors);
     let (output, result, error) = output?;
     let arguments = arguments.into_iter().collect::<Option<Vec<_>>>()?;
+    if arguments.iter().filter(|argument| argument.shown != Shown::Nothing).count() > MOST_SHOWN {
+        let message = format!("a record shows {MOST_SHOWN} arguments at most: mark fewer");
+        errors.at(&signature.ident, message);
+    }
     Some(Checked { context: context?, arguments, output, result, error })
 }
 
@@ -181,10 +188,14 @@ fn named_context(ty: &Type) -> Option<Context> {
 
 fn check_argument(input: &PatType, errors: &mut Errors) -> Option<Argument> {
     for attribute in &input.attrs {
-        if !is_lint_level(attribute) {
-            errors.at(attribute, "an argument carries no attributes but lint levels: remove this");
+        if !is_lint_level(attribute) && !is_audit(attribute) {
+            errors.at(
+                attribute,
+                "an argument carries no attributes but lint levels and `audit`: remove this",
+            );
         }
     }
+    let shown = shown(&input.attrs, errors);
     let sound = types::check_owned(&input.ty, errors);
     let name = argument_name(&input.pat);
     if name.is_none() {
@@ -194,8 +205,9 @@ fn check_argument(input: &PatType, errors: &mut Errors) -> Option<Argument> {
         );
     }
     let name = name?;
-    let attributes = input.attrs.clone();
-    sound.then(|| Argument { attributes, name, ty: (*input.ty).clone() })
+    let attributes = input.attrs.iter().filter(|attribute| is_lint_level(attribute));
+    let attributes = attributes.cloned().collect();
+    sound.then(|| Argument { attributes, shown, name, ty: (*input.ty).clone() })
 }
 
 fn argument_name(pattern: &Pat) -> Option<Ident> {

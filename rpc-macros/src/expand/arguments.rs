@@ -29,7 +29,7 @@ fn expand_struct(runtime: &Path, method: &Method) -> TokenStream {
 }
 
 fn expand_field(runtime: &Path, argument: &Argument) -> TokenStream {
-    let Argument { attributes, name, ty } = argument;
+    let Argument { attributes, name, ty, .. } = argument;
     let with = if types::is_bytes(ty) {
         Some(quote!(#runtime::marshal::shared_bytes))
     } else if types::is_byte_vec(ty) {

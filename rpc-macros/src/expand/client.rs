@@ -97,7 +97,7 @@ fn expand_call(runtime: &Path, constant: &Ident, position: usize, method: &Metho
     let Method { lints, name, context, arguments_struct, output, .. } = method;
     let position = Literal::usize_unsuffixed(position);
     let inputs = method.arguments.iter().map(|argument| {
-        let Argument { attributes, name, ty } = argument;
+        let Argument { attributes, name, ty, .. } = argument;
         quote!(#(#attributes)* #name: #ty)
     });
     let names = method.arguments.iter().map(|argument| &argument.name);

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::ext::IdentExt as _;
 use syn::{Ident, ItemTrait, Path};
 
-use crate::ast::{Argument, Delivery, Method, Object, Service};
+use crate::ast::{Argument, Delivery, Method, Object, Recorded, Service, Shown};
 use crate::check::types;
 
 pub(super) fn expand(service: &Service) -> TokenStream {
@@ -67,6 +67,10 @@ fn expand_method(runtime: &Path, service: &str, method: &Method) -> TokenStream 
         Delivery::AtMostOnce => quote!(#runtime::service::Delivery::AtMostOnce),
         Delivery::Durable => quote!(#runtime::service::Delivery::Durable),
     };
+    let recorded = match method.recorded {
+        Recorded::AsTheServerSays => quote!(#runtime::service::Recorded::AsTheServerSays),
+        Recorded::Always => quote!(#runtime::service::Recorded::Always),
+    };
     let timeout = match method.timeout {
         Some(milliseconds) => {
             let milliseconds = Literal::u64_unsuffixed(milliseconds);
@@ -86,6 +90,7 @@ fn expand_method(runtime: &Path, service: &str, method: &Method) -> TokenStream 
             verb: #verb,
             object: #object,
             delivery: #delivery,
+            recorded: #recorded,
             timeout: #timeout,
             arguments: &[#(#arguments),*],
             result: #result,
@@ -97,7 +102,18 @@ fn expand_method(runtime: &Path, service: &str, method: &Method) -> TokenStream 
 fn expand_argument(runtime: &Path, argument: &Argument) -> TokenStream {
     let name = argument.name.unraw().to_string();
     let type_name = types::name(&argument.ty);
-    quote!(#runtime::service::ArgumentDescription { name: #name, type_name: #type_name })
+    let shown = match argument.shown {
+        Shown::Nothing => quote!(#runtime::service::Shown::Nothing),
+        Shown::Value => quote!(#runtime::service::Shown::Value),
+        Shown::Hmac => quote!(#runtime::service::Shown::Hmac),
+    };
+    quote! {
+        #runtime::service::ArgumentDescription {
+            name: #name,
+            type_name: #type_name,
+            shown: #shown,
+        }
+    }
 }
 
 /// Halves apart, for the upper one is the service and the lower one the method.

@@ -6,7 +6,7 @@ use syn::Path;
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 
-use crate::ast::{Argument, Method, Object, Segment, Service, Template};
+use crate::ast::{Argument, Method, Object, Segment, Service, Shown, Template};
 use crate::check::types;
 
 use super::description::constant_name;
@@ -112,7 +112,7 @@ fn expand_arm(runtime: &Path, service: &Ident, position: usize, method: &Method)
         let name = &argument.name;
         quote_spanned!(Span::mixed_site()=> arguments.#name)
     });
-    let objects = expand_objects(method);
+    let authorize = expand_authorize(method);
     let bytes = types::is_byte_vec(&method.result)
         .then(|| quote_spanned!(Span::mixed_site()=> .map(#runtime::marshal::ByteVec)));
     let all = if arguments.is_empty() { quote!(_) } else { mixed_site("arguments") };
@@ -120,11 +120,37 @@ fn expand_arm(runtime: &Path, service: &Ident, position: usize, method: &Method)
         #position => {
             let implementation = ::std::sync::Arc::clone(&self.implementation);
             request
-                .authorize(#objects)
+                #authorize
                 .dispatch::<_, _, #result, #error>(move |cx, #all| async move {
                     <T as #service>::#name(&implementation, &cx, #(#values),*).await #bytes
                 })
         }
+    }
+}
+
+/// `.authorize(objects)`, with what the audit log shows of the arguments if that is anything.
+fn expand_authorize(method: &Method) -> TokenStream {
+    let objects = expand_objects(method);
+    let parts = method.arguments.iter().filter_map(|argument| {
+        let part = match argument.shown {
+            Shown::Nothing => return None,
+            Shown::Value => "value",
+            Shown::Hmac => "hmac",
+        };
+        let span = Span::mixed_site().located_at(argument.ty.span());
+        let (part, name) = (Ident::new(part, span), &argument.name);
+        let text = name.unraw().to_string();
+        Some(quote_spanned!(span=> .#part(#text, &arguments.#name)))
+    });
+    let parts = parts.collect::<TokenStream>();
+    if parts.is_empty() {
+        return quote_spanned!(Span::mixed_site()=> .authorize(#objects));
+    }
+    let Method { arguments_struct, .. } = method;
+    quote_spanned! {Span::mixed_site()=>
+        .authorize_showing(#objects, |shown, arguments: &#arguments_struct| {
+            shown #parts;
+        })
     }
 }
 

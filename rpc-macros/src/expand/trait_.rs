@@ -6,7 +6,7 @@ use syn::{
     FnArg, ImplItem, Item, ItemTrait, Pat, ReturnType, TraitItem, TraitItemFn, Type, parse_quote,
 };
 
-use crate::attr::is_rpc;
+use crate::attr::{is_audit, is_rpc};
 
 /// The trait of a sound service.
 pub(super) fn expand(mut definition: ItemTrait) -> TokenStream {
@@ -18,6 +18,11 @@ pub(super) fn expand(mut definition: ItemTrait) -> TokenStream {
         match item {
             TraitItem::Fn(method) => {
                 method.attrs.retain(|attribute| !is_rpc(attribute));
+                for input in &mut method.sig.inputs {
+                    if let FnArg::Typed(input) = input {
+                        input.attrs.retain(|attribute| !is_audit(attribute));
+                    }
+                }
                 return_send_future(method);
             }
             // Mistakes that have been reported.

@@ -78,8 +78,7 @@ fn admit(peer: SocketAddr, common: &Common, admission: &Admission) -> Option<Ent
     match admission.enter(peer.ip()) {
         Ok(entered) => Some(entered),
         Err(too_many) => {
-            let monitor = &common.router.monitor;
-            monitor.handshake_refused(&peer.to_string(), too_many.reason(), None);
+            common.refused(&peer.to_string(), too_many.reason(), 1);
             None
         }
     }

@@ -25,7 +25,9 @@ use crate::{
     context::SessionInfo,
     dispatch::News,
     error::ProtocolError,
+    metrics,
     object::Names,
+    observe::meters::{Carrier, OpenSession},
     proto::{
         buffers::Input,
         memories::{Attached, Memories},
@@ -47,6 +49,9 @@ const LINGER_BYTES: usize = 64 * 1024;
 
 /// How often a connection that owes an answer looks whether a service has read its log.
 const RECOVERED: Duration = Duration::from_millis(50);
+
+/// What a key that the policy does not know is refused for; its record is the monitor's.
+pub(super) const UNKNOWN_PRINCIPAL: &str = "unknown_principal";
 
 /// Resolves when the server begins to shut down.
 pub(crate) type Drain = Shared<oneshot::Receiver<()>>;
@@ -90,9 +95,17 @@ struct Connected {
     info: Arc<SessionInfo>,
     caller: Caller,
     memory: Attached,
+    /// Counts the session until it ends.
+    _open: OpenSession,
 }
 
 impl Common {
+    /// Puts on record, and counts, that so many handshakes failed alike.
+    pub(crate) fn refused(&self, peer: &str, reason: &'static str, count: u64) {
+        metrics::handshakes_refused(reason, count);
+        self.router.monitor.handshakes_refused(peer, reason, count);
+    }
+
     /// Forgets the clients whose lease is over. To be called about once a second.
     pub(crate) fn expire(&self, now: Instant) {
         self.memories.expire(&self.router.books, now);
@@ -272,6 +285,7 @@ impl<S: Socket> ServerDriver<S> {
         let Ok(caller) =
             monitor.admit(client.as_bytes(), &fingerprint, self.core.session_id(), &self.peer)
         else {
+            metrics::handshakes_refused(UNKNOWN_PRINCIPAL, 1);
             return self.core.refuse(Alert::AccessDenied, now);
         };
         let Some(incarnation) = self.core.admit(now) else {
@@ -289,15 +303,16 @@ impl<S: Socket> ServerDriver<S> {
         let principal = caller.principal().clone();
         let peer = self.peer.clone();
         let info = Arc::new(SessionInfo { principal, client, incarnation, peer });
-        self.session = Some(Connected { info, caller, memory });
+        let open = OpenSession::count(Carrier::Tcp);
+        self.session = Some(Connected { info, caller, memory, _open: open });
     }
 
     fn refuse_handshake(&self, reason: &'static str) {
-        self.common.router.monitor.handshake_refused(&self.peer, reason, None);
+        self.common.refused(&self.peer, reason, 1);
     }
 
     fn handle_requests(&mut self, now: Instant) {
-        let Some(Connected { info, caller, memory }) = &self.session else { return };
+        let Some(Connected { info, caller, memory, .. }) = &self.session else { return };
         let router = &self.common.router;
         let mut connection = Connection {
             session: info,

@@ -13,14 +13,16 @@ use bailiwick_crypto::{Alert, CryptoRng, Transport, responder};
 
 use super::{
     handlers::Handlers,
-    server_driver::{Common, violation},
+    server_driver::{Common, UNKNOWN_PRINCIPAL, violation},
 };
 use crate::{
     context::SessionInfo,
     dispatch::News,
     error::Disconnected,
     id::Incarnation,
+    metrics,
     object::Names,
+    observe::meters::{Carrier, OpenSession},
     proto::{
         frame,
         memories::Attached,
@@ -64,6 +66,8 @@ struct Session {
     unsent: usize,
     /// What of the link's counts is on record.
     recorded: Counters,
+    /// Counts the session until it ends.
+    _open: OpenSession,
 }
 
 impl UdpServer {
@@ -155,10 +159,11 @@ impl UdpServer {
         let fingerprint = key.fingerprint().to_string();
         let monitor = &common.router.monitor;
         let Ok(caller) = monitor.admit(key.as_bytes(), &fingerprint, name, &peer) else {
+            metrics::handshakes_refused(UNKNOWN_PRINCIPAL, 1);
             return self.endpoint.refuse(id, Alert::AccessDenied, now);
         };
         let Ok((id, params)) = self.endpoint.admit(id, now) else {
-            monitor.handshake_refused(&peer, "bad_parameters", None);
+            common.refused(&peer, "bad_parameters", 1);
             return;
         };
         let incarnation = Incarnation::from_bytes(params.incarnation);
@@ -166,7 +171,7 @@ impl UdpServer {
         rng.fill_bytes(&mut fresh);
         let Ok(memory) = common.memories.attach(key, incarnation, fresh) else {
             self.endpoint.abort(id, Alert::LimitExceeded, now);
-            monitor.handshake_refused(&peer, "too_many_clients", None);
+            common.refused(&peer, "too_many_clients", 1);
             return;
         };
         let Some(link) = self.endpoint.link(id) else { return };
@@ -188,6 +193,7 @@ impl UdpServer {
             in_flight: 0,
             unsent: 0,
             recorded: Counters::default(),
+            _open: OpenSession::count(Carrier::Udp),
         };
         self.sessions.insert(id, session);
     }
@@ -261,13 +267,11 @@ impl UdpServer {
     /// Puts on record whose handshakes were turned away.
     pub(crate) fn record_refusals(&mut self) {
         let refusals = self.endpoint.take_refusals();
-        let monitor = &self.common.router.monitor;
         for refusal in &refusals.listed {
-            let peer = refusal.from.to_string();
-            monitor.handshakes_refused(&peer, refusal.reason, refusal.count);
+            self.common.refused(&refusal.from.to_string(), refusal.reason, refusal.count);
         }
         if refusals.unlisted > 0 {
-            monitor.handshakes_refused("many", "various", refusals.unlisted);
+            self.common.refused("many", "various", refusals.unlisted);
         }
     }
 

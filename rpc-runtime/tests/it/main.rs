@@ -8,6 +8,7 @@ mod relay; // a stretch of network that breaks where a test likes
 mod udp_relay; // the same for datagrams
 mod world; // a server, its policy and its clients
 
+mod attacks; // what somebody with a key of their own tries
 mod calls; // what a call is, its limits included
 mod cuts; // what is known of a call whose connection was cut
 mod delivery; // a call that comes again
@@ -16,8 +17,10 @@ mod drain; // how a server ends
 mod durable; // a call that comes again after a crash
 mod fake_server; // a server that breaks the protocol
 mod floods; // many connections
+mod observe; // what is seen of calls: spans, metrics, health
 mod outcomes; // every failure, and whether the call ran
 mod reconnect; // what a channel does between two connections
+mod redaction; // what records show of arguments
 mod stalls; // a peer that stops in the middle of anything
 mod startup; // what keeps a server from starting
 mod udp; // calls over UDP

@@ -59,6 +59,9 @@ pub(crate) trait Probe {
 
     /// The caller's principal, and what it says in its metadata to be.
     async fn who(&self, cx: &Context) -> Result<(String, Option<String>), CallError>;
+
+    /// The trace that has come with the call.
+    async fn traceparent(&self, cx: &Context) -> Result<Option<String>, CallError>;
 }
 
 /// A second service on the same port.
@@ -235,6 +238,11 @@ impl Probe for Counting {
         self.0.begin();
         let said = cx.metadata().get("principal").map(str::to_owned);
         Ok((cx.principal().unwrap().to_owned(), said))
+    }
+
+    async fn traceparent(&self, cx: &Context) -> Result<Option<String>, CallError> {
+        self.0.begin();
+        Ok(cx.metadata().get("traceparent").map(str::to_owned))
     }
 }
 

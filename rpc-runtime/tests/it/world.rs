@@ -8,7 +8,8 @@ use std::{
 
 use bailiwick::{
     Allows, AuditLog, Channel, ChannelConfig, ConnectError, Context, Drained, Endpoint, Limits,
-    PolicyFile, Psk, PublicKey, Reconnect, Server, ServerBuilder, testing::test_identity,
+    PolicyFile, Psk, PublicKey, Reconnect, Server, ServerBuilder, ServerStatus,
+    testing::test_identity,
 };
 use tokio::{sync::oneshot, task::JoinHandle, time};
 
@@ -28,6 +29,7 @@ pub(crate) struct World {
     pub(crate) server: PublicKey,
     pub(crate) audit: AuditLog,
     pub(crate) state: Arc<State>,
+    pub(crate) status: ServerStatus,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Drained>,
 }
@@ -84,6 +86,13 @@ impl World {
         Self::counting_at(&[Endpoint::tcp("127.0.0.1:0")], builder, "deny").await
     }
 
+    /// A server of the builder's services too, whose health Alice may ask for.
+    pub(crate) async fn watched(builder: ServerBuilder) -> Self {
+        let rows = "alice | health | read | allow\nalice | health/* | read | allow\n";
+        let policy = policy(&["alice", "bob", "mallory"]) + rows;
+        Self::under(policy, &[Endpoint::tcp("127.0.0.1:0")], builder).await
+    }
+
     async fn counting_at(endpoints: &[Endpoint], builder: ServerBuilder, alice: &str) -> Self {
         let row = format!("alice | counter | read,write | {alice}\n");
         Self::under(policy(&["alice", "bob", "mallory"]) + &row, endpoints, builder).await
@@ -101,6 +110,7 @@ impl World {
         }
         let bound = builder.bind().await.unwrap();
         let (addresses, server) = (bound.addresses().to_vec(), bound.identity());
+        let status = bound.status();
         let bound_at = endpoints.iter().zip(&addresses).map(|(endpoint, address)| match endpoint {
             Endpoint::Udp(_) => Endpoint::udp(address.to_string()),
             _ => Endpoint::tcp(address.to_string()),
@@ -111,7 +121,7 @@ impl World {
             let _ = stopped.await;
         }));
         let address = addresses[0];
-        Self { address, endpoints, server, audit, state, stop: Some(stop), serving }
+        Self { address, endpoints, server, audit, state, status, stop: Some(stop), serving }
     }
 
     /// Ends the server as a crash does: nobody is told anything.

@@ -1,58 +1,132 @@
-//! Lays the rows out as the engine wants them, and bounds what a request can cost.
+//! Takes rows in, lays them out as the engine wants them, and bounds what a request can cost.
 
 use std::collections::HashMap;
 
+use super::interner::Interner;
 use super::key::{Hashed, Key};
-use super::table::{Interner, Table};
+use super::table::Table;
 use super::{
-    CALLER, CompiledRow, Engine, Ever, Found, Grants, NONE, Node, ROOT, SHORT, STAR, first,
+    CALLER, Engine, Ever, Found, Grants, MANY, MAX_VISITS, NO_SEGMENT, NONE, Node, ROOT, SHORT,
+    STAR, VerbId, first,
 };
 use crate::policy::decision::Effect;
-use crate::policy::engine::VerbId;
-use crate::policy::pattern::{Extent, Segment};
+use crate::policy::pattern::{Extent, Part};
 use crate::policy::people::SubjectId;
 
-#[derive(Default)]
-pub(super) struct Builder<'p> {
-    segments: HashMap<&'p str, u32>,
-    /// The segments in the order of their numbers.
-    texts: Vec<&'p str>,
-    edges: HashMap<(u32, u32), u32>,
+/// A policy's rows on their way into an [`Engine`].
+pub(in crate::policy) struct Builder {
+    segments: Interner,
+    /// From (parent, edge) to the child.
+    edges: Table,
     /// The parent and the edge of each node but the root; a child has a higher number.
     parents: Vec<(u32, u32)>,
-    /// The node of each row.
-    ends: Vec<u32>,
+    /// The place of each of the grants.
+    places: Vec<Place>,
+    grants: Vec<Grants>,
 }
 
-impl<'p> Builder<'p> {
-    pub(super) fn add(&mut self, row: &CompiledRow<'p>) {
-        let mut node = ROOT;
-        for segment in &row.object.segments {
-            let edge = match segment {
-                Segment::Any => STAR,
-                Segment::Caller => CALLER,
-                Segment::Literal(text) => self.intern(text),
-            };
-            let next = number(self.parents.len() + 1);
-            node = *self.edges.entry((node, edge)).or_insert_with(|| {
-                self.parents.push((node, edge));
-                next
-            });
+/// A node and an extent: where the grants of an object pattern lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) struct Place(u32);
+
+impl Place {
+    /// A text has fewer than 2^31 nodes: a file is no longer than 2^30 bytes.
+    fn of(node: u32, extent: Extent) -> Self {
+        Self(node * 2 + u32::from(extent == Extent::Below))
+    }
+}
+
+impl Builder {
+    /// A builder with room for so many rows before it has to grow.
+    pub(in crate::policy) fn with_room(rows: usize) -> Self {
+        Self {
+            segments: Interner::with_room(rows),
+            edges: Table::with_room(rows),
+            parents: Vec::with_capacity(rows),
+            places: Vec::with_capacity(rows),
+            grants: Vec::with_capacity(rows),
         }
-        self.ends.push(node);
     }
 
-    fn intern(&mut self, text: &'p str) -> u32 {
-        let next = number(self.texts.len());
-        *self.segments.entry(text).or_insert_with(|| {
-            self.texts.push(text);
-            next
-        })
+    /// The place of the object pattern that `segments` and `extent` are, made if need be.
+    pub(in crate::policy) fn place<'p>(
+        &mut self,
+        segments: impl Iterator<Item = Part<'p>>,
+        extent: Extent,
+    ) -> Place {
+        let mut node = ROOT;
+        for segment in segments {
+            let edge = match segment {
+                Part::Any => STAR,
+                Part::Caller => CALLER,
+                Part::Literal(text) => self.segments.intern(&text),
+            };
+            node = self.child(node, edge);
+        }
+        Place::of(node, extent)
+    }
+
+    fn child(&mut self, parent: u32, edge: u32) -> u32 {
+        if let Some(child) = self.edges.exact(self.edges.key().pair(parent, edge)) {
+            return child;
+        }
+        if self.edges.is_full() {
+            self.edges.grow((1..).zip(self.parents.iter().copied()), edge_hash);
+        }
+        self.parents.push((parent, edge));
+        let child = number(self.parents.len());
+        self.edges.insert(self.edges.key().pair(parent, edge), child);
+        child
+    }
+
+    /// Adds what the row at `line` says of one verb.
+    pub(in crate::policy) fn grant(
+        &mut self,
+        place: Place,
+        verb: VerbId,
+        subject: SubjectId,
+        effect: Effect,
+        line: u32,
+    ) {
+        let (deny, allow) = match effect {
+            Effect::Deny => (line, NONE),
+            Effect::Allow => (NONE, line),
+        };
+        self.places.push(place);
+        self.grants.push(Grants { verb, subject, deny, allow });
+    }
+
+    /// The engine.
+    ///
+    /// # Errors
+    ///
+    /// The worst number of visits, if that is more than [`MAX_VISITS`].
+    pub(in crate::policy) fn finish(self) -> Result<Engine, u64> {
+        let worst = self.worst_visits();
+        if worst > MAX_VISITS {
+            return Err(worst);
+        }
+        let Self { segments, edges, parents, places, grants } = self;
+        drop(edges); // a table of those that need one follows
+        let mut nodes = nodes(&parents);
+        let many = (1..).zip(parents.iter().copied()).filter(|(_, (parent, edge))| {
+            *edge < CALLER && nodes[*parent as usize].segment == MANY
+        });
+        let edges = Table::of(&many, edge_hash);
+        drop(parents);
+        let segments = segments.finish();
+        let grants = in_places(&places, grants, &mut nodes);
+        drop(places);
+        let many_grants = Table::of(&long_ranges(&nodes, &grants), Key::triple);
+        let ever = ever(&nodes, &grants);
+        let ever_of =
+            Table::of(&(0..).zip(ever.iter().map(|ever| (ever.verb, ever.subject))), edge_hash);
+        Ok(Engine { segments, nodes, edges, grants, many_grants, ever, ever_of })
     }
 
     /// An upper bound for the nodes that any one request can visit: at each node a segment follows
     /// at most one literal edge, and the two wildcards.
-    pub(super) fn worst_visits(&self) -> u64 {
+    fn worst_visits(&self) -> u64 {
         let mut wild = vec![0_u64; self.parents.len() + 1];
         let mut literal = vec![0_u64; self.parents.len() + 1];
         for (at, (parent, edge)) in self.parents.iter().enumerate().rev() {
@@ -66,82 +140,103 @@ impl<'p> Builder<'p> {
         }
         1_u64.saturating_add(wild[0]).saturating_add(literal[0])
     }
+}
 
-    pub(super) fn finish(self, rows: &[CompiledRow<'_>]) -> Engine {
-        let mut nodes = vec![Node::default(); self.parents.len() + 1];
-        let mut literal = Vec::new();
-        for ((parent, edge), child) in self.edges {
-            match edge {
-                STAR => nodes[parent as usize].star = child,
-                CALLER => nodes[parent as usize].caller = child,
-                segment => literal.push((parent, segment, child)),
-            }
-        }
-        literal.sort_unstable();
-        for (at, (parent, ..)) in literal.iter().enumerate() {
-            extend(&mut nodes[*parent as usize].edges, at);
-        }
-        let edges: Vec<_> =
-            literal.into_iter().map(|(_, segment, child)| (segment, child)).collect();
-        let many_edges =
-            index(nodes.iter().map(|node| node.edges), |key, from, at| key.pair(from, edges[at].0));
+fn edge_hash(key: Key, (one, two): (u32, u32)) -> Hashed {
+    key.pair(one, two)
+}
 
-        let mut keyed: Vec<_> = rows.iter().zip(&self.ends).collect();
-        keyed.sort_by_key(|(row, node)| {
-            (**node, row.object.extent, row.verb, row.subject, row.line)
-        });
-        let mut grants: Vec<Grants> = Vec::with_capacity(keyed.len());
-        let mut last = None;
-        for (row, node) in keyed {
-            let key = (*node, row.object.extent, row.verb, row.subject);
-            if last != Some(key) {
-                last = Some(key);
-                let node = &mut nodes[*node as usize];
-                let range = match row.object.extent {
-                    Extent::Exact => &mut node.exact,
-                    Extent::Below => &mut node.below,
-                };
-                extend(range, grants.len());
-                grants.push(Grants {
-                    verb: row.verb,
-                    subject: row.subject,
-                    deny: NONE,
-                    allow: NONE,
-                });
-            }
-            let at = grants.len() - 1;
-            let (deny, allow) = row.lines();
-            grants[at].deny = first(grants[at].deny, deny);
-            grants[at].allow = first(grants[at].allow, allow);
+/// The nodes with their edges, and one more, where the last node's grants end.
+fn nodes(parents: &[(u32, u32)]) -> Vec<Node> {
+    let mut nodes = vec![Node::default(); parents.len() + 2];
+    for (child, (parent, edge)) in (1..).zip(parents) {
+        let node = &mut nodes[*parent as usize];
+        match (*edge, node.segment) {
+            (STAR, _) => node.star = child,
+            (CALLER, _) => node.caller = child,
+            (segment, NO_SEGMENT) => (node.segment, node.child) = (segment, child),
+            _ => node.segment = MANY,
         }
-        let ranges = nodes.iter().flat_map(|node| [node.exact, node.below]);
-        let many_grants =
-            index(ranges, |key, from, at| key.triple([from, grants[at].verb, grants[at].subject]));
-        let segments = Interner::of(&self.texts);
-        Engine { segments, nodes, edges, many_edges, grants, many_grants, ever: ever(rows) }
     }
+    nodes
 }
 
-/// A table of what lies in the long ranges; `hash` hashes a range's begin and one of its places.
-fn index(
-    ranges: impl Iterator<Item = (u32, u32)>,
-    hash: impl Fn(Key, u32, usize) -> Hashed,
-) -> Table {
-    let long = ranges.filter(|(from, to)| to - from > SHORT);
-    let (entries, begins): (Vec<_>, Vec<_>) =
-        long.flat_map(|(from, to)| (from..to).map(move |at| (at, from))).unzip();
-    Table::of(&entries, |key, nth| hash(key, begins[nth], entries[nth] as usize))
+/// Sorts the grants by place, verb and subject, and makes one of those that agree in all three;
+/// each node learns its ranges.
+fn in_places(places: &[Place], grants: Vec<Grants>, nodes: &mut [Node]) -> Vec<Grants> {
+    let mut ends = vec![0_u32; nodes.len() * 2];
+    for place in places {
+        ends[place.0 as usize] += 1;
+    }
+    let mut total = 0;
+    for end in &mut ends {
+        total += *end;
+        *end = total;
+    }
+    let mut sorted = vec![Grants::default(); grants.len()];
+    for (place, grant) in places.iter().zip(grants) {
+        // What was the end of a range becomes its begin.
+        let at = &mut ends[place.0 as usize];
+        *at -= 1;
+        sorted[*at as usize] = grant;
+    }
+    let mut kept = 0;
+    for place in 0..ends.len() {
+        let begin = number(kept);
+        let node = &mut nodes[place / 2];
+        *(if place % 2 == 0 { &mut node.exact } else { &mut node.below }) = begin;
+        let to = ends.get(place + 1).copied().unwrap_or(total) as usize;
+        let from = ends[place] as usize;
+        kept = merge(&mut sorted, from..to, kept);
+    }
+    sorted.truncate(kept);
+    sorted.shrink_to_fit();
+    sorted
 }
 
-fn ever(rows: &[CompiledRow<'_>]) -> Vec<Ever> {
+/// Moves the grants in `from` down to `kept`, sorted and merged; returns where they end.
+fn merge(grants: &mut [Grants], from: std::ops::Range<usize>, mut kept: usize) -> usize {
+    grants[from.clone()].sort_unstable_by_key(|grant| (grant.verb, grant.subject));
+    let begin = kept;
+    for at in from {
+        let grant = grants[at];
+        match grants[begin..kept].last_mut() {
+            Some(last) if (last.verb, last.subject) == (grant.verb, grant.subject) => {
+                last.deny = first(last.deny, grant.deny);
+                last.allow = first(last.allow, grant.allow);
+            }
+            _ => {
+                grants[kept] = grant;
+                kept += 1;
+            }
+        }
+    }
+    kept
+}
+
+/// The grants of the ranges that are searched by hash, and what is hashed of each.
+fn long_ranges(nodes: &[Node], grants: &[Grants]) -> impl Iterator<Item = (u32, [u32; 3])> + Clone {
+    let ranges = nodes.windows(2).flat_map(|pair| {
+        let [node, next] = pair else { return [(0, 0); 2] };
+        [(node.exact, node.below), (node.below, next.exact)]
+    });
+    ranges.filter(|(from, to)| to - from > SHORT).flat_map(move |(from, to)| {
+        (from..to).map(move |at| {
+            let grant = &grants[at as usize];
+            (at, [from, grant.verb, grant.subject])
+        })
+    })
+}
+
+/// What each subject may ever do with each verb.
+fn ever(nodes: &[Node], grants: &[Grants]) -> Vec<Ever> {
+    let everything = nodes[ROOT as usize].below..nodes[ROOT as usize + 1].exact;
     let mut found: HashMap<(VerbId, SubjectId), Found> = HashMap::new();
-    for row in rows {
-        let (deny, allow) = row.lines();
-        let is_everything = row.object.segments.is_empty();
-        let entry = found.entry((row.verb, row.subject)).or_default();
-        entry.add(if is_everything { deny } else { NONE }, allow);
+    for (at, grant) in (0..).zip(grants) {
+        let deny_all = if everything.contains(&at) { grant.deny } else { NONE };
+        found.entry((grant.verb, grant.subject)).or_default().add(deny_all, grant.allow);
     }
-    let mut ever: Vec<_> = found
+    found
         .into_iter()
         .map(|((verb, subject), found)| Ever {
             verb,
@@ -149,31 +244,10 @@ fn ever(rows: &[CompiledRow<'_>]) -> Vec<Ever> {
             deny_all: found.deny,
             allow: found.allow,
         })
-        .collect();
-    ever.sort_unstable_by_key(|ever| (ever.verb, ever.subject));
-    ever
-}
-
-impl CompiledRow<'_> {
-    /// The row's line as a denying and as an allowing one.
-    const fn lines(&self) -> (u32, u32) {
-        match self.effect {
-            Effect::Deny => (self.line, NONE),
-            Effect::Allow => (NONE, self.line),
-        }
-    }
-}
-
-/// Makes a range that ends before `at`, or is empty, end after it.
-fn extend(range: &mut (u32, u32), at: usize) {
-    let at = number(at);
-    if range.0 == range.1 {
-        range.0 = at;
-    }
-    range.1 = at + 1;
+        .collect()
 }
 
 /// A file of 2^32 segments would not have fitted in memory before.
 pub(super) fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(CALLER - 1)
+    u32::try_from(count).unwrap_or(MANY - 1)
 }

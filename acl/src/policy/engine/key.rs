@@ -1,6 +1,9 @@
-//! The keyed hash of the tables: a polynomial over the field of 2^61 - 1, at a random point.
+//! The keyed hashes of the tables.
 //!
-//! Two different texts are two different polynomials, and those of n words agree at n points at
+//! What fits 64 bits, a short text or a pair of numbers, is multiplied by a random odd number, of
+//! which the upper half is taken (Dietzfelbinger and others, 1997): for any two, a chance of about
+//! one in the number of slots to begin at the same one. Longer texts go through a polynomial over
+//! the field of 2^61 - 1, at a random point. Two different texts are two different polynomials, and those of n words agree at n points at
 //! most; whoever does not know the point finds texts that collide with probability n / 2^61
 //! (Carter and Wegman, 1979). That is proven for every pair of texts, which faster hashes without
 //! a key schedule do not offer. It hides no key from someone who sees hashes, and nobody does:
@@ -14,13 +17,17 @@ const PRIME: u64 = (1 << 61) - 1;
 /// Bytes of text in a word: below the prime with a bit to spare, for the mark at the end.
 const WORD: usize = 7;
 
-/// The secret point.
+/// The secret point and the secret factor.
 #[derive(Clone, Copy)]
-pub(super) struct Key(u64);
+pub(super) struct Key {
+    point: u64,
+    factor: u64,
+}
 
 /// A hash: where to begin in a table, and what to compare there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Hashed {
+    /// A share of all places, of which the upper bits count most.
     pub(super) place: u32,
     pub(super) tag: u64,
 }
@@ -33,24 +40,24 @@ impl Key {
     /// Another key at each call, from the operating system's randomness by way of the standard
     /// library.
     pub(super) fn random() -> Self {
-        // 0 and 1 would make every polynomial a constant or a sum.
-        Self(RandomState::new().hash_one(()) % (PRIME - 2) + 2)
+        let random = RandomState::new();
+        // 0 and 1 would make every polynomial a constant or a sum; the factor must be odd.
+        Self { point: random.hash_one(0) % (PRIME - 2) + 2, factor: random.hash_one(1) | 1 }
     }
 
-    pub(super) fn text(self, text: &str) -> Hashed {
+    pub(super) fn text(self, text: &[u8]) -> Hashed {
         if is_short(text) { self.short_text(text) } else { self.long_text(text) }
     }
 
     /// The hash of a text that [`is_short`]; its tag is the text.
     #[inline]
-    pub(super) fn short_text(self, text: &str) -> Hashed {
-        let word = last_word(text.as_bytes());
-        Hashed { place: spread(self.step(1, word)).0, tag: word }
+    pub(super) fn short_text(self, text: &[u8]) -> Hashed {
+        self.word(last_word(text))
     }
 
     /// The hash of any other; texts with the same tag may differ.
-    pub(super) fn long_text(self, text: &str) -> Hashed {
-        let mut rest = text.as_bytes();
+    pub(super) fn long_text(self, text: &[u8]) -> Hashed {
+        let mut rest = text;
         // Begins at 1 so that a first word of zeros counts.
         let mut sum = 1;
         while let Some(word) = rest.first_chunk::<8>() {
@@ -63,8 +70,13 @@ impl Key {
     /// The hash of two numbers, which are the tag.
     #[inline]
     pub(super) fn pair(self, one: u32, two: u32) -> Hashed {
-        let sum = self.step(self.step(1, u64::from(one)), u64::from(two));
-        Hashed { place: spread(sum).0, tag: u64::from(one) << 32 | u64::from(two) }
+        self.word(u64::from(one) << 32 | u64::from(two))
+    }
+
+    /// The hash of what is its own tag.
+    #[inline]
+    fn word(self, word: u64) -> Hashed {
+        Hashed { place: (word.wrapping_mul(self.factor) >> 32) as u32, tag: word }
     }
 
     /// The hash of three numbers; others may have the same tag.
@@ -75,7 +87,7 @@ impl Key {
     /// `(sum + word) * key`, below 2^61 + 8, which is the remainder or little more.
     #[inline]
     fn step(self, sum: u64, word: u64) -> u64 {
-        let product = u128::from(sum + word) * u128::from(self.0);
+        let product = u128::from(sum + word) * u128::from(self.point);
         // 2^61 is 1 in this field, so the upper bits are simply added; twice, for the carry.
         let low = product & u128::from(PRIME);
         let sum = u64::try_from(low + (product >> 61)).unwrap_or(0);
@@ -85,7 +97,7 @@ impl Key {
 
 /// Whether a text fits a tag.
 #[inline]
-pub(super) const fn is_short(text: &str) -> bool {
+pub(super) const fn is_short(text: &[u8]) -> bool {
     text.len() <= WORD
 }
 
@@ -134,9 +146,9 @@ mod tests {
 
     #[test]
     fn every_step_is_the_field_s_own_arithmetic() {
-        let key = Key(PRIME - 1);
+        let key = Key { point: PRIME - 1, factor: 1 };
         for (sum, word) in [(1, 0), (PRIME + 7, (1 << 57) - 1), (12_345, 1 << 56)] {
-            let exact = u128::from(sum + word) * u128::from(key.0) % u128::from(PRIME);
+            let exact = u128::from(sum + word) * u128::from(key.point) % u128::from(PRIME);
             let got = key.step(sum, word);
             assert_eq!(u128::from(got % PRIME), exact);
             assert!(got < PRIME + 8);
@@ -152,7 +164,7 @@ mod tests {
             let mut texts = vec![zeros.clone()];
             texts.extend((0..length).map(|at| format!("{}a{}", &zeros[..at], &zeros[at + 1..])));
             for text in texts {
-                let hash = key.text(&text);
+                let hash = key.text(text.as_bytes());
                 assert_eq!(hash.tag & VAGUE != 0, length > WORD);
                 assert!(seen.insert(hash), "{text:?}");
             }
@@ -161,7 +173,7 @@ mod tests {
 
     #[test]
     fn another_key_gives_another_hash() {
-        assert_ne!(Key::random().text("exam.txt"), Key::random().text("exam.txt"));
+        assert_ne!(Key::random().text(b"exam.txt"), Key::random().text(b"exam.txt"));
         assert_eq!(format!("{:?}", Key::random()), "Key { .. }");
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Ran, Running, World};
+use crate::support::{Ran, Running, World, passes_without_tools, skip};
 
 const TCP: &[&str] = &["tcp://127.0.0.1:0"];
 
@@ -246,8 +246,10 @@ fn a_disk_that_is_full() {
     let _mounted = match Tmpfs::mount(&data) {
         Ok(mounted) => mounted,
         Err(why) => {
-            eprintln!("SKIPPED: a disk of 1 MiB needs root and the right to mount: {why}");
-            return;
+            return skip(&format!(
+                "a disk of 1 MiB needs root and the right to mount (run the tests as root; in a \
+                 container: --cap-add SYS_ADMIN): {why}"
+            ));
         }
     };
     let server = world.serve_kept(TCP, &[]);
@@ -275,6 +277,13 @@ fn a_disk_that_is_full() {
         let key = format!("k{number:02}");
         world.call(&server, "alice", &["get", &key]).done(&format!("{value}\n"));
     }
+}
+
+#[test]
+fn without_a_disk_of_its_own_that_is_skipped_unless_tools_are_required() {
+    let test = "bad_data::a_disk_that_is_full";
+    assert!(passes_without_tools(test, "0"));
+    assert!(!passes_without_tools(test, "1"));
 }
 
 /// A disk of one MiB, until it is dropped.

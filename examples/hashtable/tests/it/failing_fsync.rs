@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use crate::support::World;
+use crate::support::{World, passes_without_tools, skip};
 
 /// Beyond the last sync of the longest start: strace counts those of each thread by themselves, and
 /// `fsync` apart from `fdatasync`.
@@ -32,10 +32,19 @@ fn a_sync_of_a_checkpoint_that_fails_is_the_last_too() {
     each_sync_in_turn(&["--checkpoint-after", "1"]);
 }
 
+#[test]
+fn without_strace_this_is_skipped_unless_tools_are_required() {
+    let test = "failing_fsync::a_sync_that_fails_is_the_last_and_nothing_that_was_answered_is_lost";
+    assert!(passes_without_tools(test, "0"));
+    assert!(!passes_without_tools(test, "1"));
+}
+
 fn each_sync_in_turn(more: &[&str]) {
     if let Err(why) = strace_works() {
-        eprintln!("SKIPPED: strace must be there and be allowed to trace: {why}");
-        return;
+        return skip(&format!(
+            "strace must be there (apt-get install strace) and be allowed to trace (in a \
+             container: --cap-add SYS_PTRACE): {why}"
+        ));
     }
     // Most of the time a client waits for a server that is gone, so they do it together.
     let failed: Vec<_> = thread::scope(|scope| {

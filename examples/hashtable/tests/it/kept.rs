@@ -108,3 +108,17 @@ fn while_the_log_is_read_calls_are_refused_and_can_be_repeated() {
     assert!(server.recovered.starts_with("recovered: 300000 records, "), "{}", server.recovered);
     world.call(&server, "alice", &["increment", "k999", "1"]).done("300000\n");
 }
+
+#[test]
+fn a_long_recovery_says_how_far_it_is() {
+    let world = World::new();
+    write_log(&world, 250_000);
+    let mut server = world.serve_recovering(TCP, &["--progress-every", "0ms"]);
+    for records in [100_000, 200_000] {
+        let line = server.next_line();
+        let told = line.starts_with("recovering: ") && line.contains(" of ");
+        assert!(told && line.ends_with(&format!(" MB, {records} records\n")), "{line:?}");
+    }
+    server.wait_for_recovery();
+    assert!(server.recovered.starts_with("recovered: 250000 records, "), "{}", server.recovered);
+}

@@ -13,6 +13,7 @@ mod history;
 mod kept;
 mod killed;
 mod linearizable;
+mod observe;
 mod relay;
 mod serve;
 mod support;

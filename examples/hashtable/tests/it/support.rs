@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
     process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Output, Stdio},
@@ -19,6 +19,26 @@ alice | table        | list       | allow
 bob   | table/*      | read       | allow
 *     | table/salary | write      | deny
 ";
+
+/// What a test needs is not there: it is skipped, which cargo does not show. Where every test must
+/// run, `BAILIWICK_REQUIRE_TOOLS=1` makes that a failure.
+pub(crate) fn skip(why: &str) {
+    let requires_tools = std::env::var("BAILIWICK_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
+    assert!(!requires_tools, "BAILIWICK_REQUIRE_TOOLS=1, and {why}");
+    // Not by `eprintln`: that is shown of tests that fail alone.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Runs a test of this binary where no tool can be found; true if it passes.
+pub(crate) fn passes_without_tools(test: &str, requires_tools: &str) -> bool {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env("PATH", "").env("BAILIWICK_REQUIRE_TOOLS", requires_tools);
+    let ran = command.output().unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap() + &String::from_utf8(ran.stderr).unwrap();
+    assert!(said.contains("running 1 test"), "no test {test}: {said}");
+    assert!(said.contains("apt-get install") || said.contains("--cap-add"), "{said}");
+    ran.status.success()
+}
 
 pub(crate) struct World {
     folder: TempDir,
@@ -75,6 +95,12 @@ impl World {
     /// A server with the key of `name`, at each of `endpoints`.
     pub(crate) fn serve_at(&self, endpoints: &[&str], name: &str, audit: &str) -> Running {
         self.serve_with(endpoints, name, audit, &[])
+    }
+
+    /// A server with a page of metrics.
+    pub(crate) fn serve_showing_metrics(&self) -> Running {
+        let page = ["--metrics", "127.0.0.1:0"];
+        self.serve_with(&["tcp://127.0.0.1:0"], "server", "audit.jsonl", &page)
     }
 
     /// A server that keeps its table in `data`, at each of `endpoints`. It has recovered.
@@ -176,6 +202,15 @@ impl Running {
     pub(crate) fn wait_for_recovery(&mut self) {
         self.stdout.read_line(&mut self.recovered).unwrap();
         assert!(self.recovered.starts_with("recovered: "), "{:?}", self.recovered);
+    }
+
+    /// Where its page of metrics is.
+    pub(crate) fn metrics(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        let address =
+            line.strip_prefix("metrics: http://").and_then(|it| it.strip_suffix("/metrics\n"));
+        address.unwrap_or_else(|| panic!("no page of metrics: {line:?}")).to_owned()
     }
 
     pub(crate) fn id(&self) -> u32 {

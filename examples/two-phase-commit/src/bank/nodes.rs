@@ -1,6 +1,12 @@
 //! The nodes under fire: each is killed when it is told to, and started again at once.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use miette::{Report, miette};
 use rand::{Rng as _, RngExt as _, rngs::StdRng};
@@ -19,7 +25,8 @@ const MAX_ABSENCE: Duration = Duration::from_millis(100);
 pub(super) struct Node {
     name: String,
     orders: mpsc::Sender<Order>,
-    task: JoinHandle<Result<u64, Report>>,
+    kills: Arc<AtomicU64>,
+    task: JoinHandle<Result<(), Report>>,
 }
 
 enum Order {
@@ -39,11 +46,21 @@ impl Node {
         more: &[String],
     ) -> Result<Self, Report> {
         let mut process = cluster.start(name, more).map_err(Report::from_err)?;
-        process.ready().await?;
+        if let Err(report) = process.ready().await {
+            let _ = process.kill().await;
+            return Err(report);
+        }
         let (orders, received) = mpsc::channel(1);
-        let node = (cluster.clone(), name.to_owned(), more.to_vec());
-        let task = tokio::spawn(keep(node, process, received));
-        Ok(Self { name: name.to_owned(), orders, task })
+        let kills = Arc::default();
+        let keeper = Keeper {
+            cluster: cluster.clone(),
+            name: name.to_owned(),
+            more: more.to_vec(),
+            kills: Arc::clone(&kills),
+            ready: true,
+        };
+        let task = tokio::spawn(keeper.keep(process, received));
+        Ok(Self { name: name.to_owned(), orders, kills, task })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -60,55 +77,82 @@ impl Node {
         let _ = self.orders.try_send(Order::Kill(absence));
     }
 
-    /// Waits until it is up to stay.
-    pub(super) async fn healed(&self) -> Result<(), Report> {
-        let (up, is_up) = oneshot::channel();
-        let _ = self.orders.send(Order::Heal(up)).await;
-        is_up.await.map_err(|_| miette!("{} is gone; its log says why", self.name))
+    /// How often it has been killed so far.
+    pub(super) fn kills(&self) -> u64 {
+        self.kills.load(Ordering::Relaxed)
     }
 
-    /// Ends it; how often it was killed.
-    pub(super) async fn stop(self) -> Result<u64, Report> {
+    /// Waits until it is up to stay; false if it never will be, and [`stop`](Self::stop) says why.
+    pub(super) async fn is_healed(&self) -> bool {
+        let (up, is_up) = oneshot::channel();
+        let _ = self.orders.send(Order::Heal(up)).await;
+        is_up.await.is_ok()
+    }
+
+    /// Ends it. Whatever becomes of that, its process is gone then.
+    pub(super) async fn stop(self) -> Result<(), Report> {
         let _ = self.orders.send(Order::Stop).await;
         self.task.await.map_err(Report::from_err)?
     }
 }
 
-/// Follows orders until the last; how often it has killed.
-async fn keep(
-    (cluster, name, more): (Cluster, String, Vec<String>),
-    mut process: Process,
-    mut orders: mpsc::Receiver<Order>,
-) -> Result<u64, Report> {
-    let (mut kills, mut ready) = (0, true);
-    while let Some(order) = orders.recv().await {
-        if let Some(status) = process.has_ended() {
-            // A node has no reason to end by itself.
-            return Err(miette!("{name} ended by itself with {status}; its log says why"));
+/// What a node's task has.
+struct Keeper {
+    cluster: Cluster,
+    name: String,
+    more: Vec<String>,
+    kills: Arc<AtomicU64>,
+    /// It has said that it is.
+    ready: bool,
+}
+
+impl Keeper {
+    /// Follows orders until the last, or until the node fails: then it is ended.
+    async fn keep(
+        mut self,
+        mut process: Process,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> Result<(), Report> {
+        while let Some(order) = orders.recv().await {
+            if let Some(status) = process.has_ended() {
+                // A node has no reason to end by itself.
+                let name = &self.name;
+                return Err(miette!("{name} ended by itself with {status}; its log says why"));
+            }
+            let is_last = matches!(order, Order::Stop);
+            let followed = self.follow(order, &mut process).await;
+            if followed.is_err() {
+                // It must let go of its books: they are evidence. What it fails at is told already.
+                let _ = process.kill().await;
+            }
+            if followed.is_err() || is_last {
+                return followed;
+            }
         }
+        process.kill().await
+    }
+
+    async fn follow(&mut self, order: Order, process: &mut Process) -> Result<(), Report> {
         match order {
             Order::Kill(absence) => {
                 process.kill().await?;
-                kills += 1;
+                self.kills.fetch_add(1, Ordering::Relaxed);
                 time::sleep(absence).await;
-                process = cluster.start(&name, &more).map_err(Report::from_err)?;
+                *process = self.cluster.start(&self.name, &self.more).map_err(Report::from_err)?;
                 // It may be killed again while it recovers.
-                ready = false;
+                self.ready = false;
             }
             Order::Heal(up) => {
-                if !ready {
+                if !self.ready {
                     process.ready().await?;
-                    ready = true;
+                    self.ready = true;
                 }
                 let _ = up.send(());
             }
-            Order::Stop => {
-                process.stop().await?;
-                break;
-            }
+            Order::Stop => process.stop().await?,
         }
+        Ok(())
     }
-    Ok(kills)
 }
 
 /// Kills random nodes, a pause of `every` apart on the average, until it is dropped.

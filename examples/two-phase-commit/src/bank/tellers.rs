@@ -11,7 +11,10 @@ use std::{
 use bailiwick::Context;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time;
-use two_phase_commit::{judge::Told, message::Account};
+use two_phase_commit::{
+    judge::{Judgement, Told},
+    message::Account,
+};
 
 use super::claims::Begun;
 use crate::{
@@ -51,6 +54,21 @@ pub(super) struct Found {
     pub(super) begun: Vec<Begun>,
     /// Two answers about one transaction that differ.
     pub(super) contradictions: Vec<String>,
+}
+
+impl Found {
+    /// What can be said without the books: what clients were told.
+    pub(super) fn unjudged(&self) -> Judgement {
+        let mut judgement = Judgement::default();
+        for begun in &self.begun {
+            match begun.told {
+                Told::Committed { .. } => judgement.told.0 += 1,
+                Told::Aborted => judgement.told.1 += 1,
+                Told::Unknown => judgement.told.2 += 1,
+            }
+        }
+        judgement
+    }
 }
 
 impl Teller {

@@ -10,7 +10,7 @@ use two_phase_commit::{
 use crate::{
     args::CoordinatorArgs,
     exit::Failure,
-    serve::{Checked, CoordinatorFate, CoordinatorService},
+    serve::{Checked, CoordinatorFate, CoordinatorService, of_coordinator},
     services::CoordinatorServer,
 };
 
@@ -26,7 +26,8 @@ pub(crate) async fn run(args: CoordinatorArgs) -> Result<(), Failure> {
         fate.seal(die);
     }
     let epoch = recovered.recovery.epoch.0;
-    recovered.serve(|engine| CoordinatorServer::new(CoordinatorService::new(engine, epoch))).await
+    let service = |engine| CoordinatorServer::new(CoordinatorService::new(engine, epoch));
+    recovered.serve(service, of_coordinator).await
 }
 
 /// Nodes of one site answer within milliseconds: who does not within these is away.

@@ -18,14 +18,14 @@ use crate::{
     nodes::COORDINATOR,
     output,
     services::{
-        Coordinator as _, CoordinatorClient, Doubts, Participant as _, ParticipantClient,
+        Coordinator as _, CoordinatorClient, Doubts, Participant as _, ParticipantClient, UnderWay,
         Unfinished,
     },
 };
 
 /// What each node says, or why it cannot be asked.
 struct Survey {
-    coordinator: Result<Vec<Unfinished>, Failure>,
+    coordinator: Result<UnderWay, Failure>,
     participants: BTreeMap<NodeId, Result<Doubts, Failure>>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn run(args: InDoubtArgs) -> Result<(), Failure> {
     if args.json { output::line(survey.to_json()) } else { survey.print() }
 }
 
-async fn coordinator(client: &Client) -> Result<Vec<Unfinished>, Failure> {
+async fn coordinator(client: &Client) -> Result<UnderWay, Failure> {
     let channel = client.connect(&client.nodes.coordinator).await?;
     let asked = CoordinatorClient::new(channel.clone()).unfinished(&client.cx).await;
     close(channel).await;
@@ -67,7 +67,7 @@ impl Survey {
     fn denied(&mut self) -> Option<Failure> {
         let is_denied = |failure: &Failure| failure.exit == Exit::Denied;
         if self.coordinator.as_ref().is_err_and(is_denied) {
-            return std::mem::replace(&mut self.coordinator, Ok(Vec::new())).err();
+            return std::mem::replace(&mut self.coordinator, Ok(UnderWay::default())).err();
         }
         let denied = self.participants.iter().find(|(_, it)| it.as_ref().is_err_and(is_denied));
         let id = *denied?.0;
@@ -76,13 +76,7 @@ impl Survey {
 
     fn print(&self) -> Result<(), Failure> {
         match &self.coordinator {
-            Ok(unfinished) => {
-                let count = unfinished.len();
-                output::line(format_args!("{COORDINATOR}  {count} committed, not yet everywhere"))?;
-                for Unfinished { txid, missing } in unfinished {
-                    output::line(format_args!("  {txid}  awaits {}", names(missing)))?;
-                }
-            }
+            Ok(under_way) => print_under_way(under_way)?,
             Err(failure) => output::line(format_args!("{COORDINATOR}  away: {failure}"))?,
         }
         self.participants.iter().try_for_each(|(id, doubts)| match doubts {
@@ -94,10 +88,15 @@ impl Survey {
     fn to_json(&self) -> Value {
         let away = |failure: &Failure| json!({ "away": failure.to_string() });
         let coordinator = match &self.coordinator {
-            Ok(unfinished) => json!({ "unfinished": unfinished.iter().map(|it| json!({
-                "transaction": it.txid.to_string(),
-                "missing": it.missing.iter().map(NodeId::to_string).collect::<Vec<_>>(),
-            })).collect::<Vec<_>>() }),
+            Ok(UnderWay { gauges, listed }) => json!({
+                "undecided": gauges.undecided,
+                "unfinished_total": gauges.unfinished,
+                "oldest_ms": millis(gauges.oldest),
+                "unfinished": listed.iter().map(|it| json!({
+                    "transaction": it.txid.to_string(),
+                    "missing": it.missing.iter().map(NodeId::to_string).collect::<Vec<_>>(),
+                })).collect::<Vec<_>>(),
+            }),
             Err(failure) => away(failure),
         };
         let participant = |(id, doubts): (&NodeId, &Result<Doubts, Failure>)| {
@@ -109,10 +108,26 @@ impl Survey {
     }
 }
 
-fn print_doubts(id: NodeId, Doubts { gauges, listed }: &Doubts) -> Result<(), Failure> {
+fn print_under_way(UnderWay { gauges, listed }: &UnderWay) -> Result<(), Failure> {
+    let (unfinished, undecided) = (gauges.unfinished, gauges.undecided);
     output::line(format_args!(
-        "{id}  {} in doubt, {} blocked, {} accounts locked, {} damaged",
-        gauges.in_doubt, gauges.blocked, gauges.locked, gauges.damaged
+        "{COORDINATOR}  {unfinished} committed, not yet everywhere; {undecided} undecided{}",
+        oldest(gauges.oldest)
+    ))?;
+    for Unfinished { txid, missing } in listed {
+        output::line(format_args!("  {txid}  awaits {}", names(missing)))?;
+    }
+    print_rest(listed.len(), unfinished)
+}
+
+fn print_doubts(id: NodeId, Doubts { gauges, listed, total }: &Doubts) -> Result<(), Failure> {
+    output::line(format_args!(
+        "{id}  {} in doubt, {} blocked, {} accounts locked, {} damaged{}",
+        gauges.in_doubt,
+        gauges.blocked,
+        gauges.locked,
+        gauges.damaged,
+        oldest(gauges.oldest)
     ))?;
     for InDoubt { txid, state, age, peers, accounts } in listed {
         let mut line = format!("  {txid}  {}, for {:.1} s", describe(*state), age.as_secs_f64());
@@ -124,7 +139,22 @@ fn print_doubts(id: NodeId, Doubts { gauges, listed }: &Doubts) -> Result<(), Fa
         }
         output::line(line)?;
     }
-    Ok(())
+    print_rest(listed.len(), *total)
+}
+
+/// A node lists only the first of many.
+fn print_rest(listed: usize, total: u64) -> Result<(), Failure> {
+    match total.saturating_sub(listed as u64) {
+        0 => Ok(()),
+        more => output::line(format_args!("  and {more} more")),
+    }
+}
+
+fn oldest(age: Duration) -> String {
+    match age {
+        Duration::ZERO => String::new(),
+        age => format!("; the oldest for {:.1} s", age.as_secs_f64()),
+    }
 }
 
 fn names(nodes: &[NodeId]) -> String {
@@ -151,6 +181,8 @@ struct Figures {
     oldest_ms: u64,
     locked_accounts: u64,
     heuristic_damage: u64,
+    /// How many there are to list; `transactions` are the first of them.
+    transactions_total: u64,
     transactions: Vec<Line>,
 }
 
@@ -164,7 +196,7 @@ struct Line {
 }
 
 impl Figures {
-    fn of(Doubts { gauges, listed }: &Doubts) -> Self {
+    fn of(Doubts { gauges, listed, total }: &Doubts) -> Self {
         let line = |it: &InDoubt| Line {
             transaction: it.txid.to_string(),
             state: describe(it.state),
@@ -178,6 +210,7 @@ impl Figures {
             oldest_ms: millis(gauges.oldest),
             locked_accounts: gauges.locked,
             heuristic_damage: gauges.damaged,
+            transactions_total: *total,
             transactions: listed.iter().map(line).collect(),
         }
     }

@@ -12,7 +12,7 @@ use two_phase_commit::{
 use crate::{
     args::ParticipantArgs,
     exit::{Exit, Failure},
-    serve::{Checked, DiskNode, ParticipantService},
+    serve::{Checked, DiskNode, ParticipantService, of_participant},
     services::ParticipantServer,
 };
 
@@ -24,7 +24,8 @@ pub(crate) async fn run(args: ParticipantArgs) -> Result<(), Failure> {
     let mut recovered = checked.recover(fate, |log, _| Participant::new(me, log, times()))?;
     let opened = open(&mut recovered.start.node, args.open)?;
     recovered.start.effects.extend(opened);
-    recovered.serve(|engine| ParticipantServer::new(ParticipantService::new(engine))).await
+    let service = |engine| ParticipantServer::new(ParticipantService::new(engine));
+    recovered.serve(service, of_participant).await
 }
 
 /// Opens those accounts that are not there yet.

@@ -30,6 +30,7 @@ pub(super) struct Active {
     logs: BTreeMap<NodeId, LogId>,
     yes: BTreeMap<NodeId, LogId>,
     waiting: Vec<RequestId>,
+    since: Time,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +40,7 @@ enum Stage {
 }
 
 impl Active {
-    fn new(transaction: Transaction, first: RequestId) -> Self {
+    fn new(transaction: Transaction, first: RequestId, since: Time) -> Self {
         let parts = transaction.by_participant();
         let is_one_round = parts.len() == 1 || parts.values().all(|ops| ops.iter().any(Op::writes));
         let stage =
@@ -53,12 +54,18 @@ impl Active {
             logs: BTreeMap::new(),
             yes: BTreeMap::new(),
             waiting: vec![first],
+            since,
         }
     }
 
     /// True if this is the transaction that runs.
     pub(super) fn is(&self, transaction: &Transaction) -> bool {
         self.transaction == *transaction
+    }
+
+    /// When it was begun.
+    pub(super) fn since(&self) -> Time {
+        self.since
     }
 
     pub(super) fn accounts(&self) -> usize {
@@ -109,7 +116,7 @@ impl Coordinator {
         now: Time,
         out: &mut Outputs<Self>,
     ) {
-        let active = Active::new(transaction, id);
+        let active = Active::new(transaction, id, now);
         let peers = active.writers();
         for (&participant, ops) in &active.parts {
             let body = match active.stage {

@@ -13,7 +13,9 @@ use two_phase_commit::{
 };
 
 use super::{engine::Engine, waiters::Awaited};
-use crate::services::{Accounts, Coordinator, Fate, MAX_LISTED, Refusal, Transfer, Unfinished};
+use crate::services::{
+    Accounts, Coordinator, Fate, MAX_LISTED, Refusal, Transfer, UnderWay, Unfinished,
+};
 
 /// Most names whose clients are known; the oldest go, and run no more.
 const MAX_BEGUN: usize = 100_000;
@@ -113,12 +115,13 @@ impl Coordinator for Service {
         }
     }
 
-    async fn unfinished(&self, _: &Context) -> Result<Vec<Unfinished>, CallError<Refusal>> {
-        let Answer::Unfinished(all) = self.ask(Request::Unfinished).await? else {
-            return Err(CallError::Internal);
+    async fn unfinished(&self, _: &Context) -> Result<UnderWay, CallError<Refusal>> {
+        let look = |coordinator: &coordinator::Coordinator, now| {
+            let listed = coordinator.unfinished().into_iter().take(MAX_LISTED);
+            let listed = listed.map(|(txid, missing)| Unfinished { txid, missing }).collect();
+            UnderWay { gauges: coordinator.gauges(now), listed }
         };
-        let listed = all.into_iter().take(MAX_LISTED);
-        Ok(listed.map(|(txid, missing)| Unfinished { txid, missing }).collect())
+        self.engine.look(look).await
     }
 }
 
@@ -131,13 +134,15 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use bailiwick::testing::InMemory;
-    use stable_store::{FileStorage, Opening, Options};
+    use stable_store::{FileStorage, Opening, Options, Record, Rejected, Replay};
     use tempfile::TempDir;
     use two_phase_commit::{
-        coordinator::{Refused, Why},
+        coordinator::{Gauges, Refused, Why},
+        machine::Machine as _,
         message::{BadTransaction, No},
         node::{Node, Opened},
-        txid::NodeId,
+        record::CoordinatorRecord,
+        txid::{LogId, NodeId},
     };
 
     use super::{
@@ -148,6 +153,7 @@ mod tests {
 
     const POLICY: &str = "\
 alice | transaction | begin,outcome,inquire | allow
+alice | transaction | observe               | allow
 bob   | transaction | begin,outcome         | allow
 alice | from/p1/a   | transfer              | allow
 alice | to/**       | transfer              | allow
@@ -157,9 +163,7 @@ bob   | to/**       | transfer              | allow
 
     /// A coordinator whose one participant is never there.
     fn alone(folder: &TempDir) -> InMemory<CoordinatorClient> {
-        let files = FileStorage::open(&folder.path().join("data")).expect("a directory");
-        let storage = Mortal::new(files, Default::default());
-        let opening = Opening::new(storage, Options::default()).expect("a new log");
+        let opening = opening(folder);
         let options = coordinator::Options {
             vote_timeout: Duration::from_millis(20),
             ..coordinator::Options::default()
@@ -171,6 +175,12 @@ bob   | to/**       | transfer              | allow
         let engine = prepared.engine.clone();
         let _end = prepared.start(Start { node, effects, origin: Instant::now() }, Links::none());
         CoordinatorClient::in_memory(Service::new(engine, recovery.epoch.0)).policy(POLICY)
+    }
+
+    fn opening(folder: &TempDir) -> Opening<Mortal> {
+        let files = FileStorage::open(&folder.path().join("data")).expect("a directory");
+        let storage = Mortal::new(files, Default::default());
+        Opening::new(storage, Options::default()).expect("a log")
     }
 
     fn transfer(from: &str, to: &str, amount: i64) -> Transfer {
@@ -238,6 +248,42 @@ bob   | to/**       | transfer              | allow
         let txid = alice.begin(&soon()).await.expect("anybody may begin");
         let refused = alice.inquire(&soon(), txid).await;
         assert_eq!(refused, Err(CallError::App(Refusal::NoNode("alice".to_owned()))));
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_is_cut_says_how_many_there_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let opening = opening(&folder);
+        let log = opening.id().into();
+        let (mut store, _) = opening.recover(&mut Empty, &mut |_| ()).expect("a new log");
+        for counter in 1..=300 {
+            let txid = TxId { log, epoch: 1, counter };
+            let participants = [(NodeId(1), LogId([7; 16]))].into();
+            let record = CoordinatorRecord::Commit { txid, participants };
+            let record = postcard::to_allocvec(&record).expect("a record");
+            store.append(coordinator::Coordinator::KIND, &record).expect("a disk");
+        }
+        store.sync().expect("a disk");
+        drop(store);
+        let bank = alone(&folder);
+        let alice = bank.as_principal("alice").await;
+        let under_way = alice.unfinished(&soon()).await.expect("alice may observe");
+        let Gauges { undecided, unfinished, oldest } = under_way.gauges;
+        assert_eq!((undecided, unfinished, under_way.listed.len()), (0, 300, MAX_LISTED));
+        assert!(oldest > Duration::ZERO, "they wait for a participant that is never there");
+    }
+
+    /// What a new log holds.
+    struct Empty;
+
+    impl Replay for Empty {
+        fn restore(&mut self, _: &[u8]) -> Result<(), Rejected> {
+            Ok(())
+        }
+
+        fn apply(&mut self, _: Record<'_>) -> Result<(), Rejected> {
+            Ok(())
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ use two_phase_commit::{
 };
 
 use super::{
+    figures::FORCED_WRITES,
     links::Links,
     waiters::{Awaited, Waiters},
 };
@@ -199,7 +200,8 @@ where
         let Self { engine, jobs } = self;
         let shared = Arc::clone(&engine.shared);
         drop(engine);
-        let mut running = Running { node: start.node, links, shared, origin: start.origin };
+        let forced = metrics::counter!(FORCED_WRITES);
+        let mut running = Running { node: start.node, links, shared, origin: start.origin, forced };
         let first = start.effects;
         let work = move || {
             running.let_out(first);
@@ -217,6 +219,7 @@ struct Running<M: Machine, S: Storage> {
     links: Links,
     shared: Arc<Shared<M>>,
     origin: Instant,
+    forced: metrics::Counter,
 }
 
 impl<M: Machine, S: Storage> Running<M, S> {
@@ -254,6 +257,7 @@ impl<M: Machine, S: Storage> Running<M, S> {
         }
         let now = self.now();
         let effects = self.node.step(inputs, now)?;
+        self.forced.absolute(self.node.forced());
         self.let_out(effects);
         looks.into_iter().for_each(|look| look(self.node.machine(), now));
         Ok(flow)

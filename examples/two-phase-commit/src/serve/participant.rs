@@ -69,8 +69,9 @@ impl Participant for Service {
     async fn in_doubt(&self, _: &Context) -> Result<Doubts, CallError<Refusal>> {
         let look = |participant: &participant::Participant, now| {
             let mut listed = participant.in_doubt(now);
+            let total = listed.len() as u64;
             listed.truncate(MAX_LISTED);
-            Doubts { gauges: participant.gauges(now), listed }
+            Doubts { gauges: participant.gauges(now), listed, total }
         };
         self.engine.look(look).await
     }

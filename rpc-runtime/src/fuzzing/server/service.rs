@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use crate::{
     Bytes, CallError, CallKey, Context, MethodId,
     service::{
-        Delivery, Handled, MethodDescription, ObjectDescription, Request, Service,
+        Delivery, Handled, MethodDescription, ObjectDescription, Recorded, Request, Service,
         ServiceDescription,
     },
 };
@@ -68,6 +68,7 @@ const fn method(number: u64, name: &'static str, delivery: Delivery) -> MethodDe
         verb: if matches!(delivery, Delivery::Readonly) { "read" } else { "write" },
         object: ObjectDescription::Template("table/{key}"),
         delivery,
+        recorded: Recorded::AsTheServerSays,
         timeout: None,
         arguments: &[],
         result: "Bytes",

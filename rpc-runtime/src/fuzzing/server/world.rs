@@ -32,6 +32,7 @@ use crate::{
         session::Flow,
     },
     router::Router,
+    shown::RedactionKey,
 };
 
 /// Connections at the same time.
@@ -60,6 +61,10 @@ pub(super) struct World {
     draining: bool,
     now: Instant,
     rng: StdRng,
+}
+
+fn redaction() -> Arc<RedactionKey> {
+    Arc::new(RedactionKey::new([7; 32].into()))
 }
 
 fn limits() -> Limits {
@@ -110,7 +115,8 @@ impl World {
         };
         Self {
             state,
-            router: Router::new(vec![service], monitor, limits()).expect("the ids differ"),
+            router: Router::new(vec![service], monitor, redaction(), limits())
+                .expect("the ids differ"),
             memories: Memories::new(&limits()),
             handshake: responder::Config::new(
                 Transport::Tcp,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use two_phase_commit::coordinator::{Answer, Coordinator, Options, Outcome, Refused, Request, Why};
+use two_phase_commit::coordinator::{
+    Answer, Coordinator, Gauges, Options, Outcome, Refused, Request, Why,
+};
 use two_phase_commit::machine::{Input, Machine, Report};
 use two_phase_commit::message::{
     Account, Action, Address, BadTransaction, Body, Decision, Message, No, Transaction,
@@ -40,7 +42,28 @@ fn a_transfer_happens_at_both_ends_and_leaves_nothing_behind() {
     assert_eq!((bench.balance(0, "a"), bench.balance(1, "a")), (70, 130));
     assert!(bench.participants.iter().all(|node| node.locks().is_empty()));
     assert_eq!(bench.decisions.last(), Some(&CoordinatorRecord::End { txid }));
-    assert_eq!(bench.coordinator.under_way(), (0, 0));
+    assert_eq!(bench.coordinator.gauges(bench.now), Gauges::default());
+}
+
+#[test]
+fn its_figures_tell_what_is_not_over_and_for_how_long() {
+    let mut bench = Bench::new();
+    bench.run(transfer("p0/a", "p1/a", 30));
+    bench.wait(Duration::from_millis(300));
+    let figures = |undecided, unfinished, oldest| Gauges {
+        undecided,
+        unfinished,
+        oldest: Duration::from_millis(oldest),
+    };
+    assert_eq!(bench.coordinator.gauges(bench.now), figures(1, 0, 300));
+    bench.deliver(|_, body| matches!(body, Body::Commit));
+    assert_eq!(bench.coordinator.gauges(bench.now), figures(0, 1, 0));
+    bench.wait(Duration::from_millis(500));
+    bench.run(transfer("p0/b", "p1/b", 30));
+    // Sent again and again, and counted from the first time.
+    assert_eq!(bench.coordinator.gauges(bench.now), figures(1, 1, 500));
+    bench.deliver(nothing_lost);
+    assert_eq!(bench.coordinator.gauges(bench.now), Gauges::default());
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn seeds() -> u64 {
 
 /// Runs a row on all networks, and shows that its place was reached on each.
 fn assert_row(row: Row) {
-    let mut audits = 0;
+    let (mut audits, mut torn) = (0, (0, 0));
     for network in Network::ALL {
         let mut sum = Found::default();
         for seed in 0..seeds() {
@@ -21,6 +21,8 @@ fn assert_row(row: Row) {
             sum.reached += found.reached;
             sum.shown += found.shown;
             sum.crashes += found.crashes;
+            sum.elsewhere += found.elsewhere;
+            torn = (torn.0 + found.torn.0, torn.1 + found.torn.1);
             sum.judgement.applied += found.judgement.applied;
             audits += found.judgement.audits;
         }
@@ -34,6 +36,12 @@ fn assert_row(row: Row) {
         } else if row != Row::Calm {
             assert!(sum.crashes > 0, "nothing crashed");
         }
+        if row == Row::N3 {
+            assert!(sum.elsewhere > 0, "nothing went on while one was cut off");
+        }
+    }
+    if matches!(row, Row::C2 | Row::C5) {
+        assert!(torn.0 > 0 && torn.1 > 0, "found, and not found: {torn:?}");
     }
     assert!(audits > 0, "no read of all accounts was checked");
 }

@@ -25,9 +25,11 @@ pub(crate) enum Cut {
     Before,
     /// In the append (0) or the sync (1) of what it keeps.
     InDisk(u64),
+    /// The sync of what it keeps fails. The process ends; the system has the bytes in its memory.
+    FailedSync,
     /// When so many effects are out.
     After(usize),
-    /// In the n-th operation of a checkpoint that begins right after it, or behind that if it has fewer.
+    /// In the n-th operation of a checkpoint that begins right after it, or nowhere if it has fewer.
     InCheckpoint(u64),
 }
 
@@ -107,10 +109,17 @@ impl<M: Machine + Clone> Host<M> {
             Cut::InDisk(operation) => {
                 self.disk.stop_at(self.disk.operations() + 1 + operation, Stop::PowerCut);
             }
+            Cut::FailedSync => self.disk.fail_sync(1),
             _ => {}
         }
-        let Ok(mut effects) = node.step(input, now) else { return crashed(false) };
-        self.disk.stop_at(u64::MAX, Stop::PowerCut); // a step that kept nothing was not cut
+        let stepped = node.step(input, now);
+        // A step that kept nothing was not cut.
+        self.disk.stop_at(u64::MAX, Stop::PowerCut);
+        self.disk.fail_sync(u64::MAX);
+        let Ok(mut effects) = stepped else {
+            assert!(node.step(None, now).is_err(), "it goes on though its disk has failed");
+            return crashed(false);
+        };
         match cut {
             Cut::After(many) => {
                 effects.truncate(many);
@@ -118,8 +127,9 @@ impl<M: Machine + Clone> Host<M> {
             }
             Cut::InCheckpoint(operation) => {
                 self.disk.stop_at(self.disk.operations() + 1 + operation, Stop::PowerCut);
-                let _ = node.checkpoint();
-                Stepped { effects, crashed: true, is_kept: true }
+                let crashed = node.checkpoint().is_err();
+                self.disk.stop_at(u64::MAX, Stop::PowerCut);
+                Stepped { effects, crashed, is_kept: true }
             }
             _ => Stepped { effects, crashed: false, is_kept: true },
         }
@@ -127,13 +137,19 @@ impl<M: Machine + Clone> Host<M> {
 
     /// Ends the process, with the power or without, and says when the next one begins.
     pub(crate) fn crash(&mut self, random: &mut Random, back_at: Time) {
+        let loses_power = random.below(4) > 0;
+        self.kill(back_at);
+        if loses_power {
+            self.disk.power_cut();
+        }
+    }
+
+    /// Ends the process alone.
+    pub(crate) fn kill(&mut self, back_at: Time) {
         self.node = None;
         self.crashes += 1;
         self.back_at = Some(back_at);
-        match random.below(4) {
-            0 => self.disk.kill(),
-            _ => self.disk.power_cut(),
-        }
+        self.disk.kill();
     }
 }
 

@@ -10,5 +10,6 @@ mod machines_model;
 mod model;
 mod participant;
 mod random;
+mod refinement;
 mod rows;
 mod world;

@@ -71,7 +71,7 @@ impl Row {
         self,
         input: Option<&Input<Request>>,
         out: &Outputs<Coordinator>,
-        undecided: usize,
+        undecided: u64,
         random: &mut Random,
     ) -> Option<Cut> {
         let runs = matches!(input, Some(Input::Request { request: Request::Run { .. }, .. }))
@@ -90,7 +90,7 @@ impl Row {
                 Some(Cut::After(0))
             }
             Self::C2 if commits => Some(Cut::InDisk(random.below(2))),
-            Self::C5 if commits => Some(Cut::InDisk(1)),
+            Self::C5 if commits => Some(Cut::FailedSync),
             // So that somebody is left to be asked.
             Self::X1 if records(out).any(is_wide) => Some(Cut::InDisk(random.below(2))),
             Self::C3NoneSent | Self::C6 if commits => Some(Cut::After(0)),
@@ -149,10 +149,11 @@ fn is_wide(record: &CoordinatorRecord) -> bool {
 }
 
 fn any(random: &mut Random) -> Cut {
-    match random.below(4) {
+    match random.below(5) {
         0 => Cut::Before,
         1 => Cut::InDisk(random.below(2)),
-        2 => Cut::After(usize::try_from(random.below(3)).unwrap()),
+        2 => Cut::FailedSync,
+        3 => Cut::After(usize::try_from(random.below(3)).unwrap()),
         _ => Cut::InCheckpoint(random.below(18)),
     }
 }

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use two_phase_commit::coordinator::{self, Coordinator};
+use two_phase_commit::coordinator::{self, Answer, Coordinator, Outcome, Why};
 use two_phase_commit::judge::{Claim, Evidence, Judgement, Told, judge};
-use two_phase_commit::machine::{Effect, Input, Machine, Outputs, RequestId, Time};
-use two_phase_commit::message::{Address, Message};
+use two_phase_commit::machine::{Effect, Input, Machine, Output, Outputs, RequestId, Time};
+use two_phase_commit::message::{Address, Body, Message};
 use two_phase_commit::participant::{self, Participant, State};
 use two_phase_commit::record::{CoordinatorRecord, ParticipantRecord, Verdict};
-use two_phase_commit::txid::{NodeId, TxId};
+use two_phase_commit::txid::{LogId, NodeId, TxId};
 
 use crate::machines::clients::{Client, draw};
 use crate::machines::host::{Cut, Host, records};
@@ -79,15 +79,25 @@ struct Truth {
     blocked: Option<TxId>,
     /// The coordinator died when one participant had been told.
     told: Option<TxId>,
+    /// The coordinator died while it wrote that this commits.
+    torn: Option<TxId>,
+    /// Messages that the row lost: about what, and which participant should have sent or got them.
+    lost: BTreeSet<(TxId, NodeId)>,
+    /// The coordinator's last recovery was cut short.
+    is_interrupted: bool,
 }
 
 /// What a run showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// How often the row's place was reached.
+    /// How often what the row is about was done.
     pub(crate) reached: u64,
-    /// How often what the row is about could be seen, beyond that nothing went wrong.
+    /// How often what must come of it could be seen, beyond that nothing went wrong.
     pub(crate) shown: u64,
+    /// Decisions to commit whose writing was cut short: found afterwards, and not found.
+    pub(crate) torn: (u64, u64),
+    /// Transactions that committed among the others while a participant was cut off.
+    pub(crate) elsewhere: u64,
     pub(crate) crashes: u64,
     pub(crate) trace: u64,
     pub(crate) judgement: Judgement,
@@ -236,13 +246,13 @@ impl World {
         self.post(&Packet::Ask { client, id, request });
         if self.row == Row::N4 && runs && self.reaches() {
             self.clients[client].is_dead = true;
-            self.found.shown += 1;
+            self.disturbed();
         }
     }
 
     fn step_coordinator(&mut self, input: Option<Input<coordinator::Request>>) {
         let Some(node) = &self.coordinator.node else { return };
-        let undecided = node.machine().under_way().0;
+        let undecided = node.machine().gauges(self.now).undecided;
         let out = self.coordinator.foresee(input.as_ref(), self.now);
         let cut = if self.is_healed {
             None
@@ -253,6 +263,7 @@ impl World {
         let stepped = self.coordinator.step(input, self.now, cut);
         if stepped.is_kept {
             self.see_decisions(&out);
+            self.see_silence(&out);
         }
         for effect in stepped.effects {
             self.let_out(Address::Coordinator, effect, |world, id, answer| {
@@ -260,11 +271,18 @@ impl World {
                     assert!(world.truth.names.insert(txid), "I8: {txid} was given twice");
                 }
                 let client = world.asked[&id.0];
+                if world.row == Row::N4 && world.clients[client].is_dead && is_over(&answer) {
+                    world.found.shown += 1;
+                }
                 world.post(&Packet::Tell { client, id: id.0, answer });
             });
         }
         if stepped.crashed {
-            self.crash_coordinator(&out);
+            self.disturbed();
+            if !stepped.is_kept {
+                self.truth.torn = self.truth.torn.or(decided(&out).map(|(txid, _)| txid));
+            }
+            self.crash_coordinator(&out, cut);
         }
     }
 
@@ -285,8 +303,12 @@ impl World {
             self.let_out(Address::Participant(me), effect, |_, _, _| {});
         }
         if stepped.crashed {
+            self.disturbed();
             let back = self.now + self.downtime();
-            self.participants[at].crash(&mut self.random, back);
+            match cut {
+                Cut::FailedSync => self.participants[at].kill(back),
+                _ => self.participants[at].crash(&mut self.random, back),
+            }
         }
     }
 
@@ -306,7 +328,10 @@ impl World {
     fn send(&mut self, from: Address, to: Address, message: Message) {
         let body = &message.body;
         if !self.is_healed && self.row.loses(body) && self.reaches() {
-            self.found.shown += 1;
+            if let Some(node) = participant_of(from, to) {
+                self.truth.lost.insert((message.txid, node));
+            }
+            self.disturbed();
             return;
         }
         let isolates = !self.is_healed && self.isolated.is_none() && self.row.isolates(from, body);
@@ -316,6 +341,7 @@ impl World {
             && self.reaches()
         {
             self.isolated = Some((node, self.now + Duration::from_secs(6)));
+            self.disturbed();
         }
     }
 
@@ -337,7 +363,7 @@ impl World {
         self.isolated.is_some_and(|(node, _)| address == Address::Participant(node))
     }
 
-    /// True if the row's place is to be made use of, now that it is reached.
+    /// True if the row's place is to be made use of, now that the run is there.
     fn reaches(&mut self) -> bool {
         if self.left == 0 && self.row != Row::Storm {
             return false;
@@ -346,23 +372,24 @@ impl World {
             self.skip -= 1;
             return false;
         }
+        true
+    }
+
+    /// What the row is about has been done.
+    fn disturbed(&mut self) {
         self.left = self.left.saturating_sub(1);
         self.skip = self.random.below(self.row.passes());
-        self.found.reached += 1;
-        true
+        // There the crash only leads to a recovery, and that one is to be cut short.
+        self.found.reached += u64::from(self.row != Row::C6);
     }
 
     fn downtime(&mut self) -> Duration {
         Duration::from_millis(20 + self.random.below(2_500))
     }
 
-    fn crash_coordinator(&mut self, out: &Outputs<Coordinator>) {
+    fn crash_coordinator(&mut self, out: &Outputs<Coordinator>, cut: Cut) {
         let mut back = self.now + self.downtime();
-        let decided = records(out).find_map(|record| match record {
-            CoordinatorRecord::Commit { txid, participants } => Some((*txid, participants.clone())),
-            CoordinatorRecord::End { .. } => None,
-        });
-        match (self.row, decided) {
+        match (self.row, decided(out)) {
             (Row::X1, Some((txid, participants))) => {
                 back = self.now + Duration::from_secs(8);
                 let Some(&NodeId(first)) = participants.keys().next() else { return };
@@ -376,7 +403,10 @@ impl World {
             }
             _ => {}
         }
-        self.coordinator.crash(&mut self.random, back);
+        match cut {
+            Cut::FailedSync => self.coordinator.kill(back),
+            _ => self.coordinator.crash(&mut self.random, back),
+        }
     }
 
     fn bring_back(&mut self) {
@@ -384,11 +414,13 @@ impl World {
             self.see_blocked();
             let stop = self.fails_in_recovery();
             if let Some(effects) = self.coordinator.start(self.now, stop) {
+                self.see_recovery(&effects);
                 for effect in effects {
                     self.let_out(Address::Coordinator, effect, |_, _, _| {});
                 }
             } else {
-                self.found.shown += 1;
+                self.truth.is_interrupted = true;
+                self.found.reached += u64::from(self.row == Row::C6);
                 let back = self.now + self.downtime();
                 self.coordinator.crash(&mut self.random, back);
             }
@@ -425,6 +457,32 @@ impl World {
         self.isolated = None;
     }
 
+    /// The coordinator has read its log: what it says there has committed, and nothing else.
+    fn see_recovery(&mut self, effects: &[Effect<coordinator::Answer>]) {
+        let node = self.coordinator.node.as_ref().unwrap();
+        let committed: BTreeSet<_> = node.machine().committed().collect();
+        for (txid, verdict) in &self.truth.verdicts {
+            let is_kept = committed.contains(txid) || *verdict == Verdict::Abort;
+            assert!(is_kept, "I4: {txid} has committed, and the log has lost it");
+        }
+        if std::mem::take(&mut self.truth.is_interrupted) && self.row == Row::C6 {
+            self.found.shown += 1;
+        }
+        let Some(txid) = self.truth.torn.take() else { return };
+        let told = |effect: &Effect<_>| {
+            matches!(effect, Effect::Send { message, .. }
+                if *message == Message { txid, body: Body::Commit })
+        };
+        if committed.contains(&txid) {
+            assert!(effects.iter().any(told), "{txid} was found, and nobody is told");
+            self.found.torn.0 += 1;
+            self.decide(txid, Verdict::Commit);
+        } else {
+            self.found.torn.1 += 1;
+            self.decide(txid, Verdict::Abort);
+        }
+    }
+
     /// The coordinator is about to return: who waits for it is blocked, and shows it.
     fn see_blocked(&mut self) {
         let Some(txid) = self.truth.blocked.take() else { return };
@@ -442,12 +500,47 @@ impl World {
 
     fn see_decisions(&mut self, out: &Outputs<Coordinator>) {
         for record in records(out) {
-            if let CoordinatorRecord::Commit { txid, participants } = record {
-                for &node in participants.keys() {
-                    let yes = self.truth.prepared.contains(&(*txid, node));
-                    assert!(yes, "I2: {txid} commits and {node} has not said yes");
+            match record {
+                CoordinatorRecord::Commit { txid, participants } => {
+                    for &node in participants.keys() {
+                        let yes = self.truth.prepared.contains(&(*txid, node));
+                        assert!(yes, "I2: {txid} commits and {node} has not said yes");
+                    }
+                    let is_elsewhere = |(node, _)| !participants.contains_key(&node);
+                    self.found.elsewhere += u64::from(self.isolated.is_some_and(is_elsewhere));
+                    self.decide(*txid, Verdict::Commit);
                 }
-                self.decide(*txid, Verdict::Commit);
+                // All have acknowledged it, one of them again.
+                CoordinatorRecord::End { txid } if self.row == Row::N2 => {
+                    let lost = self.truth.lost.iter().filter(|(lost, _)| lost == txid).count();
+                    self.found.shown += u64::from(lost > 0);
+                    self.truth.lost.retain(|(lost, _)| lost != txid);
+                }
+                CoordinatorRecord::End { .. } => {}
+            }
+        }
+    }
+
+    /// The coordinator gives up a transaction, and says that it is because of a message that was lost.
+    fn see_silence(&mut self, out: &Outputs<Coordinator>) {
+        if self.row != Row::N1 {
+            return;
+        }
+        let silent = out.iter().filter_map(|output| match output {
+            Output::Effect(Effect::Reply {
+                answer: Answer::Outcome(Outcome::Aborted(Why::Silent(nodes))),
+                ..
+            }) => Some(nodes),
+            _ => None,
+        });
+        let silent: BTreeSet<_> = silent.flatten().collect();
+        for output in out {
+            if let Output::Effect(Effect::Send { message: Message { txid, body }, .. }) = output
+                && *body == Body::Abort
+            {
+                let before = self.truth.lost.len();
+                self.truth.lost.retain(|(lost, node)| lost != txid || !silent.contains(node));
+                self.found.shown += u64::from(self.truth.lost.len() < before);
             }
         }
     }
@@ -465,6 +558,11 @@ impl World {
                 ParticipantRecord::Abort { txid } | ParticipantRecord::Tombstone { txid } => {
                     self.see_word(*txid);
                     self.decide(*txid, Verdict::Abort);
+                    // It was told again, because it asked.
+                    let is_told = matches!(record, ParticipantRecord::Abort { .. });
+                    if self.row == Row::N2 && is_told && self.truth.lost.remove(&(*txid, me)) {
+                        self.found.shown += 1;
+                    }
                 }
                 _ => {}
             }
@@ -535,6 +633,28 @@ impl World {
             }
         }
     }
+}
+
+/// What the coordinator decides to commit in a step, and for whom.
+fn decided(out: &Outputs<Coordinator>) -> Option<(TxId, BTreeMap<NodeId, LogId>)> {
+    records(out).find_map(|record| match record {
+        CoordinatorRecord::Commit { txid, participants } => Some((*txid, participants.clone())),
+        CoordinatorRecord::End { .. } => None,
+    })
+}
+
+/// The participant at one end of a message between the coordinator and a participant.
+fn participant_of(from: Address, to: Address) -> Option<NodeId> {
+    match (from, to) {
+        (Address::Coordinator, Address::Participant(node))
+        | (Address::Participant(node), Address::Coordinator) => Some(node),
+        _ => None,
+    }
+}
+
+/// True for an answer that tells the outcome, whichever.
+fn is_over(answer: &Answer) -> bool {
+    matches!(answer, Answer::Outcome(Outcome::Committed { .. } | Outcome::Aborted(_)))
 }
 
 fn due<M: Machine>(host: &Host<M>) -> Option<Time> {

@@ -3,5 +3,7 @@
 mod bank;
 mod clients;
 mod demo;
+mod failing_fsync;
+mod metrics;
 mod nodes;
 mod support;

@@ -4,8 +4,15 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use stable_store::{FileStorage, Opening, Options, Progress};
+use two_phase_commit::{
+    coordinator::Coordinator,
+    machine::Machine as _,
+    record::CoordinatorRecord,
+    txid::{LogId, NodeId, TxId},
+};
 
-use crate::programs::support::{Ran, World};
+use crate::programs::support::{Ran, Unread, World};
 
 #[test]
 fn what_was_acknowledged_is_there_after_kill_9() {
@@ -73,7 +80,8 @@ fn a_participant_with_a_wiped_disk_is_an_alarm_and_acknowledges_nothing() {
         world.read("coordinator.log").contains("p2 has log")
             && world.read("coordinator.log").contains("its disk was wiped or exchanged")
     });
-    world.call("operator", "in-doubt").done("coordinator  1 committed, not yet everywhere\n");
+    let words = "coordinator  1 committed, not yet everywhere; 0 undecided; the oldest for ";
+    world.call("operator", "in-doubt").done(words);
 }
 
 #[test]
@@ -191,6 +199,41 @@ fn sigterm_ends_a_node_in_good_order() {
     // The lazy END was put on the disk: nothing is left to do.
     let _coordinator = world.start("coordinator");
     world.call("operator", "in-doubt").done("coordinator  0 committed");
+}
+
+#[test]
+fn a_long_recovery_says_how_far_it_is_and_how_fast_it_was() {
+    let world = World::new();
+    let files = FileStorage::open(&world.path("coordinator.d")).unwrap();
+    let opening = Opening::new(files, Options::default()).unwrap();
+    let log = opening.id().into();
+    let (mut store, _) = opening.recover(&mut Unread, &mut |_: Progress| ()).unwrap();
+    for counter in 1..=60_000 {
+        let txid = TxId { log, epoch: 1, counter };
+        let participants = [(NodeId(1), LogId([1; 16]))].into();
+        for record in
+            [CoordinatorRecord::Commit { txid, participants }, CoordinatorRecord::End { txid }]
+        {
+            store.append(Coordinator::KIND, &postcard::to_allocvec(&record).unwrap()).unwrap();
+        }
+        if counter % 1000 == 0 {
+            store.sync().unwrap();
+        }
+    }
+    drop(store);
+    let _coordinator = world.start("coordinator");
+    let log = world.read("coordinator.log");
+    let told = log.lines().find(|line| line.starts_with("recovering: ")).expect(&log);
+    assert!(told.contains(" of ") && told.ends_with(" bytes, 100000 records"), "{told}");
+    let ready = world.read("coordinator.ready");
+    let words = "recovered 120000 records, ";
+    assert!(ready.contains(words) && ready.contains(" MB/s), no torn tail"), "{ready}");
+    assert!(!ready.contains("(0 MB/s)"), "{ready}");
+    let doubts = world.call("operator", "in-doubt --json");
+    let doubts: Value = serde_json::from_str(&doubts.stdout).unwrap();
+    for (figure, expected) in [("undecided", 0), ("unfinished_total", 0), ("oldest_ms", 0)] {
+        assert_eq!(doubts["coordinator"][figure], expected, "{figure}");
+    }
 }
 
 fn figure(ran: &Ran, name: &str) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -13,6 +13,7 @@ use std::{
 use bailiwick::{Identity, PublicKey, key_file};
 use rand::RngExt as _;
 use rustix::process::{Pid, Signal, kill_process};
+use stable_store::{Record, Rejected, Replay};
 use tempfile::TempDir;
 
 /// What each node has at first: an account that its name is followed by.
@@ -20,6 +21,26 @@ const ACCOUNTS: [(&str, &str); 3] = [("p1", "alice=100"), ("p2", "bob=50"), ("p3
 
 /// How long something that must come about may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test needs is not there: it is skipped, which cargo does not show. Where every test must
+/// run, `BAILIWICK_REQUIRE_TOOLS=1` makes that a failure.
+pub(crate) fn skip(why: &str) {
+    let requires_tools = std::env::var("BAILIWICK_REQUIRE_TOOLS").is_ok_and(|value| value == "1");
+    assert!(!requires_tools, "BAILIWICK_REQUIRE_TOOLS=1, and {why}");
+    // Not by `eprintln`: that is shown of tests that fail alone.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Runs a test of this binary where no tool can be found; true if it passes.
+pub(crate) fn passes_without_tools(test: &str, requires_tools: &str) -> bool {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env("PATH", "").env("BAILIWICK_REQUIRE_TOOLS", requires_tools);
+    let ran = command.output().unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap() + &String::from_utf8(ran.stderr).unwrap();
+    assert!(said.contains("running 1 test"), "no test {test}: {said}");
+    assert!(said.contains("apt-get install") || said.contains("--cap-add"), "{said}");
+    ran.status.success()
+}
 
 pub(crate) struct World {
     folder: TempDir,
@@ -107,27 +128,47 @@ impl World {
 
     /// Starts a node by another command, which is given its command line.
     pub(crate) fn start_by(&self, by: &[&str], name: &str) -> Running {
+        self.spawn(name, self.command_by(by, name))
+    }
+
+    /// The same, of a node that may end before it is ready: then how it has ended.
+    pub(crate) fn try_start_by(&self, by: &[&str], name: &str) -> Result<Running, ExitStatus> {
+        let (running, ready) = self.spawn_unready(name, self.command_by(by, name));
+        if ready.is_empty() { Err(running.wait()) } else { Ok(running) }
+    }
+
+    fn command_by(&self, by: &[&str], name: &str) -> Command {
         let node = self.command(&self.node(name));
         let mut command = Command::new(by[0]);
         command.args(&by[1..]).arg(node.get_program()).args(node.get_args());
         command.current_dir(self.folder.path()).stdin(Stdio::null());
-        self.spawn(name, command)
+        command
     }
 
-    fn spawn(&self, name: &str, mut command: Command) -> Running {
+    fn spawn(&self, name: &str, command: Command) -> Running {
+        let (running, ready) = self.spawn_unready(name, command);
+        let log = || self.read(&format!("{name}.log"));
+        assert!(ready.starts_with(&format!("ready: {name} at tcp://")), "{ready:?}: {}", log());
+        assert!(ready.contains(" MB/s), "), "it does not say how fast it recovered: {ready}");
+        running
+    }
+
+    /// A process, and the first line that it said.
+    fn spawn_unready(&self, name: &str, mut command: Command) -> (Running, String) {
         let mut log = fs::OpenOptions::new();
         let log = log.create(true).append(true).open(self.path(&format!("{name}.log"))).unwrap();
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut ready = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        let log = || self.read(&format!("{name}.log"));
-        assert!(ready.starts_with(&format!("ready: {name} at tcp://")), "{ready:?}: {}", log());
-        Running { process }
+        self.write(&format!("{name}.ready"), &ready);
+        (Running { process }, ready)
     }
 
     pub(crate) fn command(&self, arguments: &[String]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_two-phase-commit"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        // Where a bank keeps what it found.
+        command.env("TMPDIR", self.folder.path());
         command
     }
 
@@ -238,5 +279,18 @@ impl Ran {
     pub(crate) fn transaction(&self) -> String {
         let mut words = self.stderr.split_whitespace();
         words.find(|word| word.len() > 32 && word.split('.').count() == 3).unwrap().to_owned()
+    }
+}
+
+/// A log that is written to, and not looked at.
+pub(crate) struct Unread;
+
+impl Replay for Unread {
+    fn restore(&mut self, _: &[u8]) -> Result<(), Rejected> {
+        Ok(())
+    }
+
+    fn apply(&mut self, _: Record<'_>) -> Result<(), Rejected> {
+        Ok(())
     }
 }

@@ -1,0 +1,79 @@
+//! A channel's call as it is seen: from when it is made until it is over, or nobody waits for it.
+
+use std::{sync::Arc, time::Instant};
+
+use tracing::Span;
+
+use super::{
+    ended::{self, Ended},
+    meters::{ClientMeter, ClientMeters},
+    spans,
+};
+use crate::{
+    clock,
+    context::{Context, Metadata},
+    error::CallError,
+    id::CallNumber,
+    service::MethodDescription,
+};
+
+/// A call that is under way. One that is dropped without an end is cancelled.
+pub(crate) struct ObservedCall {
+    meter: Option<(Arc<ClientMeter>, Instant)>,
+    span: Span,
+    /// With the call's own span, if it has one.
+    metadata: Option<Metadata>,
+}
+
+impl ObservedCall {
+    pub(crate) fn begin(
+        meters: &ClientMeters,
+        method: &'static MethodDescription,
+        cx: &Context,
+        max_metadata: usize,
+    ) -> Self {
+        let meter = meters.get(method).map(|meter| (meter, clock::now()));
+        match spans::of_call(method, cx.metadata(), max_metadata) {
+            Some((span, metadata)) => Self { meter, span, metadata: Some(metadata) },
+            None => Self { meter, span: Span::none(), metadata: None },
+        }
+    }
+
+    /// What travels with the call: what its context says, with its own span in it.
+    pub(crate) fn metadata<'a>(&'a self, cx: &'a Context) -> &'a Metadata {
+        self.metadata.as_ref().unwrap_or_else(|| cx.metadata())
+    }
+
+    /// The call has a number.
+    pub(crate) fn numbered(&self, call: CallNumber) {
+        if self.metadata.is_some() {
+            self.span.record("call", call.get());
+        }
+    }
+
+    /// The call is over.
+    pub(crate) fn end<T, E>(mut self, result: &Result<T, CallError<E>>) {
+        if self.metadata.is_some()
+            && let Err(error) = result
+        {
+            self.span.record("executed", ended::executed(error.executed()));
+        }
+        self.over(Ended::of_result(result));
+    }
+
+    fn over(&mut self, ended: Ended) {
+        if let Some((meter, begun)) = self.meter.take() {
+            meter.ended(begun, ended);
+        }
+        spans::end(&self.span, ended);
+        self.span = Span::none();
+    }
+}
+
+impl Drop for ObservedCall {
+    fn drop(&mut self) {
+        if self.meter.is_some() || !self.span.is_none() {
+            self.over(Ended::Cancelled);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+use bailiwick::{CallError, Context, rpc_service};
+
+#[rpc_service]
+trait Table {
+    #[rpc(verb = "read", object = "table")]
+    async fn get(&self, cx: &Context, #[audit(show)] keys: Vec<String>) -> Result<u8, CallError>;
+}
+
+fn main() {}
