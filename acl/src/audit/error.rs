@@ -91,7 +91,7 @@ pub enum AuditError {
     },
     /// No checkpoint could be made for too many records.
     #[error(
-        "the audit log cannot be sealed: its key file {} cannot be written; check its disk",
+        "the audit log cannot be sealed: its key file {} could not be written in time; check its disk and start again",
         path.display()
     )]
     Unsealed {

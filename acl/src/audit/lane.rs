@@ -37,8 +37,8 @@ pub(super) struct Lane {
     /// Whether somebody waits for an answer: try again, or look how much room there is.
     pub(super) asked: bool,
     syncs: VecDeque<Sync>,
-    /// Whether a sync that failed is to be tried again.
-    pub(super) sync_asked: bool,
+    /// Set for good: after a sync that failed nobody knows what the disk holds, and the next one
+    /// may succeed without it.
     sync_failed: bool,
     writer_ended: bool,
     /// Whether both threads have ended.
@@ -87,7 +87,6 @@ impl Lane {
             synced: 0,
             asked: false,
             syncs: VecDeque::new(),
-            sync_asked: false,
             sync_failed: false,
             writer_ended: false,
             ended: false,
@@ -139,6 +138,7 @@ impl Lane {
         let retry = std::mem::take(&mut self.asked);
         match &self.health {
             Health::Lost => return closing.then_some(Work::End),
+            Health::Failed(_) if self.sync_failed => return closing.then_some(Work::End),
             Health::Failed(_) if !retry => return closing.then_some(Work::End),
             _ => {}
         }
@@ -180,7 +180,7 @@ pub(super) fn run(core: &Core, nth: usize, mut sink: Box<dyn Sink>) {
             Work::Look => {
                 let looked = sink.space();
                 core.report(nth, |lane| match looked {
-                    Ok(space) if !matches!(lane.health, Health::Lost) => {
+                    Ok(space) if !lane.sync_failed && !matches!(lane.health, Health::Lost) => {
                         lane.health = Health::Good(space);
                     }
                     Ok(_) => {}
@@ -232,12 +232,13 @@ fn follow(core: &Core, nth: usize, sink: &mut dyn Sink, batch: &Batch) -> Result
 pub(super) fn run_syncs(core: &Core, nth: usize) {
     loop {
         let mut state = core.lock();
-        let mut sync = loop {
+        let sync = loop {
             let closing = state.closing;
             let lane = &mut state.lanes[nth];
-            let retry = std::mem::take(&mut lane.sync_asked);
-            let may = !lane.sync_failed || retry;
-            if let Some(sync) = lane.syncs.pop_front_if(|_| may) {
+            if lane.sync_failed {
+                lane.syncs.clear();
+            }
+            if let Some(sync) = lane.syncs.pop_front() {
                 break sync;
             }
             if closing && lane.writer_ended {
@@ -248,17 +249,13 @@ pub(super) fn run_syncs(core: &Core, nth: usize) {
             state = core.wait_for_work(state);
         };
         drop(state);
-        let synced = (sync.syncer)();
-        let sealed = sync.sealed.clone().filter(|_| synced.is_ok());
-        let last = sync.last;
+        let Sync { mut syncer, last, sealed } = sync;
+        let synced = syncer();
+        let sealed = sealed.filter(|_| synced.is_ok());
         core.report(nth, |lane| match synced {
-            Ok(()) => {
-                lane.sync_failed = false;
-                lane.synced = last;
-            }
+            Ok(()) => lane.synced = last,
             Err(error) => {
                 lane.sync_failed = true;
-                lane.syncs.push_front(sync);
                 if !matches!(lane.health, Health::Lost) {
                     lane.health = Health::Failed(error);
                 }
@@ -274,7 +271,7 @@ impl Lane {
     /// After a write: it is good again once nothing waits.
     fn settle(&mut self, space: Space) {
         let late = matches!(self.health, Health::Late) && !self.is_idle();
-        if !late && !matches!(self.health, Health::Lost) {
+        if !late && !self.sync_failed && !matches!(self.health, Health::Lost) {
             self.health = Health::Good(space);
         }
     }

@@ -45,7 +45,7 @@ pub trait Sink: Send + 'static {
     }
 }
 
-/// Waits until what was written is on the disk; called again if it fails.
+/// Waits until what was written is on the disk. A failure is final: the sink is used no more.
 pub type Syncer = Box<dyn FnMut() -> Result<(), SinkError> + Send>;
 
 /// How much room a sink has.

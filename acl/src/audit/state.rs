@@ -82,6 +82,8 @@ pub(super) struct Sealing {
     /// The last checkpoint, and the last one that is on a disk and was given to witnesses.
     sealed_seq: u64,
     witnessed: u64,
+    /// Set for good, as after a failed sync of the log: there is no other checkpoint.
+    key_failed: bool,
 }
 
 /// What the next record has to confess first.
@@ -325,7 +327,7 @@ impl Core {
             return;
         };
         // Before the checkpoint is on the disk its key may still be needed.
-        if witnessed < sealed_seq {
+        if witnessed < sealed_seq || sealing.key_failed {
             return;
         }
         let (stream, anchor, current) = (state.stream, *anchor, current.clone());
@@ -333,11 +335,12 @@ impl Core {
         drop(state);
         let Keyring { file, random } = &mut *keyring;
         let keys = Keys::with(stream, anchor, current, random);
-        // What fails is tried again after the next tick.
-        if file.write(&keys).is_ok()
-            && let Some(sealing) = &mut self.lock().sealing
-        {
-            sealing.next = Some(keys.next);
+        let written = file.write(&keys);
+        if let Some(sealing) = &mut self.lock().sealing {
+            match written {
+                Ok(()) => sealing.next = Some(keys.next),
+                Err(_) => sealing.key_failed = true,
+            }
         }
         self.done.notify_all();
     }
@@ -367,7 +370,6 @@ impl State {
     pub(super) fn ask(&mut self) {
         for lane in &mut self.lanes {
             lane.asked = !matches!(lane.health, Health::Late | Health::Lost);
-            lane.sync_asked = true;
         }
     }
 
@@ -580,6 +582,7 @@ impl Sealing {
             rotated: 0,
             owes_rotate: false,
             sealed_seq: 0,
+            key_failed: false,
             witnessed: 0,
         }
     }

@@ -35,7 +35,7 @@ fn a_file_gives_way_to_the_next_by_its_size() {
         while files(&place.path).unwrap().len() < until {
             log.append(&denial(&format!("o{denied}")), time(1)).unwrap();
             *denied += 1;
-            if *denied % 50 == 0 {
+            if denied.is_multiple_of(50) {
                 log.sync().unwrap();
             }
             assert!(*denied < 10_000);

@@ -24,6 +24,7 @@ struct Held {
     shut: bool,
     /// Whether a sync hangs, in place of a write.
     syncs_hang: bool,
+    syncs_fail: bool,
     lines: Vec<u8>,
 }
 
@@ -61,8 +62,9 @@ impl Sink for Gate {
         let gate = self.clone();
         Ok(Box::new(move || {
             let held = gate.0.0.lock().unwrap();
-            drop(gate.0.1.wait_while(held, |held| held.syncs_hang).unwrap());
-            Ok(())
+            let held = gate.0.1.wait_while(held, |held| held.syncs_hang).unwrap();
+            let failed = SinkError::io("sync", "check the disk");
+            if held.syncs_fail { Err(failed(std::io::Error::other("EIO"))) } else { Ok(()) }
         }))
     }
 }
@@ -116,6 +118,22 @@ fn a_disk_that_is_slow_to_sync_holds_up_nobody() {
     }
     assert!(gate.lines().len() > 1_500);
     gate.open();
+}
+
+#[test]
+fn a_sync_that_fails_is_the_last_of_its_sink() {
+    let (place, gate) = (Place::new(), Gate::default());
+    let log = place.builder().sink(Box::new(gate.clone())).open().unwrap();
+    gate.0.0.lock().unwrap().syncs_fail = true;
+    log.append(&denial("a"), time(1)).unwrap();
+    wait_until(|| matches!(log.sinks()[1].health, Health::Failed(_)));
+    gate.0.0.lock().unwrap().syncs_fail = false;
+    log.tick(time(2));
+    log.append(&denial("b"), time(2)).unwrap();
+    fs::remove_file(&place.path).unwrap();
+    let error = log.append(&denial("c"), time(2)).unwrap_err();
+    assert!(matches!(error, AuditError::Io { .. }), "{error}");
+    assert!(log.recover(time(3)).is_err());
 }
 
 #[test]

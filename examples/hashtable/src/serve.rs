@@ -139,8 +139,7 @@ async fn tell_of_policies(mut outcomes: Outcomes) {
 }
 
 /// A line for each endpoint, of what `hashtable call` takes; scripts wait for it. The addresses
-/// stand in the order in which they were asked for. The last line is what `bailiwick audit verify`
-/// takes.
+/// stand in the order in which they were asked for.
 fn announce(server: &Server, asked: &[Endpoint]) {
     for (asked, address) in asked.iter().zip(server.addresses()) {
         let endpoint = match asked {
@@ -150,9 +149,6 @@ fn announce(server: &Server, asked: &[Endpoint]) {
         let line = format!("ready: --connect {endpoint} --server {}", server.identity());
         // A server goes on serving, whether or not somebody reads this.
         let _ = output::line(line);
-    }
-    if let Some(anchor) = server.audit_anchor() {
-        let _ = output::line(format!("audit: --anchor {anchor}"));
     }
 }
 

@@ -60,7 +60,9 @@ async fn a_name_that_is_not_canonical_is_refused_though_a_wildcard_would_match()
     for (refused, key) in bad.into_iter().enumerate() {
         let error = alice.increment(&cx(), key.into()).await.unwrap_err();
         assert!(matches!(error, CallError::Denied(_)), "{key:?}: {error:?}");
-        assert_eq!(world.records("reason", "bad_object").len(), refused + 1, "{key:?}");
+        // Of a second, the eleventh is the first one that is only counted.
+        let on_record = world.records("reason", "bad_object").len();
+        assert!(on_record >= (refused + 1).min(10), "{key:?}: {on_record}");
     }
     assert_eq!(world.state.begun(), 0);
 }

@@ -2,6 +2,7 @@
 //! server, for each K in turn. Run it by itself with `cargo test -p hashtable --test it failing_fsync`.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, Stdio},
@@ -92,7 +93,16 @@ fn fail(nth: u32, more: &[&str]) -> Failed {
     let kept_no_longer = stderr.contains("the table can be kept no longer");
     assert_eq!(kept_no_longer, place == Failed::InService, "{nth}: {stderr}");
     let trace = fs::read_to_string(world.path("trace")).unwrap();
-    assert_eq!(trace.matches("INJECTED").count(), 1, "nothing is tried again:\n{trace}");
+    // The audit log's thread may come to its own Kth sync.
+    let mut failed = HashSet::new();
+    for line in trace.lines() {
+        let thread = line.split(' ').next().unwrap();
+        assert!(!failed.contains(thread), "nothing is tried again:\n{trace}");
+        if line.contains("INJECTED") {
+            failed.insert(thread);
+        }
+    }
+    assert!(!failed.is_empty());
 
     let server = world.serve_kept(&["tcp://127.0.0.1:0"], more);
     let kept = world.call(&server, "alice", &["increment", "n", "0"]).stdout;
