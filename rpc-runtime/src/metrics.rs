@@ -17,7 +17,7 @@
 //! | `bailiwick_handshakes_refused_total` | counter | reason | connections and handshakes that were turned away |
 //! | `bailiwick_policy_revision` | gauge | | grows with each policy that comes into force; the digest is in the audit |
 //! | `bailiwick_policy_serial` | gauge | | the `serial` of the policy in force, 0 without one |
-//! | `bailiwick_policy_loads_total` | counter | result | policies put in force (`ok`), and such as were not (`refused`) |
+//! | `bailiwick_policy_loads_total` | counter | result | policies put in force (`ok`), and such as were not (`refused`), once for the same error of the same content; no shadow is in it |
 //! | `bailiwick_audit_healthy` | gauge | | 1 while the audit log can be written, else 0 |
 //! | `bailiwick_audit_records_total` | counter | | records of the audit log, those of earlier processes included |
 //! | `bailiwick_audit_backlog_records` | gauge | | records that are not on the disk yet |
@@ -28,7 +28,9 @@
 //! that services declare; a request for any other is counted under `unknown`, so that no peer can
 //! add to the number of series.
 
-use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use ::metrics::{
+    Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+};
 use bailiwick_acl::Policy;
 
 #[cfg(feature = "prometheus")]
@@ -56,18 +58,37 @@ pub const DURATION_BUCKETS: [f64; 17] = [
     0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// A policy has come into force.
-pub(crate) fn policy_loaded(policy: &Policy) {
-    counter!(POLICY_LOADS, "result" => "refused").increment(0);
-    counter!(POLICY_LOADS, "result" => "ok").increment(1);
-    gauge!(POLICY_REVISION).set(as_f64(policy.revision()));
-    gauge!(POLICY_SERIAL).set(as_f64(policy.serial().unwrap_or(0)));
+/// What becomes of a server's policies. They are read on other threads than the one that made the
+/// server, where its recorder need not be found.
+#[derive(Clone)]
+pub(crate) struct PolicyLoads {
+    ok: Counter,
+    refused: Counter,
+    revision: Gauge,
+    serial: Gauge,
 }
 
-/// A policy has not come into force: the one before stays.
-#[expect(dead_code, reason = "policies are not replaced yet")]
-pub(crate) fn policy_refused() {
-    counter!(POLICY_LOADS, "result" => "refused").increment(1);
+impl PolicyLoads {
+    pub(crate) fn new() -> Self {
+        Self {
+            ok: counter!(POLICY_LOADS, "result" => "ok"),
+            refused: counter!(POLICY_LOADS, "result" => "refused"),
+            revision: gauge!(POLICY_REVISION),
+            serial: gauge!(POLICY_SERIAL),
+        }
+    }
+
+    /// A policy has come into force.
+    pub(crate) fn loaded(&self, policy: &Policy) {
+        self.ok.increment(1);
+        self.revision.set(as_f64(policy.revision()));
+        self.serial.set(as_f64(policy.serial().unwrap_or(0)));
+    }
+
+    /// A policy has not come into force: the one before stays.
+    pub(crate) fn refused(&self) {
+        self.refused.increment(1);
+    }
 }
 
 /// So many connections or handshakes were turned away for this reason.

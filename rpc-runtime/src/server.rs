@@ -23,7 +23,7 @@ use crate::{
     clock,
     config::{LimitError, Limits},
     endpoint::Endpoint,
-    metrics::{self, AuditFigures},
+    metrics::{self, AuditFigures, PolicyLoads},
     net::{
         admission::Admission,
         dialer::{fresh_incarnation, params},
@@ -363,12 +363,13 @@ impl ServerBuilder {
         for (principal, until) in self.permissive {
             monitor = monitor.permissive(&principal, until)?;
         }
-        metrics::policy_loaded(&monitor.policy());
+        let loads = PolicyLoads::new();
+        loads.loaded(&monitor.policy());
         let (monitor, revisions) = (Arc::new(monitor), Arc::default());
         let reloader = |file: PolicyFile, mode, facts: Vec<ServiceFacts>| {
-            metrics::policy_loaded(&monitor.policy());
             let (monitor, revisions) = (Arc::clone(&monitor), Arc::clone(&revisions));
-            Arc::new(Reloader::new(file.into_origin(), facts, monitor, revisions, mode))
+            let loads = loads.clone();
+            Arc::new(Reloader::new(file.into_origin(), facts, monitor, revisions, mode, loads))
         };
         let mut warnings = loaded.warnings;
         let shadow = match shadow {
