@@ -9,6 +9,7 @@ use bailiwick::{
 use tokio::time;
 
 use crate::{
+    policies::{Folder, next},
     probe::{Probe, method},
     raw::{Raw, Seen, request},
     world::{World, cx, eventually},
@@ -71,6 +72,27 @@ async fn a_handler_that_never_ends_cannot_hold_a_server_up() {
     assert_eq!(error.executed(), Executed::Unknown);
     assert!(matches!(error, CallError::OutcomeUnknown { .. }), "{error:?}");
     eventually("its handler is dropped", || state.hanging() == 0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_drains_still_sums_up_refusals_and_follows_its_policy() {
+    const ALICE: &str = "alice | probe | read | allow\n";
+    let folder = Folder::with(ALICE);
+    let mut world = folder.serve(folder.watched()).await;
+    let mut outcomes = world.policy.outcomes();
+    let (alice, bob) = (world.client("alice").await, world.client("bob").await);
+    let running = tokio::spawn(async move { alice.hang(&cx()).await });
+    eventually("it hangs", || world.state.hanging() == 1).await;
+    for _ in 0..20 {
+        bob.increment(&cx(), "k".into()).await.unwrap_err();
+    }
+    world.stop();
+    eventually("they are summed up", || !world.records("event", "summary").is_empty()).await;
+    folder.save(&format!("serial 2\n{ALICE}"));
+    assert_eq!(next(&mut outcomes).await.unwrap().revision.serial, Some(2));
+    world.state.go.add_permits(1);
+    assert_eq!(running.await.unwrap(), Ok(()));
+    assert_eq!(world.drained().await, Drained::Completely);
 }
 
 #[tokio::test]
