@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bailiwick::{
-    CallError, ConnectError, Disconnected, Drained, Executed, Limits, NotSent, Unavailable,
-    testing::test_identity,
+    CallError, ConnectError, Disconnected, Drained, Endpoint, Executed, Limits, NotSent, Server,
+    Unavailable, testing::test_identity,
 };
 use tokio::time;
 
@@ -78,7 +78,11 @@ async fn a_handler_that_never_ends_cannot_hold_a_server_up() {
 async fn a_server_that_drains_still_sums_up_refusals_and_follows_its_policy() {
     const ALICE: &str = "alice | probe | read | allow\n";
     let folder = Folder::with(ALICE);
-    let mut world = folder.serve(folder.watched()).await;
+    // What is written at the end of the drain comes too late.
+    let limits = Limits { drain_timeout: Duration::from_secs(60), ..Limits::default() };
+    let builder = Server::builder(test_identity("server")).limits(limits);
+    let tcp = [Endpoint::tcp("127.0.0.1:0")];
+    let mut world = World::under_file(folder.watched(), &tcp, builder).await;
     let mut outcomes = world.policy.outcomes();
     let (alice, bob) = (world.client("alice").await, world.client("bob").await);
     let running = tokio::spawn(async move { alice.hang(&cx()).await });
