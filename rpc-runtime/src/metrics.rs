@@ -1,8 +1,8 @@
 //! Metrics, by the facade [`metrics`](https://docs.rs/metrics): whichever recorder is installed gets
 //! them.
 //!
-//! Install the recorder before servers and channels are made: they find their counters then, and
-//! those that were made before count nothing. With the feature `prometheus` `Prometheus` is one.
+//! Install the recorder before servers and channels are made: they find most of their counters then,
+//! and of those that were made before most is not counted. With the feature `prometheus` `Prometheus` is one.
 //!
 //! | name | kind | labels | what |
 //! |---|---|---|---|
