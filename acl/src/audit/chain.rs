@@ -250,6 +250,14 @@ impl Chain {
         {
             return Err(self.unsealed());
         }
+        // Anybody can forge an unsealed record, but an open log has had its checkpoint by then.
+        if let (Some(since), Some(time)) = (self.unsealed_since, sealed.time)
+            && sealed.end == End::Open
+            && late(time, since, IDLE_HEARTBEAT)
+        {
+            let missed = Truncation::HeartbeatMissed { last: time, at: since };
+            return Err(What::Truncated(missed));
+        }
         match (at, sealed.time) {
             // Unsealed records, not yet due, are a sign of life too.
             (Some(at), Some(time)) if sealed.end == End::Open || sealed.seq != self.last => {

@@ -187,6 +187,32 @@ fn a_tail_that_was_cut_off_is_found_by_its_missed_heartbeat() {
 }
 
 #[test]
+fn a_tail_that_was_cut_off_is_found_behind_a_forged_sign_of_life() {
+    let place = Place::new();
+    let log = place.open();
+    log.append(&denial("a"), time(100)).unwrap();
+    log.tick(time(110));
+    log.sync().unwrap();
+    // Cut back to the checkpoint of 110, then a record or a gap that needs no key.
+    let whole = lines(&place.path);
+    let at = Expected { at: Some(time(3_000)), ..Expected::default() };
+    for event in ["decision", "gap"] {
+        let forged = whole[1]
+            .replace("\"seq\":2", "\"seq\":4")
+            .replace("T00:01:40.", "T00:50:00.")
+            .replace("\"event\":\"decision\"", &format!("\"event\":\"{event}\""));
+        let mut cut = whole.clone();
+        cut.push(rechain(&forged, &whole[2], None));
+        write_lines(&place.path, &cut);
+        let what = known(&place, &at);
+        let What::Truncated(Truncation::HeartbeatMissed { last, at }) = what else {
+            panic!("{what}");
+        };
+        assert_eq!((last.as_second(), at.as_second()), (110, 3_000));
+    }
+}
+
+#[test]
 fn a_tail_that_was_cut_off_is_found_by_a_checkpoint_kept_elsewhere() {
     let (place, found) = closed(4);
     let kept = format!("{}\n{}\n", found[0], found[5]);
