@@ -327,15 +327,19 @@ fn verify_reader(mut reader: impl BufRead, start: Start) -> Result<Report, Tampe
 struct Walk<'a> {
     chain: Chain,
     expected: &'a Expected,
-    /// Checkpoints kept elsewhere that are still to come.
-    witnessed: BTreeMap<u64, &'a Witnessed>,
+    /// Checkpoints kept elsewhere that are still to come, by their numbers. A forged one may have been
+    /// kept behind the true one, so all of a number count.
+    witnessed: BTreeMap<u64, Vec<&'a Witnessed>>,
     files: u64,
     line: u64,
 }
 
 impl<'a> Walk<'a> {
     fn new(start: Start, expected: &'a Expected) -> Self {
-        let witnessed = expected.checkpoints.iter().map(|kept| (kept.seq, kept)).collect();
+        let mut witnessed = BTreeMap::<_, Vec<_>>::new();
+        for kept in &expected.checkpoints {
+            witnessed.entry(kept.seq).or_default().push(kept);
+        }
         Self { chain: Chain::new(start), expected, witnessed, files: 1, line: 0 }
     }
 
@@ -374,18 +378,19 @@ impl<'a> Walk<'a> {
         {
             return Err(What::OtherAnchor { found });
         }
-        let Some(kept) = self.witnessed.get(&chain.last) else { return Ok(()) };
-        if kept.hash != chain.head || Some(kept.stream) != chain.stream {
+        let kept = self.witnessed.remove(&chain.last).unwrap_or_default();
+        let differs =
+            |kept: &Witnessed| kept.hash != chain.head || Some(kept.stream) != chain.stream;
+        if kept.into_iter().any(differs) {
             return Err(What::NotAsWitnessed { seq: chain.last });
         }
-        self.witnessed.remove(&chain.last);
         Ok(())
     }
 
     fn finish(self) -> Result<Report, Tampered> {
         let chain = &self.chain;
         let at_end = |what| Tampered { file: None, line: self.line, what };
-        if let Some(seq) = self.witnessed.keys().last() {
+        if let Some(seq) = self.witnessed.keys().next_back() {
             let last = chain.last;
             let later = Truncation::WitnessedLater { last, seq: *seq };
             return Err(at_end(What::Truncated(later)));

@@ -231,6 +231,26 @@ fn a_tail_that_was_cut_off_is_found_by_a_checkpoint_kept_elsewhere() {
 }
 
 #[test]
+fn of_all_checkpoints_kept_elsewhere_under_one_number_each_must_fit() {
+    let (place, found) = closed(4);
+    let (_, forged) = closed(3);
+    // The same number in another history, kept after the true one, or before it.
+    let forged = rechain(&forged[4].replace("\"seq\":5", "\"seq\":6"), &found[4], None);
+    let expected = |kept: &[&str]| {
+        let checkpoints = Witnessed::read((kept.join("\n") + "\n").as_bytes()).unwrap();
+        Expected { checkpoints, ..Expected::default() }
+    };
+    let (first, true_one) = (&*found[0], &*found[5]);
+    for kept in [[first, true_one, &forged], [first, &forged, true_one]] {
+        let what = known(&place, &expected(&kept));
+        assert_eq!(what, What::NotAsWitnessed { seq: 6 });
+    }
+    // A witness may have kept one twice.
+    let again = expected(&[first, true_one, first, true_one]);
+    assert_eq!(verify_files(&place.path, &again).unwrap().witnessed, Some(6));
+}
+
+#[test]
 fn signing_anew_with_a_later_key_is_found() {
     let (_place, lines) = closed(4);
     // The random bytes of the test: the stream, and the first three keys.
