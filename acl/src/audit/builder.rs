@@ -129,6 +129,8 @@ impl Builder {
         let key_path = self.key_file.take().unwrap_or_else(|| beside(&first));
         let ends = ends(&found.chain);
         let (file, keys) = KeyFile::open(&key_path, ends.as_ref(), stream, &mut self.random)?;
+        // A start that came to nothing may have left a key file and no record: that is its stream.
+        let stream = found.chain.stream.unwrap_or(keys.stream);
         let mut sealing = Sealing::new(keys);
         sealing.rotated = found.rotated;
         sealing.bytes = found.bytes;
@@ -144,7 +146,7 @@ impl Builder {
         let state = State {
             lanes: Vec::new(),
             memory: None,
-            stream: chain.stream.unwrap_or(stream),
+            stream,
             last: chain.last,
             head: chain.head,
             denied: chain.denied,

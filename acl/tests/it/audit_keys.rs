@@ -85,6 +85,23 @@ fn after_a_crash_at_any_step_the_seed_that_fits_is_chosen() {
     }
 }
 
+#[test]
+fn a_log_whose_first_start_wrote_no_record_has_the_stream_of_its_key() {
+    let place = Place::new();
+    drop(place.open());
+    let log = place.builder_with(random(50)).open().unwrap();
+    log.append(&denial("a"), time(1)).unwrap();
+    let crashed =
+        ["audit.jsonl", "audit.jsonl.key"].map(|name| fs::read(place.file(name)).unwrap());
+    drop(log);
+    fs::write(&place.path, &crashed[0]).unwrap();
+    fs::write(place.file("audit.jsonl.key"), &crashed[1]).unwrap();
+    let log = place.builder_with(random(100)).open().unwrap();
+    log.append(&denial("b"), time(2)).unwrap();
+    drop(log);
+    assert_eq!(place.verify().unwrap().denials, 2);
+}
+
 /// Half of the new slot was written.
 fn torn(before: &[u8], after: &[u8]) -> Vec<u8> {
     let mut both = before.to_vec();
