@@ -123,6 +123,11 @@ impl Builder {
             self.sinks.push((Box::new(sink), Takes::Checkpoints));
         }
         let found = super::complete::complete(&mut files)?;
+        // What a crash left in the page cache alone: its key is erased next, so it must be on the disk.
+        for (file, _) in &files {
+            let synced = file.syncer().and_then(|mut sync| sync());
+            synced.map_err(|error| error.of(file.name()))?;
+        }
         let mut stream = [0; 16];
         (self.random)(&mut stream);
         let stream = found.chain.stream.unwrap_or(stream);
