@@ -210,17 +210,22 @@ impl Record<'_> {
         line
     }
 
-    /// Whether it is about a request that may run.
-    pub(super) fn is_allowed(&self) -> bool {
-        self.decision == Some(Effect::Allow)
+    /// Whether it is about a request that may run: allowed or forgiven, or one that only a shadow
+    /// refuses.
+    pub(super) fn may_run(&self) -> bool {
+        let is_forgiven = self.event == Event::Decision && !self.is_enforced();
+        self.decision == Some(Effect::Allow) || is_forgiven
+    }
+
+    /// What a shadow would refuse, or a permissive principal is forgiven, was not refused.
+    fn is_enforced(&self) -> bool {
+        matches!(self.mode, None | Some(ENFORCE))
     }
 
     /// The refused requests that this record stands for: what the checkpoints sum up.
     pub(super) fn denials(&self) -> u64 {
-        // What a shadow would refuse, or a permissive principal is forgiven, was not refused.
-        let is_enforced = matches!(self.mode, None | Some(ENFORCE));
         match (self.event, self.decision) {
-            (Event::Decision, Some(Effect::Deny)) => u64::from(is_enforced),
+            (Event::Decision, Some(Effect::Deny)) => u64::from(self.is_enforced()),
             (Event::Summary, Some(Effect::Deny)) => self.count.unwrap_or_default(),
             _ => 0,
         }

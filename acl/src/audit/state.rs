@@ -225,7 +225,7 @@ impl Core {
         if awake.is_err() {
             return (state, awake);
         }
-        if record.is_allowed() && state.is_tight() {
+        if record.may_run() && state.is_tight() {
             state.ask();
             self.wake_writers();
             (state, _) =

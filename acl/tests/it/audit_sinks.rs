@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bailiwick_acl::audit::{
-    AuditError, AuditLog, Expected, Health, Record, Sink, SinkError, Space, Syncer, Witnessed,
-    verify, verify_files,
+    AuditError, AuditLog, Event, Expected, Health, Record, Sink, SinkError, Space, Syncer,
+    Witnessed, verify, verify_files,
 };
 use bailiwick_acl::policy::{Effect, Reason};
 
@@ -25,7 +25,15 @@ struct Held {
     /// Whether a sync hangs, in place of a write.
     syncs_hang: bool,
     syncs_fail: bool,
+    /// Whether only the reserve is left.
+    tight: bool,
     lines: Vec<u8>,
+}
+
+impl Held {
+    fn space(&self) -> Space {
+        if self.tight { Space::Reserve } else { Space::Free }
+    }
 }
 
 impl Gate {
@@ -55,7 +63,11 @@ impl Sink for Gate {
         let held = self.0.0.lock().unwrap();
         let mut held = self.0.1.wait_while(held, |held| held.shut).unwrap();
         held.lines.extend_from_slice(lines);
-        Ok(Space::Free)
+        Ok(held.space())
+    }
+
+    fn space(&mut self) -> Result<Space, SinkError> {
+        Ok(self.0.0.lock().unwrap().space())
     }
 
     fn syncer(&self) -> Result<Syncer, SinkError> {
@@ -104,6 +116,25 @@ fn a_sink_that_hangs_holds_no_caller_beyond_the_deadline() {
     assert_eq!(field(&found[4], "object"), "after");
     let text = found.join("\n") + "\n";
     assert_eq!(verify(text.as_bytes()).unwrap().missing, 5);
+}
+
+#[test]
+fn the_reserve_is_for_what_is_refused_and_not_for_what_is_forgiven() {
+    let (place, gate) = (Place::new(), Gate::default());
+    let log = place.builder().sink(Box::new(gate.clone())).open().unwrap();
+    log.append(&denial("a"), time(1)).unwrap();
+    fs::remove_file(&place.path).unwrap();
+    gate.0.0.lock().unwrap().tight = true;
+    log.append(&denial("b"), time(1)).unwrap();
+    wait_until(|| matches!(log.sinks()[0].health, Health::Failed(_)));
+    let in_mode = |mode| Record { mode: Some(mode), ..denial("c") };
+    log.append(&in_mode("enforce"), time(1)).unwrap();
+    for record in [in_mode("permissive"), in_mode("shadow"), allowed("d")] {
+        let error = log.append(&record, time(1)).unwrap_err();
+        assert!(matches!(error, AuditError::Reserved), "{error}");
+    }
+    log.append(&Record { mode: Some("permissive"), ..Record::of(Event::ModeChange) }, time(1))
+        .unwrap();
 }
 
 #[test]
