@@ -19,8 +19,9 @@
 //! The first record of a log is a checkpoint signed by the key that it names itself: its *anchor*.
 //! One comes every [`CHECKPOINT_EVERY`] records or [`HEARTBEAT`], and every [`IDLE_HEARTBEAT`] where
 //! nothing happens; one with `closed` ends a log that was closed in order. Records are written before the
-//! answer, and the log is synced at each checkpoint, by a thread of its own; then the key that signed it is erased, and its successor's successor
-//! made. Private keys are in a file beside the log, `audit.jsonl.key`.
+//! answer, and the log is synced at each checkpoint, by a thread of its own; then the key that signed
+//! it is erased, and its successor's successor made. While the disk is slow to do that no other
+//! checkpoint is made, for [`MAX_UNSEALED_FOR`] at most. Private keys are in a file beside the log, `audit.jsonl.key`.
 //!
 //! # What is proven
 //!
@@ -97,7 +98,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How often there is a checkpoint where there is nothing new.
 pub const IDLE_HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// How much later than that a checkpoint may come before [`verify_files`] complains.
+/// How much later than that, or than [`MAX_UNSEALED_FOR`] where records wait for it, a checkpoint may
+/// come before [`verify_files`] complains.
 pub const HEARTBEAT_GRACE: Duration = Duration::from_secs(20);
 
 /// Most records after a checkpoint: there are more than [`CHECKPOINT_EVERY`] while the disk takes
