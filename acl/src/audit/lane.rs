@@ -186,7 +186,6 @@ pub(super) fn run(core: &Core, nth: usize, mut sink: Box<dyn Sink>) {
                     Ok(_) => {}
                     Err(error) => lane.health = Health::Failed(error),
                 });
-                core.evolve();
             }
             Work::End => {
                 core.report(nth, |lane| lane.writer_ended = true);

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use bailiwick_acl::audit::AuditError;
 
@@ -100,6 +102,34 @@ fn a_log_whose_first_start_wrote_no_record_has_the_stream_of_its_key() {
     log.append(&denial("b"), time(2)).unwrap();
     drop(log);
     assert_eq!(place.verify().unwrap().denials, 2);
+}
+
+#[test]
+fn a_key_that_is_slow_to_change_holds_up_no_record() {
+    let place = Place::new();
+    // At its first change the key waits for its random bytes as it would for its disk.
+    let (at_work, seen) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let (mut fill, mut filled) = (random(9), 0);
+    let slow = move |bytes: &mut [u8]| {
+        filled += 1;
+        if filled == 4 {
+            at_work.send(()).unwrap();
+            released.recv().unwrap();
+        }
+        fill(bytes);
+    };
+    let log = place.builder_with(slow).deadline(Duration::from_secs(2)).open().unwrap();
+    log.append(&denial("a"), time(1)).unwrap();
+    log.tick(time(11));
+    seen.recv().unwrap();
+    for second in 12..15 {
+        log.tick(time(second));
+        log.append(&denial("b"), time(second)).unwrap();
+    }
+    release.send(()).unwrap();
+    drop(log);
+    assert_eq!(place.verify().unwrap().denials, 4);
 }
 
 /// Half of the new slot was written.
