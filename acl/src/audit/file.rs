@@ -229,8 +229,10 @@ impl Sink for FileSink {
             if rotated.try_exists().map_err(failed())? {
                 return Err(failed()(io::ErrorKind::AlreadyExists.into()));
             }
-            // Gives back what was promised behind the end. Its last sync is on its way already.
+            // Gives back what was promised behind the end.
             self.file.set_len(self.good).map_err(failed())?;
+            // A name that is on the disk before its last checkpoint would make a crash look like a cut.
+            self.file.sync_data().map_err(failed())?;
             fs::rename(&self.path, &rotated).map_err(failed())?;
             self.renamed = true;
         }

@@ -35,7 +35,8 @@
 //!
 //! The active file is `audit.jsonl`. At [`ROTATE_AT`] bytes, or on request, it becomes
 //! `audit.jsonl.000001` and so on, ending with a checkpoint; the next one begins with a `rotate`
-//! record. [`files`] lists them. None is ever deleted by us. All of them together are the log.
+//! record. The old one is synced before it is renamed; that alone may make a record wait for the disk.
+//! [`files`] lists them. None is ever deleted by us. All of them together are the log.
 //!
 //! # When it cannot be written
 //!
