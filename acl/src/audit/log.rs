@@ -226,7 +226,7 @@ impl AuditLog {
         }
         core.wake_writers();
         let synced = |state: &mut State| {
-            state.memory.is_some() || state.lanes.iter().any(|lane| lane.synced >= last)
+            state.memory.is_some() || state.records_lanes().any(|lane| lane.synced >= last)
         };
         match core.wait(state, Instant::now() + CLOSE_WAIT, synced) {
             (_, true) => Ok(()),

@@ -348,7 +348,7 @@ impl Core {
 
 impl State {
     /// Those who take all records.
-    fn records_lanes(&self) -> impl Iterator<Item = &Lane> {
+    pub(super) fn records_lanes(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.iter().filter(|lane| lane.takes == Takes::Everything)
     }
 

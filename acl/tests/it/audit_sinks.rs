@@ -355,6 +355,18 @@ fn a_witness_gets_the_checkpoints_and_they_find_a_cut_tail() {
 }
 
 #[test]
+fn a_witness_on_its_disk_does_not_stand_for_the_log() {
+    let (place, gate) = (Place::new(), Gate::default());
+    let log = place.builder().witness(Box::new(gate.clone())).open().unwrap();
+    log.append(&denial("a"), time(1)).unwrap();
+    log.sync().unwrap();
+    fs::remove_file(&place.path).unwrap();
+    log.append(&denial("b"), time(1)).unwrap_err();
+    let error = log.sync().unwrap_err();
+    assert!(matches!(error, AuditError::Io { .. }), "{error}");
+}
+
+#[test]
 fn there_is_a_checkpoint_every_thousand_records_ten_seconds_and_idle_minute() {
     let place = Place::new();
     let log = place.open();
