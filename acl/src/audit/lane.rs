@@ -84,7 +84,8 @@ impl Lane {
             queue: VecDeque::new(),
             queued: 0,
             written,
-            synced: 0,
+            // Opening the log has seen to that.
+            synced: written,
             asked: false,
             syncs: VecDeque::new(),
             sync_failed: false,

@@ -234,6 +234,14 @@ impl AuditLog {
         }
     }
 
+    /// Records that are not on a disk yet, in any sink; a power cut may lose them. None in memory.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        let state = self.core().lock();
+        let synced = state.records_lanes().map(|lane| lane.synced).max();
+        synced.map_or(0, |synced| state.last.saturating_sub(synced))
+    }
+
     /// The number of the last record, or `None` in an empty log.
     #[must_use]
     pub fn last(&self) -> Option<AuditId> {
