@@ -156,13 +156,14 @@ impl FileSink {
     }
 
     fn promise(&mut self) -> Result<Space, SinkError> {
-        let wanted = self.good + self.reserve;
+        let wanted = self.good.saturating_add(self.reserve);
         if self.reserved >= wanted {
             return Ok(Space::Free);
         }
         // Some ahead, so that not every record asks for it.
         let from = self.reserved.max(self.good);
-        let to = wanted + self.reserve / 4;
+        // The kernel takes no number with a sign.
+        let to = wanted.saturating_add(self.reserve / 4).min(i64::MAX as u64);
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, to - from) {
             Ok(()) => {
                 self.reserved = to;

@@ -256,3 +256,14 @@ fn what_is_not_on_a_disk_yet_is_counted() {
     assert_eq!(place.open().backlog(), 0, "what was there is on the disk");
     assert_eq!(AuditLog::memory().backlog(), 0);
 }
+
+#[test]
+fn a_reserve_that_no_disk_has_room_for_is_refused() {
+    for bytes in [u64::MAX, i64::MAX as u64, 1 << 62] {
+        let error = Place::new().builder().reserve(bytes).open().unwrap_err();
+        let AuditError::Io { doing: "reserve room for", source, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+    }
+}
