@@ -186,6 +186,9 @@ impl AuditLog {
             return Ok(());
         }
         let Some(sealing) = &mut state.sealing else { return Ok(()) };
+        if sealing.rotated == u32::MAX {
+            return Err(AuditError::Full);
+        }
         sealing.rotation_wanted = true;
         (state, _) = core.wait(state, until, |state| {
             state.sealing.as_ref().is_none_or(|sealing| sealing.next.is_some())

@@ -528,7 +528,8 @@ impl State {
         let Some(sealing) = &self.sealing else { return Ok(false) };
         let Some(next) = &sealing.next else { return Ok(false) };
         let full = sealing.rotation_wanted || sealing.bytes >= core.rotate_at;
-        let rotate = (full && end == End::Open).then_some(sealing.rotated + 1);
+        // After the last number that a file can have, the last file grows.
+        let rotate = sealing.rotated.checked_add(1).filter(|_| full && end == End::Open);
         let totals = Totals { denied, next: CheckpointKey::of(next), end };
         let sealed = checkpoint::seal(&sealing.current, &totals, &position, time);
         let line: Arc<str> = sealed.0.as_str().into();
