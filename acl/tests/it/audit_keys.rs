@@ -132,6 +132,38 @@ fn a_key_that_is_slow_to_change_holds_up_no_record() {
     assert_eq!(place.verify().unwrap().denials, 4);
 }
 
+#[test]
+fn a_key_file_that_the_first_start_left_unfinished_is_made_anew() {
+    let place = Place::new();
+    drop(place.open());
+    fs::remove_file(&place.path).unwrap();
+    let key = place.file("audit.jsonl.key");
+    let whole = fs::read(&key).unwrap();
+    let blank = [b' '; 512];
+    for left in [&[0; 512][..], &[0; 1_024], &blank, &whole[..1], &whole[..20]] {
+        fs::write(&key, left).unwrap();
+        drop(place.builder_with(random(50)).open().unwrap());
+        assert_eq!(seeds(&place), [51, 52]);
+        fs::remove_file(&place.path).unwrap();
+    }
+    // With its title it is the key of a log, which is missing; and another file is none of ours.
+    for left in [&whole[..22], &whole[..200], b"rubbish", b"bailiwick audi\n\nrubbish"] {
+        fs::write(&key, left).unwrap();
+        let error = place.builder().open().unwrap_err();
+        assert!(matches!(&error, AuditError::KeyMalformed { .. }), "{error}");
+        assert_eq!(fs::read(&key).unwrap(), left);
+        fs::remove_file(&place.path).unwrap();
+    }
+    // Nor is one forgiven that a log depends on.
+    fs::write(&key, &whole).unwrap();
+    let log = place.open();
+    log.append(&denial("a"), time(1)).unwrap();
+    drop(log);
+    fs::write(&key, [0; 512]).unwrap();
+    let error = place.builder().open().unwrap_err();
+    assert!(matches!(&error, AuditError::KeyMalformed { .. }), "{error}");
+}
+
 /// Half of the new slot was written.
 fn torn(before: &[u8], after: &[u8]) -> Vec<u8> {
     let mut both = before.to_vec();
