@@ -29,7 +29,8 @@
 //! truncation, checkpoints signed with a later key, and records that no checkpoint seals.
 //! [`Expected`] says what each thing kept elsewhere adds. Whoever controls the machine can rewrite
 //! what came after the last checkpoint, and, without a witness elsewhere, cut off a tail and leave
-//! it like a crash. Without the anchor he can write another log as a whole.
+//! it like a crash, or cut it back to where it was closed in order once: that reads as closed, whatever
+//! the time. A server that is started with it finds that its key does not fit. Without the anchor he can write another log as a whole.
 //!
 //! # Files
 //!

@@ -1,8 +1,8 @@
-//! What concerns security and is no request: refused handshakes, and sessions that broke the rules.
+//! What anybody on the network can cause, as fast as they like: refused handshakes, sessions that
+//! broke the rules, and the floods of these and of refused requests.
 //!
-//! Anybody on the network can cause these, as fast as they like; so for each reason the first
-//! [`FULL_PER_SECOND`](super::FULL_PER_SECOND) of a second are recorded in full, and the others as
-//! one `summary` with their count.
+//! Of each kind the first [`FULL_PER_SECOND`](super::FULL_PER_SECOND) of a second are recorded in
+//! full, and the others as one `summary` with their count.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
