@@ -410,7 +410,8 @@ mod tests {
     #[test]
     fn no_record_is_longer_than_a_line_may_be() {
         for text in ["\u{1}", "\u{e0001}", "\"", "x", "…"].map(|text| text.repeat(MAX_FIELD)) {
-            let text = Some(&*text);
+            let node = &*text;
+            let text = Some(node);
             let argument = "\u{1}".repeat(MAX_ARGUMENT);
             let name = "n".repeat(MAX_ARGUMENT);
             let record = Record {
@@ -435,12 +436,7 @@ mod tests {
                 detail: text,
                 ..Record::of(Event::Decision)
             };
-            let at = Position {
-                seq: u64::MAX,
-                node: text.unwrap_or_default(),
-                stream: [255; 16],
-                prev: [255; 32],
-            };
+            let at = Position { seq: u64::MAX, node, stream: [255; 16], prev: [255; 32] };
             let (line, _) = record.seal(&at, SystemTime::UNIX_EPOCH);
             assert!(line.len() <= MAX_LINE, "{}", line.len());
             assert!(scan(line.trim_end().as_bytes()).is_some());
