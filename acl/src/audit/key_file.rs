@@ -92,7 +92,6 @@ impl KeyFile {
             .filter_map(|(nth, slot)| parse(&slot[..]).map(|keys| (nth, keys)))
             .collect();
         let keys = match (log, found.is_empty(), metadata.len()) {
-            (None, true, 0) => Keys::generate(stream, random),
             // Nothing was signed yet by what a crash at the first start left unfinished.
             (None, true, _) if slots.iter().all(|slot| is_unfinished(&slot[..])) => {
                 Keys::generate(stream, random)

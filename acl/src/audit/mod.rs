@@ -21,7 +21,8 @@
 //! nothing happens; one with `closed` ends a log that was closed in order. Records are written before the
 //! answer, and the log is synced at each checkpoint, by a thread of its own; then the key that signed
 //! it is erased, and its successor's successor made. While the disk is slow to do that no other
-//! checkpoint is made, for [`MAX_UNSEALED_FOR`] at most. Private keys are in a file beside the log, `audit.jsonl.key`.
+//! checkpoint is made, for [`MAX_UNSEALED_FOR`] at most. Private keys are in a file beside the log,
+//! `audit.jsonl.key`.
 //!
 //! # What is proven
 //!
@@ -30,7 +31,8 @@
 //! [`Expected`] says what each thing kept elsewhere adds. Whoever controls the machine can rewrite
 //! what came after the last checkpoint, and, without a witness elsewhere, cut off a tail and leave
 //! it like a crash, or cut it back to where it was closed in order once: that reads as closed, whatever
-//! the time. A server that is started with it finds that its key does not fit. Without the anchor he can write another log as a whole.
+//! the time. A server that is started with it finds that its key does not fit. Without the anchor he
+//! can write another log as a whole.
 //!
 //! # Files
 //!

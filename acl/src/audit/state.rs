@@ -207,6 +207,8 @@ impl Core {
         if let Err(error) = confessed {
             return (state, Err(error));
         }
+        // What came before has waited long enough; and a gap alone is no sign of life.
+        state.seal_if_due(self, time);
         let last = state.last;
         self.wake_writers();
         let (state, written) = self.wait_written(state, last, until);
