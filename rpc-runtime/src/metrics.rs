@@ -120,9 +120,8 @@ pub(crate) enum AuditHealth {
 impl AuditFigures {
     pub(crate) fn of(log: &bailiwick_acl::audit::AuditLog) -> Self {
         let health = if log.is_healthy() { AuditHealth::Healthy } else { AuditHealth::Unhealthy };
-        let records = log.last().map_or(0, |last| last.0.saturating_add(1));
-        // Records are written before the call that they are about is answered.
-        Self { health, records, backlog: 0 }
+        let records = log.last().map_or(0, |last| last.0);
+        Self { health, records, backlog: log.backlog() }
     }
 }
 
@@ -158,4 +157,31 @@ pub(crate) fn describe() {
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 fn as_f64(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(all(test, feature = "net"))]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use bailiwick_acl::audit::{AuditLog, Event, Record};
+
+    use super::*;
+
+    #[test]
+    fn records_are_counted_and_those_that_no_disk_has_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let random = |bytes: &mut [u8]| bytes.fill(7);
+        let log = AuditLog::open(folder.path().join("audit.jsonl"), "n", random).unwrap();
+        let figures = || {
+            let AuditFigures { records, backlog, .. } = AuditFigures::of(&log);
+            (records, backlog)
+        };
+        assert_eq!(figures(), (0, 0));
+        log.append(&Record::of(Event::PolicyLoad), UNIX_EPOCH).unwrap();
+        // The checkpoint that a log begins with is synced at once.
+        log.sync().unwrap();
+        assert_eq!(figures(), (2, 0));
+        log.append(&Record::of(Event::PolicyLoad), UNIX_EPOCH).unwrap();
+        assert_eq!(figures(), (3, 1));
+    }
 }
