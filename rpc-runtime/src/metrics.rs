@@ -65,7 +65,7 @@ pub(crate) fn policy_loaded(policy: &Policy) {
 }
 
 /// A policy has not come into force: the one before stays.
-#[expect(dead_code, reason = "policies are not replaced yet")]
+#[cfg(feature = "net")]
 pub(crate) fn policy_refused() {
     counter!(POLICY_LOADS, "result" => "refused").increment(1);
 }

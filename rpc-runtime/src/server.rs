@@ -366,7 +366,6 @@ impl ServerBuilder {
         metrics::policy_loaded(&monitor.policy());
         let (monitor, revisions) = (Arc::new(monitor), Arc::default());
         let reloader = |file: PolicyFile, mode, facts: Vec<ServiceFacts>| {
-            metrics::policy_loaded(&monitor.policy());
             let (monitor, revisions) = (Arc::clone(&monitor), Arc::clone(&revisions));
             Arc::new(Reloader::new(file.into_origin(), facts, monitor, revisions, mode))
         };

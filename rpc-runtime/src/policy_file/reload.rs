@@ -15,7 +15,7 @@ use miette::Diagnostic;
 use tokio::{sync::watch, task};
 
 use super::{Origin, PolicyFileError, Refusal, SignedPolicyError, Texts};
-use crate::{audit::AuditError, net::revisions::Revisions};
+use crate::{audit::AuditError, metrics, net::revisions::Revisions};
 
 /// Where the next revisions of a server's policy come from.
 pub(crate) struct Reloader {
@@ -185,6 +185,9 @@ impl Reloader {
                 *refused = None;
                 if before.is_none_or(|before| before.revision() != reloaded.revision.number) {
                     tracing::info!(revision = %reloaded.revision, mode = %self.mode, "policy loaded");
+                    if self.mode != Mode::Shadow {
+                        metrics::policy_loaded(&self.monitor.policy());
+                    }
                     self.outcomes.send_replace(Some(outcome.clone()));
                 }
             }
@@ -194,6 +197,9 @@ impl Reloader {
                 if refused.as_ref() != Some(&complaint) {
                     *refused = Some(complaint);
                     self.complain(error, &detail, digest);
+                    if self.mode != Mode::Shadow {
+                        metrics::policy_refused();
+                    }
                     self.outcomes.send_replace(Some(outcome.clone()));
                 }
             }
