@@ -36,7 +36,10 @@ impl Text {
         let mut at = (None, Some(table.get_ref()));
         for key in keys {
             let value = at.1.and_then(|table| table.get(*key));
-            at = (value.map(|it| it.span()), value.and_then(|it| DeValue::as_table(it.get_ref())));
+            at = (
+                value.map(toml::Spanned::span),
+                value.and_then(|it| DeValue::as_table(it.get_ref())),
+            );
         }
         at.0.unwrap_or(0..0)
     }
