@@ -2,41 +2,96 @@
 //! takes, each value checked, and nothing that is not known.
 //!
 //! ```toml
-//! identity = "server.key"
+//! # The whole file, with every default. `identity`, `listen`, and a `file` for the policy and for the
+//! # audit must be there; where "none" stands, the key is left out for it.
+//! identity = "server.key"         # from `bailiwick keygen`; nobody but its owner may read it
 //! listen = ["tcp://127.0.0.1:7400", "udp://127.0.0.1:7400"]
 //!
-//! [policy]
-//! file = "policy.acl"            # followed: a change is in force without a restart
-//! principals = "principals.acl"  # optional
+//! [policy]                        # followed: a change counts without a restart
+//! file = "policy.acl"
+//! principals = "principals.acl"   # further `principal` lines; none
+//! signer = "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a" # who must have signed; none
+//! at_least = 7                    # the lowest `serial` that is taken, also at the start; none
+//! shadow = "next.acl"             # judged beside it, on record where it differs; none
+//!
+//! [policy.permissive]             # who may until then what no row speaks of, at most 7 days; none
+//! alice = 2026-12-31T18:00:00Z
 //!
 //! [audit]
 //! file = "audit.jsonl"
-//! allowed = "mutating"           # default: none
+//! second = "/mnt/second/audit.jsonl"              # the same records on another disk; none
+//! checkpoints = "/mnt/elsewhere/checkpoints.jsonl" # for `audit verify --checkpoints`; none
+//! key_file = "audit.jsonl.key"                    # signs the checkpoints; beside `file`
+//! redaction_key = "audit.jsonl.hmac"              # marks arguments; beside `file`
+//! rotate_at = 268_435_456         # bytes at which a file gives way to the next
+//! reserve = 16_777_216            # bytes of the disk that are held ready for refusals
+//! allowed = "none"                # which allowed calls are recorded too: none, mutating or all
 //!
-//! [limits]                       # of `Limits`, by the same names
-//! idle_timeout = "1m"
-//! max_connections = 1_000
+//! [limits]                        # of `Limits`, by the same names
+//! max_frame = 1_048_576
+//! max_calls_in_flight = 1_024
+//! max_calls_in_flight_udp = 64
+//! max_message_udp = 65_536
+//! max_reassembly_total = 67_108_864
+//! max_clients = 16_384
+//! lease = "60s"
+//! max_kept_answers = 4_194_304
+//! max_unsent = 4_194_304
+//! max_metadata = 4_096
+//! max_deadline = "1h"
+//! max_connections = 16_384
+//! max_connections_per_source = 4_096
+//! max_half_open = 1_024
+//! max_half_open_per_source = 16
+//! handshake_timeout = "5s"
+//! initial_rto = "100ms"
+//! min_rto = "10ms"
+//! idle_timeout = "30s"
+//! keepalive = "10s"
+//! drain_timeout = "10s"
+//! ```
+//!
+//! ```no_run
+//! # async fn serve(service: impl bailiwick::service::Service) -> Result<(), Box<dyn std::error::Error>> {
+//! use bailiwick::server_file::ServerFile;
+//!
+//! let server = ServerFile::read("bailiwick.toml")?.builder()?.service(service);
+//! server.serve_until(std::future::pending()).await?;
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! Relative paths begin at the folder of the file. A file with any error is refused as a whole, each
 //! error with its line, column and mend.
 
+mod error;
+mod place;
 mod section;
+mod settings;
 
 use std::{
     cell::RefCell,
-    fmt, io,
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use bailiwick_acl::monitor::Allows;
-use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use bailiwick_crypto::Identity;
 use toml::de::DeTable;
 
-use crate::{config::Limits, endpoint::Endpoint};
+use crate::{
+    audit::{AuditError, AuditLog},
+    config::Limits,
+    endpoint::Endpoint,
+    policy_file::{PolicyFile, PolicyFileError},
+    server::{Server, ServerBuilder},
+};
+use place::Text;
 use section::Fault;
 
+pub use error::{ServerFileError, SettingError, Unusable};
 pub use section::{Section, Setting, Unfit, Value};
+pub use settings::{AuditSettings, PolicySettings};
 
 /// Most bytes of a file.
 const MAX_FILE: u64 = 1 << 20;
@@ -55,39 +110,7 @@ pub struct ServerFile {
     pub audit: AuditSettings,
     /// Bounds and times.
     pub limits: Limits,
-}
-
-/// `[policy]`
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct PolicySettings {
-    /// `file`: the policy.
-    pub file: PathBuf,
-    /// `principals`: a file of further `principal` lines.
-    pub principals: Option<PathBuf>,
-}
-
-/// `[audit]`
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct AuditSettings {
-    /// `file`: the log.
-    pub file: PathBuf,
-    /// `allowed`: which allowed calls are recorded too: `none`, `mutating` or `all`.
-    pub allowed: Allows,
-}
-
-impl Setting for Allows {
-    const EXPECTED: &'static str = "\"none\", \"mutating\" or \"all\"";
-
-    fn read(value: &Value<'_>, _: &Path) -> Result<Self, Unfit> {
-        match value.text()? {
-            "none" => Ok(Self::None),
-            "mutating" => Ok(Self::Mutating),
-            "all" => Ok(Self::All),
-            other => Err(Unfit::Value(format!("`{other}` is none of them"))),
-        }
-    }
+    text: Arc<Text>,
 }
 
 impl ServerFile {
@@ -129,6 +152,7 @@ impl ServerFile {
         folder: &Path,
         own: impl FnOnce(&mut Section<'_>),
     ) -> Result<Self, ServerFileError> {
+        let whole = Arc::new(Text { name: name.to_owned(), text: text.to_owned() });
         let faults = RefCell::<Vec<Fault>>::default();
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
@@ -138,70 +162,86 @@ impl ServerFile {
             faults.borrow_mut().push(Fault { span, message, help });
         }
         let mut root = Section::root(table.get_ref(), &faults, folder);
-        let file = Self::of(&mut root);
+        let file = Self::of(&mut root, &whole);
         own(&mut root);
         root.finish();
         match file {
             Some(file) if faults.borrow().is_empty() => Ok(file),
-            _ => Err(ServerFileError::refused(name, text, faults.into_inner())),
+            _ => Err(ServerFileError::refused(&whole, faults.into_inner())),
         }
     }
 
-    fn of(root: &mut Section<'_>) -> Option<Self> {
+    /// A server with all of it, which lacks its services and what a file cannot say. Reads the key
+    /// and the policy, which is [followed](PolicyFile::watch), and opens the log.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerFileError::Unusable`] for the first file that cannot be used, and where it is named. What
+    /// the policy says is judged when the server is built.
+    pub fn builder(&self) -> Result<ServerBuilder, ServerFileError> {
+        let identity = self.using(&["identity"], Identity::read(&self.identity))?;
+        let mut policy = self.watch(&self.policy.file, "file")?;
+        if let Some(signer) = self.policy.signer {
+            policy = self.using(&["policy", "signer"], policy.signed_by(signer))?;
+        }
+        if let Some(serial) = self.policy.at_least {
+            policy = policy.at_least(serial);
+        }
+        let shadow = self.policy.shadow.as_deref();
+        let shadow = shadow.map(|file| self.watch(file, "shadow")).transpose()?;
+        // Last, since it makes files.
+        let audit = self.using(&["audit", "file"], self.audit.open())?;
+        let mut server = Server::builder(identity)
+            .policy(policy)
+            .audit(audit)
+            .audit_allowed(self.audit.allowed)
+            .limits(self.limits.clone());
+        if let Some(shadow) = shadow {
+            server = server.shadow_policy(shadow);
+        }
+        for (principal, until) in &self.policy.permissive {
+            server = server.permissive(principal, *until);
+        }
+        Ok(self.listen.iter().cloned().fold(server, ServerBuilder::listen))
+    }
+
+    /// The policy in `file`, which is named under `key`, with the principals.
+    fn watch(&self, file: &Path, key: &str) -> Result<PolicyFile, ServerFileError> {
+        let policy = self.using(&["policy", key], PolicyFile::watch(file))?;
+        match &self.policy.principals {
+            Some(path) => self.using(&["policy", "principals"], policy.with_principals(path)),
+            None => Ok(policy),
+        }
+    }
+
+    /// What came of using what is named under `keys`.
+    fn using<T>(
+        &self,
+        keys: &[&str],
+        result: Result<T, impl Into<Unusable>>,
+    ) -> Result<T, ServerFileError> {
+        result.map_err(|cause| ServerFileError::unusable(&self.text, keys, cause.into()))
+    }
+
+    fn of(root: &mut Section<'_>, text: &Arc<Text>) -> Option<Self> {
         let identity = root.require("identity");
         let listen = root.require::<Vec<_>>("listen");
         if listen.as_ref().is_some_and(Vec::is_empty) {
             let help = "name an endpoint, such as \"tcp://127.0.0.1:7400\"".to_owned();
             root.refuse("listen", "a server with no endpoint serves nobody".to_owned(), help);
         }
-        let mut section = root.section("policy");
-        let policy = section.require("file");
-        let principals = section.get("principals");
-        section.finish();
-        let mut section = root.section("audit");
-        let audit = section.require("file");
-        let allowed = section.get("allowed").unwrap_or_default();
-        section.finish();
-        let limits = limits(root.section("limits"));
+        let policy = PolicySettings::of(root.section("policy"));
+        let audit = AuditSettings::of(root.section("audit"));
+        let limits = settings::limits(root.section("limits"));
         Some(Self {
             identity: identity?,
             listen: listen?,
-            policy: PolicySettings { file: policy?, principals },
-            audit: AuditSettings { file: audit?, allowed },
+            policy: policy?,
+            audit: audit?,
             limits,
+            text: Arc::clone(text),
         })
     }
-}
-
-fn limits(mut section: Section<'_>) -> Limits {
-    let mut limits = Limits::default();
-    section.set("max_frame", &mut limits.max_frame);
-    section.set("max_calls_in_flight", &mut limits.max_calls_in_flight);
-    section.set("max_calls_in_flight_udp", &mut limits.max_calls_in_flight_udp);
-    section.set("max_message_udp", &mut limits.max_message_udp);
-    section.set("max_reassembly_total", &mut limits.max_reassembly_total);
-    section.set("max_clients", &mut limits.max_clients);
-    section.set("lease", &mut limits.lease);
-    section.set("max_kept_answers", &mut limits.max_kept_answers);
-    section.set("max_unsent", &mut limits.max_unsent);
-    section.set("max_metadata", &mut limits.max_metadata);
-    section.set("max_deadline", &mut limits.max_deadline);
-    section.set("max_connections", &mut limits.max_connections);
-    section.set("max_connections_per_source", &mut limits.max_connections_per_source);
-    section.set("max_half_open", &mut limits.max_half_open);
-    section.set("max_half_open_per_source", &mut limits.max_half_open_per_source);
-    section.set("handshake_timeout", &mut limits.handshake_timeout);
-    section.set("initial_rto", &mut limits.initial_rto);
-    section.set("min_rto", &mut limits.min_rto);
-    section.set("idle_timeout", &mut limits.idle_timeout);
-    section.set("keepalive", &mut limits.keepalive);
-    section.set("drain_timeout", &mut limits.drain_timeout);
-    if let Err(error) = limits.check() {
-        let message = format!("`{}` is out of range", error.field);
-        section.refuse(error.field, message, format!("it must be {}", error.range));
-    }
-    section.finish();
-    limits
 }
 
 /// A whole file as text, of bounded length.
@@ -215,102 +255,9 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// A file of settings is not taken.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServerFileError {
-    /// It cannot be read.
-    #[error("cannot read the settings {name}")]
-    Unreadable {
-        /// The file.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// It says what it must not, or not what it must.
-    #[error("the settings {name} are refused")]
-    Refused {
-        /// The file.
-        name: String,
-        /// All that is wrong, in the order of the lines; never empty.
-        errors: Vec<SettingError>,
-    },
-}
-
-/// One thing that is wrong with a file of settings.
-#[derive(Debug)]
-pub struct SettingError {
-    /// `file:line:column`, both from 1.
-    place: String,
-    message: String,
-    help: String,
-    label: LabeledSpan,
-    source: NamedSource<String>,
-}
-
-impl ServerFileError {
-    fn refused(name: &str, text: &str, mut faults: Vec<Fault>) -> Self {
-        faults.sort_by_key(|fault| fault.span.start);
-        let error = |fault: Fault| {
-            let start = text.floor_char_boundary(fault.span.start);
-            let before = &text[..start];
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-            SettingError {
-                place: format!("{name}:{line}:{column}"),
-                message: fault.message,
-                help: fault.help,
-                label: LabeledSpan::new(Some("here".to_owned()), start, fault.span.len()),
-                source: NamedSource::new(name, text.to_owned()),
-            }
-        };
-        let errors = faults.into_iter().map(error).collect();
-        Self::Refused { name: name.to_owned(), errors }
-    }
-}
-
-impl Diagnostic for ServerFileError {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        match self {
-            Self::Unreadable { .. } => Some(Box::new(
-                "it is a TOML file of `identity`, `listen`, `[policy]` and `[audit]`",
-            )),
-            Self::Refused { .. } => None,
-        }
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        match self {
-            Self::Unreadable { .. } => None,
-            Self::Refused { errors, .. } => {
-                Some(Box::new(errors.iter().map(|error| error as &dyn Diagnostic)))
-            }
-        }
-    }
-}
-
-impl fmt::Display for SettingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
-    }
-}
-
-impl std::error::Error for SettingError {}
-
-impl Diagnostic for SettingError {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(&self.help))
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(std::iter::once(self.label.clone())))
-    }
-}
-
+#[cfg(test)]
+#[path = "server_file/start_tests.rs"]
+mod start_tests;
 #[cfg(test)]
 #[path = "server_file_tests.rs"]
 mod tests;

@@ -44,11 +44,24 @@ pub(crate) enum Command {
 /// The policy is followed: what is saved to its file, or to that of the principals, counts for the next
 /// call, and SIGHUP has both read at once. One with errors is told of, and the one before stays.
 ///
+/// --config takes all of it from a file, and more: who must have signed the policy, a shadow of it, a
+/// second audit file, limits. Its errors are said with line, column and mend.
+///
 /// Prints a line for each address with what a client needs to dial it. SIGINT or SIGTERM drains:
 /// calls that run are answered, no new ones begin; a second signal ends the process at once.
 #[derive(Debug, Parser)]
 #[command(after_help = SERVE_CODES)]
 pub(crate) struct ServeArgs {
+    /// Take the settings from this file, such as bailiwick.toml, in place of the options below.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "listen", "identity", "policy", "principals", "audit", "dir", "checkpoint_after",
+            "max_keys", "max_bytes", "metrics", "log",
+        ],
+    )]
+    pub(crate) config: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one. May be repeated.
     #[arg(
         long,
@@ -57,17 +70,17 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) listen: Vec<Endpoint>,
     /// The server's key file, from `bailiwick keygen -o FILE`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) identity: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) identity: Option<PathBuf>,
     /// Who may do what: rows such as `alice | table/** | read,write | allow`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) policy: Option<PathBuf>,
     /// Further `principal NAME = KEY` lines, if they are not in the policy itself.
     #[arg(long, value_name = "FILE")]
     pub(crate) principals: Option<PathBuf>,
     /// Where refusals are recorded; made if it is not there, else carried on.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) audit: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) audit: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: DataArgs,
     /// The most keys that the table takes.
@@ -87,13 +100,14 @@ pub(crate) struct ServeArgs {
 
 /// Where a table is kept, and how.
 #[derive(Debug, Parser)]
+#[command(group = ArgGroup::new("kept").args(["dir", "config"]).multiple(true))]
 pub(crate) struct DataArgs {
     /// The directory that keeps the table; made if it is not there. One server at a time.
     #[arg(long = "data", value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// If the log is damaged, cut it off there, say what is lost, and serve the rest. What was cut
     /// off stays in the directory.
-    #[arg(long, requires = "dir")]
+    #[arg(long, requires = "kept")]
     pub(crate) salvage: bool,
     /// Write a checkpoint once the log has grown by so many bytes, and beyond twice the table.
     #[arg(
@@ -104,7 +118,7 @@ pub(crate) struct DataArgs {
     )]
     pub(crate) checkpoint_after: u64,
     /// Between two lines about a recovery that takes long; `0ms` tells all that there is to tell.
-    #[arg(long, value_name = "TIME", requires = "dir", default_value = "1s", value_parser = pause)]
+    #[arg(long, value_name = "TIME", requires = "kept", default_value = "1s", value_parser = pause)]
     pub(crate) progress_every: Duration,
 }
 
@@ -324,6 +338,33 @@ mod tests {
         };
         assert_eq!(serve(line.to_owned()), ["tcp://127.0.0.1:7400", "udp://127.0.0.1:7400"]);
         assert_eq!(serve(format!("{line} --listen udp://[::1]:1")), ["udp://[::1]:1"]);
+    }
+
+    #[test]
+    fn a_file_of_settings_stands_alone_but_for_what_is_done_once() {
+        let parse = |more: &str| {
+            let line = format!("hashtable serve --config bailiwick.toml {more}");
+            Args::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+        };
+        for allowed in ["", "--salvage", "--progress-every 5s"] {
+            assert!(parse(allowed).is_ok(), "{allowed}");
+        }
+        for replaced in [
+            "--listen tcp://127.0.0.1:7400",
+            "--identity i",
+            "--policy p",
+            "--principals p",
+            "--audit a",
+            "--data d",
+            "--data d --checkpoint-after 1",
+            "--max-keys 1",
+            "--max-bytes 1",
+            "--metrics 127.0.0.1:1",
+            "--log info",
+        ] {
+            let refused = parse(replaced).unwrap_err();
+            assert_eq!(refused, clap::error::ErrorKind::ArgumentConflict, "{replaced}");
+        }
     }
 
     #[test]

@@ -15,9 +15,9 @@ use stable_store::{
 use tokio::sync::oneshot;
 
 use crate::{
-    args::DataArgs,
     exit::{Exit, Failure},
     output,
+    settings::Kept,
 };
 
 /// A directory that this process holds, and of which it has read nothing but its name.
@@ -34,11 +34,12 @@ impl Data {
     /// # Errors
     ///
     /// It is no directory for a table, or not this one's, or another process has it.
-    pub(crate) fn take(dir: PathBuf, args: &DataArgs) -> Result<Self, Failure> {
-        let options = Options { checkpoint_bytes: args.checkpoint_after, ..Options::default() };
+    pub(crate) fn take(kept: Kept) -> Result<Self, Failure> {
+        let Kept { dir, salvage, checkpoint_after, progress_every } = kept;
+        let options = Options { checkpoint_bytes: checkpoint_after, ..Options::default() };
         let storage = FileStorage::open(&dir).map_err(|error| Failure::of(Exit::Service, error))?;
         let opening = Opening::new(storage, options).map_err(|error| cannot_open(&dir, error))?;
-        Ok(Self { dir, opening, salvage: args.salvage, progress_every: args.progress_every })
+        Ok(Self { dir, opening, salvage, progress_every })
     }
 
     /// The table of it, which refuses calls until it is [recovered](Self::recover).

@@ -15,6 +15,7 @@ mod metrics;
 mod output;
 mod paint;
 mod serve;
+mod settings;
 
 use std::process::ExitCode;
 

@@ -2,8 +2,8 @@
 
 use std::{cell::OnceCell, io, process};
 
-use bailiwick::{AuditLog, Drained, Endpoint, Health, Identity, Outcomes, PolicyFile, Server};
-use hashtable::{kept::KeptTable, machine::Bounds, service::TableServer, store::Store};
+use bailiwick::{Drained, Endpoint, Health, Outcomes, Server};
+use hashtable::{kept::KeptTable, service::TableServer, store::Store};
 use miette::{Report, miette};
 use stable_store::Journal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,26 +14,32 @@ use crate::{
     exit::{Exit, Failure, INTERRUPTED},
     metrics::Metrics,
     output,
+    settings::Settings,
 };
 
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    let Settings { listen: asked, start, kept, bounds, metrics, log } = Settings::of(args)?;
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
-        .with_max_level(args.log)
+        .with_max_level(log)
         // It would say by `eprintln` that stderr is gone, and panic.
         .log_internal_errors(false)
         .init();
     let mut signals = Signals::listen().map_err(refused)?;
-    let asked = args.listen.clone();
-    let bounds = Bounds { keys: args.max_keys, bytes: args.max_bytes };
-    let data = args.data.dir.clone().map(|dir| Data::take(dir, &args.data)).transpose()?;
+    let data = kept.map(Data::take).transpose()?;
     let table = match &data {
         Some(data) => data.table(),
         None => Store::in_memory(bounds),
     };
-    let metrics = Metrics::install(args.metrics).map_err(refused_with_help)?;
-    let server = start(args, table.clone()).await?;
+    let metrics = Metrics::install(metrics).map_err(refused_with_help)?;
+    let server = start
+        .builder(&asked)?
+        .service(TableServer::new(table.clone()))
+        .service(Health::default())
+        .bind()
+        .await
+        .map_err(refused_with_help)?;
     for warning in server.policy_warnings() {
         output::tell(format_args!("{:?}", Report::new(warning.clone())));
     }
@@ -93,30 +99,13 @@ async fn keep(
     }
 }
 
-/// Reads every file and binds every port, or refuses as a whole.
-async fn start(args: ServeArgs, table: Store) -> Result<Server, Failure> {
-    let identity = Identity::read(&args.identity).map_err(refused)?;
-    let mut policy = PolicyFile::watch(&args.policy).map_err(refused_with_help)?;
-    if let Some(principals) = &args.principals {
-        policy = policy.with_principals(principals).map_err(refused_with_help)?;
-    }
-    let audit = AuditLog::open(&args.audit).map_err(refused)?;
-    let mut server = Server::builder(identity)
-        .policy(policy)
-        .audit(audit)
-        .service(TableServer::new(table))
-        .service(Health::default());
-    for endpoint in args.listen {
-        server = server.listen(endpoint);
-    }
-    server.bind().await.map_err(refused_with_help)
-}
-
-fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+/// It does not start, and the error has its mend in its own words.
+pub(crate) fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::of(Exit::Service, error)
 }
 
-fn refused_with_help(error: impl miette::Diagnostic + Send + Sync + 'static) -> Failure {
+/// It does not start, and the error brings its help.
+pub(crate) fn refused_with_help(error: impl miette::Diagnostic + Send + Sync + 'static) -> Failure {
     Failure::new(Exit::Service, error)
 }
 

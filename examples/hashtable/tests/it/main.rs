@@ -5,7 +5,9 @@
 mod bad_data;
 mod bad_start;
 mod call;
+mod config; // a server from a file of settings
 mod demo;
+mod deployed; // as a service of the system
 mod describe;
 mod failing_fsync;
 mod hammer;

@@ -7,7 +7,10 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::support::{POLICY, World};
+use crate::{
+    policy::{REFUSED, told},
+    support::{POLICY, World},
+};
 
 fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -53,4 +56,25 @@ fn whoever_the_policy_lets_ask_is_told_how_the_server_is() {
     };
     ask("bob").done("serving\n");
     ask("alice").failed(3, &["denied", "`read` on `health`"]);
+}
+
+#[test]
+fn a_policy_that_comes_into_force_or_is_refused_while_it_serves_is_counted() {
+    let world = World::new();
+    let mut server = world.serve_showing_metrics();
+    let metrics = server.metrics();
+    let has = |line: &str| {
+        let page = get(&metrics, "/metrics");
+        assert!(page.lines().any(|it| it == line), "no {line} in {page}");
+    };
+    has("bailiwick_policy_serial 0");
+    world.write("policy.acl", &format!("serial 3\n{POLICY}"));
+    told(&mut server, "policy: now in force: serial 3");
+    has("bailiwick_policy_loads_total{result=\"ok\"} 2");
+    has("bailiwick_policy_serial 3");
+    world.write("policy.acl", "alice | table/** | read | alow\n");
+    told(&mut server, REFUSED);
+    has("bailiwick_policy_loads_total{result=\"refused\"} 1");
+    has("bailiwick_policy_loads_total{result=\"ok\"} 2");
+    has("bailiwick_policy_serial 3");
 }

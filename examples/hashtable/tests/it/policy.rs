@@ -5,10 +5,10 @@ use rustix::process::Signal;
 use crate::support::{POLICY, Running, World};
 
 const IN_FORCE: &str = "policy: now in force: sha256:";
-const REFUSED: &str = "policy: the one before stays in force";
+pub(crate) const REFUSED: &str = "policy: the one before stays in force";
 
 /// What the server says of the next change of its policy, whose last line begins with `last`.
-fn told(server: &mut Running, last: &str) -> String {
+pub(crate) fn told(server: &mut Running, last: &str) -> String {
     let mut told = String::new();
     loop {
         let line = server.next_line();

@@ -129,12 +129,18 @@ impl World {
             "--audit",
             audit,
         ];
-        let mut process = self
-            .command(&[&["serve"], &listen[..], &rest, more].concat())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        self.spawn(&[&["serve"], &listen[..], &rest, more].concat(), endpoints.len(), name)
+    }
+
+    /// A server with the settings of `file`, which has one endpoint.
+    pub(crate) fn serve_from(&self, file: &str) -> Running {
+        self.spawn(&["serve", "--config", file], 1, "server")
+    }
+
+    /// A server process that says how to reach it at each of its endpoints.
+    pub(crate) fn spawn(&self, arguments: &[&str], endpoints: usize, name: &str) -> Running {
+        let mut process =
+            self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut ready = || {
             let mut line = String::new();
@@ -149,7 +155,7 @@ impl World {
             );
             (connect.clone(), server.clone())
         };
-        let mut ready: Vec<_> = endpoints.iter().map(|_| ready()).collect();
+        let mut ready: Vec<_> = (0..endpoints).map(|_| ready()).collect();
         let key = self.key(name).to_string();
         assert!(ready.iter().all(|(_, server)| *server == key));
         let stderr = BufReader::new(process.stderr.take().unwrap());
@@ -202,6 +208,13 @@ impl Running {
     pub(crate) fn wait_for_recovery(&mut self) {
         self.stdout.read_line(&mut self.recovered).unwrap();
         assert!(self.recovered.starts_with("recovered: "), "{:?}", self.recovered);
+    }
+
+    /// The next line that it says on stdout.
+    pub(crate) fn next_output(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line
     }
 
     /// Where its page of metrics is.
