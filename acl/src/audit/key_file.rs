@@ -21,6 +21,9 @@ use super::record::{hex, unhex};
 /// Bytes of a slot.
 pub(super) const SLOT: usize = 512;
 
+/// Bytes of both.
+const SLOTS: u64 = 2 * SLOT as u64;
+
 const TITLE: &str = "bailiwick audit key v1";
 
 /// An open and locked key file.
@@ -93,7 +96,7 @@ impl KeyFile {
             .collect();
         let keys = match (log, found.is_empty(), metadata.len()) {
             // Nothing was signed yet by what a crash at the first start left unfinished.
-            (None, true, _) if slots.iter().all(|slot| is_unfinished(&slot[..])) => {
+            (None, true, ..=SLOTS) if slots.iter().all(|slot| is_unfinished(&slot[..])) => {
                 Keys::generate(stream, random)
             }
             (Some(_), true, 0) => return Err(AuditError::KeyMissing { path: path.to_owned() }),

@@ -147,7 +147,9 @@ fn a_key_file_that_the_first_start_left_unfinished_is_made_anew() {
         fs::remove_file(&place.path).unwrap();
     }
     // With its title it is the key of a log, which is missing; and another file is none of ours.
-    for left in [&whole[..22], &whole[..200], b"rubbish", b"bailiwick audi\n\nrubbish"] {
+    let longer = [&[0; 1_024][..], b"x"].concat();
+    for left in [&whole[..22], &whole[..200], b"rubbish", b"bailiwick audi\n\nrubbish", &longer[..]]
+    {
         fs::write(&key, left).unwrap();
         let error = place.builder().open().unwrap_err();
         assert!(matches!(&error, AuditError::KeyMalformed { .. }), "{error}");
