@@ -11,6 +11,9 @@
 //! table-server | audit/* | witness | allow
 //! ```
 //!
+//! In the settings of the server whose log it is, `[audit.witness]` is all; the witness itself is a
+//! service like any other:
+//!
 //! ```no_run
 //! # async fn serve(server: bailiwick::ServerBuilder) -> Result<(), Box<dyn std::error::Error>> {
 //! use bailiwick::witness::{CheckpointArchive, WitnessServer};
