@@ -12,6 +12,7 @@ use std::{
 use bailiwick_acl::{
     Monitor, Policy, Reason, Request,
     audit::{AuditLog, Event, Expected, Record, verify_files},
+    monitor::Recorded,
     policy::{Effect, LoadOptions, Source},
 };
 use rand::Rng as _;
@@ -81,6 +82,8 @@ fn flood(path: &Path) -> Result<Measured, AnyError> {
                 verb: "read",
                 objects: &[object],
                 mutating: false,
+                recorded: Recorded::AsTheServerSays,
+                arguments: &[],
                 call: denials,
             };
             if monitor.authorize(&caller, &request).is_ok() {

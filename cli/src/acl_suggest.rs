@@ -1,14 +1,15 @@
 //! `acl suggest`: rows that would have let refused requests through, from the audit log.
 
-use std::io::{BufReader, Write};
+use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use bailiwick_acl::audit::{self, Filter, escape};
-use bailiwick_acl::policy::analysis::{Refusal, Suggestions, Why, suggest};
+use bailiwick_acl::audit::{Filter, escape};
+use bailiwick_acl::policy::analysis::{Refusal, Refusals, Suggestions, Why, suggest};
 use clap::Args;
 
 use crate::acl_explain::to_json;
-use crate::files;
+use crate::audit_log;
 use crate::output::{Failure, Outcome, plain};
 use crate::policy_args::{PolicyArgs, PolicyFiles};
 
@@ -18,15 +19,18 @@ use crate::policy_args::{PolicyArgs, PolicyFiles};
     after_help = "What is printed can be appended to the policy: comments say how many of the \
                         refusals each row would have let through, and what a wider row would open \
                         besides. Read them first: a refusal may well be right.\n\n\
+                        What a permissive principal was forgiven counts as refused; what only a \
+                        shadow policy would refuse does not, nor do summaries, which name no \
+                        object.\n\n\
                         Never suggested: a row that breaks an `expect` or a `never`, or one for \
                         what a deny refused.\n\n\
-                        Exit code 0 also if there is nothing to suggest, 1 if the log cannot be \
-                        read to its end, 2 if the policy does not load.\n\n\
+                        Exit code 0 also if there is nothing to suggest, 1 if something in the log \
+                        is no record, 2 if the log cannot be read or the policy does not load.\n\n\
                         Examples:\n  bailiwick acl suggest audit.jsonl --policy policy.acl\n  \
                         bailiwick acl suggest audit.jsonl --policy policy.acl --principal alice"
 )]
 pub(crate) struct Suggest {
-    /// The audit log.
+    /// The audit log, all its files; `-` is standard input.
     audit: PathBuf,
     #[command(flatten)]
     policy: PolicyArgs,
@@ -41,21 +45,15 @@ pub(crate) struct Suggest {
 impl Suggest {
     pub(crate) fn run(self, out: &mut impl Write) -> Result<Outcome, Failure> {
         let (files, rules) = self.policy.load()?;
-        let log = files::open(&self.audit, "an audit log")?;
-        let filter = Filter {
-            outcome: audit::Outcome::Refused,
-            principal: self.principal,
-            ..Filter::default()
-        };
-        let mut outcome = Outcome::Good;
-        let refusals = audit::query(BufReader::new(log), filter).filter_map(|entry| match entry {
-            Ok(entry) => Refusal::of(&entry),
-            Err(error) => {
-                outcome = Outcome::Bad;
-                eprintln!("error: {}: {error}", plain(&self.audit.to_string_lossy()));
-                None
+        // A request that a permissive principal was forgiven is no refusal, and wants a row all the same.
+        let filter = Filter { principal: self.principal, ..Filter::default() };
+        let mut refusals = Refusals::default();
+        let outcome = audit_log::each(&self.audit, filter, |entry| {
+            if let Some(refusal) = Refusal::of(&entry) {
+                refusals.add(refusal);
             }
-        });
+            Ok(ControlFlow::Continue(()))
+        })?;
         let suggestions = suggest(&rules, refusals);
         if self.json {
             writeln!(out, "{}", to_json(&suggestions)?)?;
@@ -91,6 +89,9 @@ fn show(
             Why::Unknown => "the policy does not know the principal".to_owned(),
             Why::Impossible => "no row can allow it".to_owned(),
             Why::Refused { message } => plain(message),
+            Why::NotTried => {
+                "not tried, since too many rows are refused: ask with --principal".to_owned()
+            }
             _ => "not suggested".to_owned(),
         };
         writeln!(out, "# not {request} ({}): {why}", refusals(*count))?;

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use std::{env, fs, thread};
 
 use bailiwick_acl::audit::AuditLog;
+use bailiwick_acl::monitor::Recorded;
 use bailiwick_acl::policy::{KeysRequired, LoadOptions, Policy, Source};
 use bailiwick_acl::{Monitor, Request};
 
@@ -71,6 +72,8 @@ fn judge(monitor: &Monitor) -> Result<(), Box<dyn Error>> {
             verb: &line.verb,
             objects: &objects,
             mutating: false,
+            recorded: Recorded::AsTheServerSays,
+            arguments: &[],
             call,
         };
         match monitor.authorize(&caller, &request) {

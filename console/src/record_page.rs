@@ -187,7 +187,7 @@ fn suggestion(good: &Good, entry: &Entry) -> Option<String> {
     if !may_suggest(good) {
         return None;
     }
-    suggest(&good.rules, Refusal::of(entry)).rows.pop().map(|row| row.row)
+    suggest(&good.rules, Refusal::of(entry).into_iter().collect()).rows.pop().map(|row| row.row)
 }
 
 fn verdict(decision: Decision, object: &str) -> String {

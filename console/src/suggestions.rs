@@ -16,9 +16,6 @@ use crate::text::{Number, visible};
 /// by a load of the whole file.
 const MAX_LINES: usize = 20_000;
 
-/// A record stands for so many refusals at most: a forged one could make sums overflow.
-const MAX_COUNT: u64 = 1 << 32;
-
 /// Most rows, and most refusals without one, on the page.
 const MAX_ROWS: usize = 100;
 
@@ -107,11 +104,10 @@ impl Suggestions {
             );
         }
         let held: Vec<_> = console.feed.held().newest_first().cloned().collect();
-        let counted = |refusal: Refusal| Refusal { count: refusal.count.min(MAX_COUNT), ..refusal };
-        let refusals = held.iter().filter_map(|held| Refusal::of(&held.entry));
-        let refusals: Vec<_> = refusals.map(counted).collect();
-        let considered = refusals.iter().map(|refusal| refusal.count).sum();
-        let found = suggest(&policy.rules, refusals);
+        let refusals: Vec<_> = held.iter().filter_map(|held| Refusal::of(&held.entry)).collect();
+        // Each record is about one request.
+        let considered = refusals.len() as u64;
+        let found = suggest(&policy.rules, refusals.into_iter().collect());
         let (rows, not) = (found.rows.len(), found.not.len());
         let left_out = rows.saturating_sub(MAX_ROWS) + not.saturating_sub(MAX_ROWS);
         Self {
@@ -144,6 +140,7 @@ impl Not {
             Why::Unknown => "the policy does not know the principal".to_owned(),
             Why::Impossible => "no row can allow it: its name is not canonical".to_owned(),
             Why::Refused { message } => format!("the policy would refuse the row: {message}"),
+            Why::NotTried => "not tried, since too many rows are refused".to_owned(),
             _ => "no row is proposed".to_owned(),
         };
         let request = format!("{} {} {}", refusal.principal, refusal.verb, refusal.object);

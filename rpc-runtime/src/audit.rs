@@ -145,10 +145,12 @@ impl AuditLogBuilder {
     ///
     /// As [`AuditLog::open`].
     pub fn open(self) -> Result<AuditLog, AuditError> {
+        // First the log: it is locked, so nobody else makes its redaction key now.
+        let log = self.log.open()?;
         let redaction = match &self.redaction {
             Some(path) => redaction_file::open(path)?,
             None => RedactionKey::random(),
         };
-        Ok(AuditLog { log: self.log.open()?, redaction: Arc::new(redaction) })
+        Ok(AuditLog { log, redaction: Arc::new(redaction) })
     }
 }

@@ -99,6 +99,7 @@ pub use client::{Channel, ChannelConfig};
 pub use endpoint::{Endpoint, EndpointError};
 #[cfg(feature = "net")]
 pub use health::{Health, HealthClient};
+#[cfg(feature = "net")]
 pub use policy_file::reload::{Outcomes, PolicyHandle, ReloadError, Reloaded, Revision};
 #[cfg(feature = "net")]
 pub use server::{Drained, ServeError, Server, ServerBuilder};

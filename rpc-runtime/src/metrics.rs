@@ -1,8 +1,8 @@
 //! Metrics, by the facade [`metrics`](https://docs.rs/metrics): whichever recorder is installed gets
 //! them.
 //!
-//! Install the recorder before servers and channels are made: they find their counters then, and
-//! those that were made before count nothing. With the feature `prometheus` `Prometheus` is one.
+//! Install the recorder before servers and channels are made: they find most of their counters then,
+//! and of those that were made before most is not counted. With the feature `prometheus` `Prometheus` is one.
 //!
 //! | name | kind | labels | what |
 //! |---|---|---|---|
@@ -17,7 +17,7 @@
 //! | `bailiwick_handshakes_refused_total` | counter | reason | connections and handshakes that were turned away |
 //! | `bailiwick_policy_revision` | gauge | | grows with each policy that comes into force; the digest is in the audit |
 //! | `bailiwick_policy_serial` | gauge | | the `serial` of the policy in force, 0 without one |
-//! | `bailiwick_policy_loads_total` | counter | result | policies put in force (`ok`), and such as were not (`refused`) |
+//! | `bailiwick_policy_loads_total` | counter | result | policies put in force (`ok`), and such as were not (`refused`), once for the same error of the same content; no shadow is in it |
 //! | `bailiwick_audit_healthy` | gauge | | 1 while the audit log can be written, else 0 |
 //! | `bailiwick_audit_records_total` | counter | | records of the audit log, those of earlier processes included |
 //! | `bailiwick_audit_backlog_records` | gauge | | records that are not on the disk yet |
@@ -28,7 +28,9 @@
 //! that services declare; a request for any other is counted under `unknown`, so that no peer can
 //! add to the number of series.
 
-use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use ::metrics::{
+    Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+};
 use bailiwick_acl::Policy;
 
 #[cfg(feature = "prometheus")]
@@ -56,18 +58,37 @@ pub const DURATION_BUCKETS: [f64; 17] = [
     0.25, 0.5, 1.0, 2.5, 10.0,
 ];
 
-/// A policy has come into force.
-pub(crate) fn policy_loaded(policy: &Policy) {
-    counter!(POLICY_LOADS, "result" => "refused").increment(0);
-    counter!(POLICY_LOADS, "result" => "ok").increment(1);
-    gauge!(POLICY_REVISION).set(as_f64(policy.revision()));
-    gauge!(POLICY_SERIAL).set(as_f64(policy.serial().unwrap_or(0)));
+/// What becomes of a server's policies. They are read on other threads than the one that made the
+/// server, where its recorder need not be found.
+#[derive(Clone)]
+pub(crate) struct PolicyLoads {
+    ok: Counter,
+    refused: Counter,
+    revision: Gauge,
+    serial: Gauge,
 }
 
-/// A policy has not come into force: the one before stays.
-#[cfg(feature = "net")]
-pub(crate) fn policy_refused() {
-    counter!(POLICY_LOADS, "result" => "refused").increment(1);
+impl PolicyLoads {
+    pub(crate) fn new() -> Self {
+        Self {
+            ok: counter!(POLICY_LOADS, "result" => "ok"),
+            refused: counter!(POLICY_LOADS, "result" => "refused"),
+            revision: gauge!(POLICY_REVISION),
+            serial: gauge!(POLICY_SERIAL),
+        }
+    }
+
+    /// A policy has come into force.
+    pub(crate) fn loaded(&self, policy: &Policy) {
+        self.ok.increment(1);
+        self.revision.set(as_f64(policy.revision()));
+        self.serial.set(as_f64(policy.serial().unwrap_or(0)));
+    }
+
+    /// A policy has not come into force: the one before stays.
+    pub(crate) fn refused(&self) {
+        self.refused.increment(1);
+    }
 }
 
 /// So many connections or handshakes were turned away for this reason.
@@ -99,9 +120,8 @@ pub(crate) enum AuditHealth {
 impl AuditFigures {
     pub(crate) fn of(log: &bailiwick_acl::audit::AuditLog) -> Self {
         let health = if log.is_healthy() { AuditHealth::Healthy } else { AuditHealth::Unhealthy };
-        let records = log.last().map_or(0, |last| last.0.saturating_add(1));
-        // Records are written before the call that they are about is answered.
-        Self { health, records, backlog: 0 }
+        let records = log.last().map_or(0, |last| last.0);
+        Self { health, records, backlog: log.backlog() }
     }
 }
 
@@ -137,4 +157,31 @@ pub(crate) fn describe() {
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 fn as_f64(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(all(test, feature = "net"))]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use bailiwick_acl::audit::{AuditLog, Event, Record};
+
+    use super::*;
+
+    #[test]
+    fn records_are_counted_and_those_that_no_disk_has_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let random = |bytes: &mut [u8]| bytes.fill(7);
+        let log = AuditLog::open(folder.path().join("audit.jsonl"), "n", random).unwrap();
+        let figures = || {
+            let AuditFigures { records, backlog, .. } = AuditFigures::of(&log);
+            (records, backlog)
+        };
+        assert_eq!(figures(), (0, 0));
+        log.append(&Record::of(Event::PolicyLoad), UNIX_EPOCH).unwrap();
+        // The checkpoint that a log begins with is synced at once.
+        log.sync().unwrap();
+        assert_eq!(figures(), (2, 0));
+        log.append(&Record::of(Event::PolicyLoad), UNIX_EPOCH).unwrap();
+        assert_eq!(figures(), (3, 1));
+    }
 }

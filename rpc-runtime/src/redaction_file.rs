@@ -4,7 +4,7 @@
 //! owner may read it; without it old marks cannot be compared with new ones.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -37,24 +37,25 @@ pub(crate) fn open(path: &Path) -> Result<RedactionKey, AuditError> {
     let failed = |doing, advice| {
         move |source| AuditError::Io { doing, path: path.to_owned(), advice, source }
     };
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match made {
-        Ok(file) => {
-            make(file).map_err(failed("write the redaction key beside", "free space on its disk"))
+    let read = || {
+        let advice = "run `chmod 600` on the .hmac file beside the log; if it is damaged, restore it, \
+                      or remove it: marks then begin anew";
+        read(path).map_err(failed("read the redaction key beside", advice))
+    };
+    match read() {
+        Err(AuditError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            let advice =
+                "make its directory, let this user write there, and free space on its disk";
+            make(path).map_err(failed("make the redaction key beside", advice))?;
+            // Of two that make one at the same time both use that of the first.
+            read()
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let advice = "run `chmod 600` on the .hmac file beside the log; if it is damaged, restore \
-                          it, or remove it: marks then begin anew";
-            read(path).map_err(failed("read the redaction key beside", advice))
-        }
-        Err(error) => {
-            let advice = "make its directory, and let this user write there";
-            Err(failed("make the redaction key beside", advice)(error))
-        }
+        found => found,
     }
 }
 
-fn make(mut file: File) -> io::Result<RedactionKey> {
+/// Puts a new key at `path`, whole or not at all: half a one would be refused ever after.
+fn make(path: &Path) -> io::Result<()> {
     let mut key = Zeroizing::new([0; 32]);
     rand::rng().fill_bytes(&mut *key);
     let mut text = Zeroizing::new(String::with_capacity(LENGTH));
@@ -66,9 +67,23 @@ fn make(mut file: File) -> io::Result<RedactionKey> {
         }
     }
     text.push('\n');
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    Ok(RedactionKey::new(key))
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{:016x}", rand::rng().next_u64()));
+    let aside = PathBuf::from(aside);
+    let linked = write_new(&aside, text.as_bytes()).and_then(|()| fs::hard_link(&aside, path));
+    let removed = fs::remove_file(&aside);
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => removed?,
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text)?;
+    file.sync_all()
 }
 
 fn read(path: &Path) -> io::Result<RedactionKey> {
@@ -97,7 +112,7 @@ fn parse(text: &[u8]) -> Option<RedactionKey> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -109,6 +124,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_made_first_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = beside(&folder.path().join("audit.jsonl"));
+        let first = open(&path).unwrap();
+        make(&path).unwrap();
+        assert_eq!(open(&path).unwrap().mark("x"), first.mark("x"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn the_key_is_made_once_for_its_owner_alone_and_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = beside(&folder.path().join("audit.jsonl"));
@@ -116,6 +141,8 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&path).unwrap().len(), LENGTH as u64);
         assert_eq!(open(&path).unwrap().mark("x"), made.mark("x"));
+        // What it was written to before it had its name is gone.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

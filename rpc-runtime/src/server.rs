@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     fmt, future, io,
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -23,7 +24,7 @@ use crate::{
     clock,
     config::{LimitError, Limits},
     endpoint::Endpoint,
-    metrics::{self, AuditFigures},
+    metrics::{self, AuditFigures, PolicyLoads},
     net::{
         admission::Admission,
         dialer::{fresh_incarnation, params},
@@ -171,11 +172,10 @@ impl Server {
                 Port::Accepting(serve) => ports.spawn(serve(common, admission.clone(), drain)),
             };
         }
+        let mut attended = pin!(attend(&self.common));
         tokio::select! {
             () = shutdown => {}
-            () = tick(&self.common) => {}
-            never = watch::follow(&self.common.policy) => match never {},
-            never = follow_shadow(&self.common) => match never {},
+            never = &mut attended => match never {},
         }
         router.status.drain();
         let _ = begin_drain.send(());
@@ -183,7 +183,11 @@ impl Server {
             while ports.join_next().await.is_some() {}
             self.common.orphans.all_ended().await;
         };
-        let drained = time::timeout(router.limits.drain_timeout, all_ended).await;
+        // Calls run on: what they are refused goes on record, and who loses a right loses it now.
+        let drained = tokio::select! {
+            drained = time::timeout(router.limits.drain_timeout, all_ended) => drained,
+            never = &mut attended => match never {},
+        };
         ports.shutdown().await;
         router.monitor.tick();
         match drained {
@@ -202,9 +206,18 @@ pub enum Drained {
     CallsAborted,
 }
 
+/// What goes on while there are calls.
+async fn attend(common: &Common) -> Infallible {
+    tokio::select! {
+        never = tick(common) => never,
+        never = watch::follow(&common.policy) => never,
+        never = follow_shadow(common) => never,
+    }
+}
+
 /// What is only counted in the audit log is written out at least once a second, and clients whose
 /// lease is over are forgotten.
-async fn tick(common: &Common) {
+async fn tick(common: &Common) -> Infallible {
     let mut every_second = time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
@@ -363,11 +376,13 @@ impl ServerBuilder {
         for (principal, until) in self.permissive {
             monitor = monitor.permissive(&principal, until)?;
         }
-        metrics::policy_loaded(&monitor.policy());
+        let loads = PolicyLoads::new();
+        loads.loaded(&monitor.policy());
         let (monitor, revisions) = (Arc::new(monitor), Arc::default());
         let reloader = |file: PolicyFile, mode, facts: Vec<ServiceFacts>| {
             let (monitor, revisions) = (Arc::clone(&monitor), Arc::clone(&revisions));
-            Arc::new(Reloader::new(file.into_origin(), facts, monitor, revisions, mode))
+            let loads = loads.clone();
+            Arc::new(Reloader::new(file.into_origin(), facts, monitor, revisions, mode, loads))
         };
         let mut warnings = loaded.warnings;
         let shadow = match shadow {

@@ -123,12 +123,19 @@ impl Builder {
             self.sinks.push((Box::new(sink), Takes::Checkpoints));
         }
         let found = super::complete::complete(&mut files)?;
+        // What a crash left in the page cache alone: its key is erased next, so it must be on the disk.
+        for (file, _) in &files {
+            let synced = file.syncer().and_then(|mut sync| sync());
+            synced.map_err(|error| error.of(file.name()))?;
+        }
         let mut stream = [0; 16];
         (self.random)(&mut stream);
         let stream = found.chain.stream.unwrap_or(stream);
         let key_path = self.key_file.take().unwrap_or_else(|| beside(&first));
         let ends = ends(&found.chain);
         let (file, keys) = KeyFile::open(&key_path, ends.as_ref(), stream, &mut self.random)?;
+        // A start that came to nothing may have left a key file and no record: that is its stream.
+        let stream = found.chain.stream.unwrap_or(keys.stream);
         let mut sealing = Sealing::new(keys);
         sealing.rotated = found.rotated;
         sealing.bytes = found.bytes;
@@ -144,7 +151,7 @@ impl Builder {
         let state = State {
             lanes: Vec::new(),
             memory: None,
-            stream: chain.stream.unwrap_or(stream),
+            stream,
             last: chain.last,
             head: chain.head,
             denied: chain.denied,

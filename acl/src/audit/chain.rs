@@ -10,7 +10,7 @@ use super::checkpoint::{CheckpointKey, End, Totals, is_signed_by, totals};
 use super::record::{chain, hash_hex, unhex};
 use super::scan::{Scanned, scan};
 use super::verify::{Truncation, What};
-use super::{HEARTBEAT, HEARTBEAT_GRACE, IDLE_HEARTBEAT, MAX_LINE, MAX_UNSEALED};
+use super::{HEARTBEAT_GRACE, IDLE_HEARTBEAT, MAX_LINE, MAX_UNSEALED, MAX_UNSEALED_FOR};
 
 /// A walk, and what it has met.
 #[derive(Clone, Debug)]
@@ -246,9 +246,17 @@ impl Chain {
             now.duration_since(since) > allowed.unwrap_or(SignedDuration::MAX)
         };
         if let (Some(since), Some(last)) = (self.unsealed_since, last)
-            && late(since, at.map_or(last, |at| at.max(last)), HEARTBEAT)
+            && late(since, at.map_or(last, |at| at.max(last)), MAX_UNSEALED_FOR)
         {
             return Err(self.unsealed());
+        }
+        // Anybody can forge an unsealed record, but an open log has had its checkpoint by then.
+        if let (Some(since), Some(time)) = (self.unsealed_since, sealed.time)
+            && sealed.end == End::Open
+            && late(time, since, IDLE_HEARTBEAT)
+        {
+            let missed = Truncation::HeartbeatMissed { last: time, at: since };
+            return Err(What::Truncated(missed));
         }
         match (at, sealed.time) {
             // Unsealed records, not yet due, are a sign of life too.

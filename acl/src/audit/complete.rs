@@ -67,7 +67,7 @@ fn catch_up(source: &Path, sink: &mut FileSink, found: &Found) -> Result<(), Aud
             let name = sink.name().to_owned();
             let failed = |error: super::sink::SinkError| error.of(&name);
             if rotates && !(line.seq == last + 1 && found.bytes == 0) {
-                rotated += 1;
+                rotated = rotated.checked_add(1).ok_or(AuditError::Full)?;
                 sink.rotate(rotated).map_err(failed)?;
             }
             buffer.push(b'\n');

@@ -110,7 +110,9 @@ pub enum AuditError {
     )]
     Reserved,
     /// The log has no more numbers.
-    #[error("the audit log is full: 2^64 records; begin a new file")]
+    #[error(
+        "the audit log is full: its records or its files have no more numbers; move it away and begin a new one"
+    )]
     Full,
     /// A log without a file.
     #[error("the audit log needs at least one file, which it is carried on from; name one")]

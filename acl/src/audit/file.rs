@@ -156,13 +156,14 @@ impl FileSink {
     }
 
     fn promise(&mut self) -> Result<Space, SinkError> {
-        let wanted = self.good + self.reserve;
+        let wanted = self.good.saturating_add(self.reserve);
         if self.reserved >= wanted {
             return Ok(Space::Free);
         }
         // Some ahead, so that not every record asks for it.
         let from = self.reserved.max(self.good);
-        let to = wanted + self.reserve / 4;
+        // The kernel takes no number with a sign.
+        let to = wanted.saturating_add(self.reserve / 4).min(i64::MAX as u64);
         match fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, to - from) {
             Ok(()) => {
                 self.reserved = to;
@@ -229,8 +230,10 @@ impl Sink for FileSink {
             if rotated.try_exists().map_err(failed())? {
                 return Err(failed()(io::ErrorKind::AlreadyExists.into()));
             }
-            // Gives back what was promised behind the end. Its last sync is on its way already.
+            // Gives back what was promised behind the end.
             self.file.set_len(self.good).map_err(failed())?;
+            // A name that is on the disk before its last checkpoint would make a crash look like a cut.
+            self.file.sync_data().map_err(failed())?;
             fs::rename(&self.path, &rotated).map_err(failed())?;
             self.renamed = true;
         }

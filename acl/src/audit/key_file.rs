@@ -21,6 +21,9 @@ use super::record::{hex, unhex};
 /// Bytes of a slot.
 pub(super) const SLOT: usize = 512;
 
+/// Bytes of both.
+const SLOTS: u64 = 2 * SLOT as u64;
+
 const TITLE: &str = "bailiwick audit key v1";
 
 /// An open and locked key file.
@@ -92,7 +95,10 @@ impl KeyFile {
             .filter_map(|(nth, slot)| parse(&slot[..]).map(|keys| (nth, keys)))
             .collect();
         let keys = match (log, found.is_empty(), metadata.len()) {
-            (None, true, 0) => Keys::generate(stream, random),
+            // Nothing was signed yet by what a crash at the first start left unfinished.
+            (None, true, ..=SLOTS) if slots.iter().all(|slot| is_unfinished(&slot[..])) => {
+                Keys::generate(stream, random)
+            }
             (Some(_), true, 0) => return Err(AuditError::KeyMissing { path: path.to_owned() }),
             (_, true, _) => return Err(malformed()),
             (log, false, _) => {
@@ -220,6 +226,13 @@ fn parse(slot: &[u8]) -> Option<Keys> {
     };
     let (current, next) = (key("seed ")?, key("next ")?);
     Some(Keys { stream, anchor, current, next, used })
+}
+
+/// Whether a slot holds nothing, or the beginning of its title and nothing else.
+fn is_unfinished(slot: &[u8]) -> bool {
+    let is_empty = |byte: u8| matches!(byte, 0 | b' ' | b'\n');
+    let written = slot.iter().rposition(|byte| !is_empty(*byte)).map_or(0, |last| last + 1);
+    written < TITLE.len() && TITLE.as_bytes().starts_with(&slot[..written])
 }
 
 fn fresh(random: &mut dyn FnMut(&mut [u8])) -> SigningKey {

@@ -84,7 +84,8 @@ impl Lane {
             queue: VecDeque::new(),
             queued: 0,
             written,
-            synced: 0,
+            // Opening the log has seen to that.
+            synced: written,
             asked: false,
             syncs: VecDeque::new(),
             sync_failed: false,
@@ -186,7 +187,6 @@ pub(super) fn run(core: &Core, nth: usize, mut sink: Box<dyn Sink>) {
                     Ok(_) => {}
                     Err(error) => lane.health = Health::Failed(error),
                 });
-                core.evolve();
             }
             Work::End => {
                 core.report(nth, |lane| lane.writer_ended = true);

@@ -186,6 +186,9 @@ impl AuditLog {
             return Ok(());
         }
         let Some(sealing) = &mut state.sealing else { return Ok(()) };
+        if sealing.rotated == u32::MAX {
+            return Err(AuditError::Full);
+        }
         sealing.rotation_wanted = true;
         (state, _) = core.wait(state, until, |state| {
             state.sealing.as_ref().is_none_or(|sealing| sealing.next.is_some())
@@ -226,12 +229,20 @@ impl AuditLog {
         }
         core.wake_writers();
         let synced = |state: &mut State| {
-            state.memory.is_some() || state.lanes.iter().any(|lane| lane.synced >= last)
+            state.memory.is_some() || state.records_lanes().any(|lane| lane.synced >= last)
         };
         match core.wait(state, Instant::now() + CLOSE_WAIT, synced) {
             (_, true) => Ok(()),
             (state, false) => Err(state.failure(CLOSE_WAIT)),
         }
+    }
+
+    /// Records that are not on a disk yet, in any sink; a power cut may lose them. None in memory.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        let state = self.core().lock();
+        let synced = state.records_lanes().map(|lane| lane.synced).max();
+        synced.map_or(0, |synced| state.last.saturating_sub(synced))
     }
 
     /// The number of the last record, or `None` in an empty log.

@@ -19,8 +19,10 @@
 //! The first record of a log is a checkpoint signed by the key that it names itself: its *anchor*.
 //! One comes every [`CHECKPOINT_EVERY`] records or [`HEARTBEAT`], and every [`IDLE_HEARTBEAT`] where
 //! nothing happens; one with `closed` ends a log that was closed in order. Records are written before the
-//! answer, and the log is synced at each checkpoint, by a thread of its own; then the key that signed it is erased, and its successor's successor
-//! made. Private keys are in a file beside the log, `audit.jsonl.key`.
+//! answer, and the log is synced at each checkpoint, by a thread of its own; then the key that signed
+//! it is erased, and its successor's successor made. While the disk is slow to do that no other
+//! checkpoint is made, for [`MAX_UNSEALED_FOR`] at most. Private keys are in a file beside the log,
+//! `audit.jsonl.key`.
 //!
 //! # What is proven
 //!
@@ -28,13 +30,16 @@
 //! truncation, checkpoints signed with a later key, and records that no checkpoint seals.
 //! [`Expected`] says what each thing kept elsewhere adds. Whoever controls the machine can rewrite
 //! what came after the last checkpoint, and, without a witness elsewhere, cut off a tail and leave
-//! it like a crash. Without the anchor he can write another log as a whole.
+//! it like a crash, or cut it back to where it was closed in order once: that reads as closed, whatever
+//! the time. A server that is started with it finds that its key does not fit. Without the anchor he
+//! can write another log as a whole.
 //!
 //! # Files
 //!
 //! The active file is `audit.jsonl`. At [`ROTATE_AT`] bytes, or on request, it becomes
 //! `audit.jsonl.000001` and so on, ending with a checkpoint; the next one begins with a `rotate`
-//! record. [`files`] lists them. None is ever deleted by us. All of them together are the log.
+//! record. The old one is synced before it is renamed; that alone may make a record wait for the disk.
+//! [`files`] lists them. None is ever deleted by us. All of them together are the log.
 //!
 //! # When it cannot be written
 //!
@@ -99,7 +104,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How often there is a checkpoint where there is nothing new.
 pub const IDLE_HEARTBEAT: Duration = Duration::from_secs(60);
 
-/// How much later than that a checkpoint may come before [`verify_files`] complains.
+/// How much later than that, or than [`MAX_UNSEALED_FOR`] where records wait for it, a checkpoint may
+/// come before [`verify_files`] complains.
 pub const HEARTBEAT_GRACE: Duration = Duration::from_secs(20);
 
 /// Most records after a checkpoint: there are more than [`CHECKPOINT_EVERY`] while the disk takes

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::DOMAIN;
+use super::{DOMAIN, MAX_LINE};
 use crate::object::is_invisible;
 use crate::policy::{Effect, Reason};
 
@@ -15,11 +15,18 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 /// Most bytes of a text from the network in a record; the rest is cut, and `…` put in its place.
 pub const MAX_FIELD: usize = 1_024;
 
-/// The same for an argument; with at most [`MAX_ARGUMENTS`] of them a record is never too long.
+/// The same for an argument.
 pub const MAX_ARGUMENT: usize = 256;
 
 /// Most arguments of one record; the macro lets no method show more.
 pub const MAX_ARGUMENTS: usize = 16;
+
+/// Where texts end in a line, so that what follows them keeps it below [`MAX_LINE`]. Only a record of
+/// nothing but controls, six bytes each, comes so far; its texts are cut there.
+const TEXTS_END: usize = MAX_LINE - 4 * 1_024;
+
+/// Most bytes that a character takes when it is escaped: two units of UTF-16.
+const MAX_ESCAPED: usize = 12;
 
 /// The mode in which a refusal is one.
 pub(super) const ENFORCE: &str = "enforce";
@@ -210,17 +217,22 @@ impl Record<'_> {
         line
     }
 
-    /// Whether it is about a request that may run.
-    pub(super) fn is_allowed(&self) -> bool {
-        self.decision == Some(Effect::Allow)
+    /// Whether it is about a request that may run: allowed or forgiven, or one that only a shadow
+    /// refuses.
+    pub(super) fn may_run(&self) -> bool {
+        let is_forgiven = self.event == Event::Decision && !self.is_enforced();
+        self.decision == Some(Effect::Allow) || is_forgiven
+    }
+
+    /// What a shadow would refuse, or a permissive principal is forgiven, was not refused.
+    fn is_enforced(&self) -> bool {
+        matches!(self.mode, None | Some(ENFORCE))
     }
 
     /// The refused requests that this record stands for: what the checkpoints sum up.
     pub(super) fn denials(&self) -> u64 {
-        // What a shadow would refuse, or a permissive principal is forgiven, was not refused.
-        let is_enforced = matches!(self.mode, None | Some(ENFORCE));
         match (self.event, self.decision) {
-            (Event::Decision, Some(Effect::Deny)) => u64::from(is_enforced),
+            (Event::Decision, Some(Effect::Deny)) => u64::from(self.is_enforced()),
             (Event::Summary, Some(Effect::Deny)) => self.count.unwrap_or_default(),
             _ => 0,
         }
@@ -296,17 +308,21 @@ pub fn escape(text: &str) -> String {
 
 fn push_escaped(out: &mut String, text: &str) {
     for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c.is_control() || is_invisible(c) => {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    // Writing to a string cannot fail.
-                    let _ = write!(out, "\\u{unit:04x}");
-                }
+        push_character(out, c);
+    }
+}
+
+fn push_character(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        c if c.is_control() || is_invisible(c) => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
             }
-            c => out.push(c),
         }
+        c => out.push(c),
     }
 }
 
@@ -340,15 +356,27 @@ impl Line {
 
     /// A field of its own for each, so that no field of ours is ever mistaken for it.
     fn argument(&mut self, name: &str, value: &str) {
-        self.key(&format!("arg.{}", escape(name)));
+        let key = format!("arg.{}", escape(name));
+        // A name is never cut: it could be taken for another.
+        if self.0.len().saturating_add(key.len()) > TEXTS_END {
+            return;
+        }
+        self.key(&key);
         self.value(value, MAX_ARGUMENT);
     }
 
     fn value(&mut self, text: &str, most: usize) {
         self.0.push('"');
         let kept = text.floor_char_boundary(most);
-        push_escaped(&mut self.0, &text[..kept]);
-        if kept < text.len() {
+        let mut is_whole = kept == text.len();
+        for c in text[..kept].chars() {
+            if self.0.len() + MAX_ESCAPED > TEXTS_END {
+                is_whole = false;
+                break;
+            }
+            push_character(&mut self.0, c);
+        }
+        if !is_whole {
             self.0.push('…');
         }
         self.0.push('"');
@@ -371,5 +399,56 @@ impl Line {
         self.0.push('"');
         push_hex(&mut self.0, bytes);
         self.0.push('"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::scan::scan;
+
+    #[test]
+    fn no_record_is_longer_than_a_line_may_be() {
+        for text in ["\u{1}", "\u{e0001}", "\"", "x", "…"].map(|text| text.repeat(MAX_FIELD)) {
+            let node = &*text;
+            let text = Some(node);
+            let argument = "\u{1}".repeat(MAX_ARGUMENT);
+            let name = "n".repeat(MAX_ARGUMENT);
+            let record = Record {
+                reason: text,
+                principal: text,
+                key: text,
+                session: Some([255; 8]),
+                peer: text,
+                service: text,
+                method: text,
+                verb: text,
+                object: text,
+                row: text.map(|file| (file, u32::MAX)),
+                policy: Some([255; 32]),
+                serial: Some(u64::MAX),
+                mode: text,
+                call: text,
+                arguments: &[(&*name, &*argument); MAX_ARGUMENTS],
+                count: Some(u64::MAX),
+                distinct: Some(u64::MAX),
+                like: Some(u64::MAX),
+                detail: text,
+                ..Record::of(Event::Decision)
+            };
+            let at = Position { seq: u64::MAX, node, stream: [255; 16], prev: [255; 32] };
+            let (line, _) = record.seal(&at, SystemTime::UNIX_EPOCH);
+            assert!(line.len() <= MAX_LINE, "{}", line.len());
+            assert!(scan(line.trim_end().as_bytes()).is_some());
+        }
+    }
+
+    #[test]
+    fn a_text_of_controls_alone_is_kept_whole_where_there_is_room() {
+        let object = "\u{1}".repeat(MAX_FIELD);
+        let record = Record { object: Some(&object), ..Record::of(Event::Decision) };
+        let at = Position { seq: 1, node: "n", stream: [0; 16], prev: [0; 32] };
+        let (line, _) = record.seal(&at, SystemTime::UNIX_EPOCH);
+        assert_eq!(line.matches("\\u0001").count(), MAX_FIELD);
     }
 }

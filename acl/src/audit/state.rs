@@ -207,6 +207,8 @@ impl Core {
         if let Err(error) = confessed {
             return (state, Err(error));
         }
+        // What came before has waited long enough; and a gap alone is no sign of life.
+        state.seal_if_due(self, time);
         let last = state.last;
         self.wake_writers();
         let (state, written) = self.wait_written(state, last, until);
@@ -225,7 +227,7 @@ impl Core {
         if awake.is_err() {
             return (state, awake);
         }
-        if record.is_allowed() && state.is_tight() {
+        if record.may_run() && state.is_tight() {
             state.ask();
             self.wake_writers();
             (state, _) =
@@ -348,7 +350,7 @@ impl Core {
 
 impl State {
     /// Those who take all records.
-    fn records_lanes(&self) -> impl Iterator<Item = &Lane> {
+    pub(super) fn records_lanes(&self) -> impl Iterator<Item = &Lane> {
         self.lanes.iter().filter(|lane| lane.takes == Takes::Everything)
     }
 
@@ -528,7 +530,8 @@ impl State {
         let Some(sealing) = &self.sealing else { return Ok(false) };
         let Some(next) = &sealing.next else { return Ok(false) };
         let full = sealing.rotation_wanted || sealing.bytes >= core.rotate_at;
-        let rotate = (full && end == End::Open).then_some(sealing.rotated + 1);
+        // After the last number that a file can have, the last file grows.
+        let rotate = sealing.rotated.checked_add(1).filter(|_| full && end == End::Open);
         let totals = Totals { denied, next: CheckpointKey::of(next), end };
         let sealed = checkpoint::seal(&sealing.current, &totals, &position, time);
         let line: Arc<str> = sealed.0.as_str().into();

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -20,6 +21,9 @@ use super::scan::scan;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 256 * 1_024;
+
+/// How long a record that looks torn is given to be written to its end.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is known about a log from elsewhere. All of it is optional, and each part proves more.
 #[derive(Clone, Debug, Default)]
@@ -263,7 +267,7 @@ impl Witnessed {
 pub fn verify_files(path: &Path, expected: &Expected) -> Result<Report, Tampered> {
     loop {
         let before = listed(path)?;
-        let verified = verify_listed(path, &before, expected);
+        let verified = verify_listed(path, &before, expected, &mut || thread::sleep(PAUSE));
         // A running server may have rotated its log meanwhile.
         if verified.is_ok() || listed(path)? == before {
             return verified;
@@ -275,7 +279,12 @@ fn listed(path: &Path) -> Result<Vec<PathBuf>, Tampered> {
     files(path).map_err(|error| unreadable(path, &error))
 }
 
-fn verify_listed(path: &Path, files: &[PathBuf], expected: &Expected) -> Result<Report, Tampered> {
+fn verify_listed(
+    path: &Path,
+    files: &[PathBuf],
+    expected: &Expected,
+    pause: &mut dyn FnMut(),
+) -> Result<Report, Tampered> {
     let mut walk = Walk::new(Start::Anchor, expected);
     for (nth, file) in files.iter().enumerate() {
         let in_file = |tampered: Tampered| Tampered { file: Some(file.clone()), ..tampered };
@@ -285,7 +294,10 @@ fn verify_listed(path: &Path, files: &[PathBuf], expected: &Expected) -> Result<
         }
         let reader = File::open(file).map_err(|error| unreadable(file, &error))?;
         let mut reader = BufReader::with_capacity(BUFFER, reader);
-        if let Err(tampered) = walk.file(&mut reader) {
+        let is_last = nth + 1 == files.len();
+        let walked = walk.file(&mut reader);
+        let walked = if is_last { walk.on(walked, &mut reader, pause) } else { walked };
+        if let Err(tampered) = walked {
             let rest = files[nth + 1..].iter().filter_map(|file| File::open(file).ok());
             return Err(in_file(tampered.diagnosed(&mut reader, rest)));
         }
@@ -327,21 +339,27 @@ fn verify_reader(mut reader: impl BufRead, start: Start) -> Result<Report, Tampe
 struct Walk<'a> {
     chain: Chain,
     expected: &'a Expected,
-    /// Checkpoints kept elsewhere that are still to come.
-    witnessed: BTreeMap<u64, &'a Witnessed>,
+    /// Checkpoints kept elsewhere that are still to come, by their numbers. A forged one may have been
+    /// kept behind the true one, so all of a number count.
+    witnessed: BTreeMap<u64, Vec<&'a Witnessed>>,
     files: u64,
     line: u64,
+    /// Bytes of whole records in the present file.
+    bytes: u64,
 }
 
 impl<'a> Walk<'a> {
     fn new(start: Start, expected: &'a Expected) -> Self {
-        let witnessed = expected.checkpoints.iter().map(|kept| (kept.seq, kept)).collect();
-        Self { chain: Chain::new(start), expected, witnessed, files: 1, line: 0 }
+        let mut witnessed = BTreeMap::<_, Vec<_>>::new();
+        for kept in &expected.checkpoints {
+            witnessed.entry(kept.seq).or_default().push(kept);
+        }
+        Self { chain: Chain::new(start), expected, witnessed, files: 1, line: 0, bytes: 0 }
     }
 
     fn begin_file(&mut self) -> Result<(), Tampered> {
         let line = self.line;
-        self.line = 0;
+        (self.line, self.bytes) = (0, 0);
         self.files += 1;
         self.chain.begin_file().map_err(|what| Tampered { file: None, line, what })
     }
@@ -350,7 +368,10 @@ impl<'a> Walk<'a> {
         let mut buffer = Vec::new();
         loop {
             match self.chain.next(reader, &mut buffer) {
-                Ok(Next::Record(_)) => self.line += 1,
+                Ok(Next::Record(bytes)) => {
+                    self.line += 1;
+                    self.bytes += bytes;
+                }
                 Ok(Next::End) => return Ok(()),
                 Ok(Next::Torn(_)) => return Err(self.tampered(What::TornEnd)),
                 Ok(Next::Tampered(what)) => return Err(self.tampered(what)),
@@ -358,6 +379,27 @@ impl<'a> Walk<'a> {
             }
             self.compare().map_err(|what| Tampered { file: None, line: self.line, what })?;
         }
+    }
+
+    /// Walks on in the last file after a torn end, as long as that grows: a running server may be in
+    /// the middle of a record. It grows to [`MAX_LINE`] bytes at most.
+    fn on(
+        &mut self,
+        mut walked: Result<(), Tampered>,
+        reader: &mut BufReader<File>,
+        pause: &mut dyn FnMut(),
+    ) -> Result<(), Tampered> {
+        while matches!(&walked, Err(Tampered { what: What::TornEnd, .. })) {
+            let unreadable = |error: io::Error| self.tampered(What::Unreadable(error.to_string()));
+            let seen = reader.stream_position().map_err(unreadable)?;
+            pause();
+            if reader.get_ref().metadata().map_err(unreadable)?.len() <= seen {
+                break;
+            }
+            reader.seek(SeekFrom::Start(self.bytes)).map_err(unreadable)?;
+            walked = self.file(reader);
+        }
+        walked
     }
 
     /// The next line is the one.
@@ -374,18 +416,19 @@ impl<'a> Walk<'a> {
         {
             return Err(What::OtherAnchor { found });
         }
-        let Some(kept) = self.witnessed.get(&chain.last) else { return Ok(()) };
-        if kept.hash != chain.head || Some(kept.stream) != chain.stream {
+        let kept = self.witnessed.remove(&chain.last).unwrap_or_default();
+        let differs =
+            |kept: &Witnessed| kept.hash != chain.head || Some(kept.stream) != chain.stream;
+        if kept.into_iter().any(differs) {
             return Err(What::NotAsWitnessed { seq: chain.last });
         }
-        self.witnessed.remove(&chain.last);
         Ok(())
     }
 
     fn finish(self) -> Result<Report, Tampered> {
         let chain = &self.chain;
         let at_end = |what| Tampered { file: None, line: self.line, what };
-        if let Some(seq) = self.witnessed.keys().last() {
+        if let Some(seq) = self.witnessed.keys().next_back() {
             let last = chain.last;
             let later = Truncation::WitnessedLater { last, seq: *seq };
             return Err(at_end(What::Truncated(later)));
@@ -445,4 +488,37 @@ fn holds(mut reader: &mut dyn BufRead, seq: u64) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::audit::{AuditLog, Event, Record};
+
+    #[test]
+    fn a_record_that_is_being_written_is_not_torn() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("audit.jsonl");
+        let log = AuditLog::open(&path, "n", |bytes: &mut [u8]| bytes.fill(7)).expect("a log");
+        log.append(&Record::of(Event::PolicyLoad), UNIX_EPOCH).expect("a record");
+        drop(log);
+        let whole = fs::read(&path).expect("a file");
+        let cut = |by: usize| fs::write(&path, &whole[..whole.len() - by]).expect("a file");
+        let verify = |pause: &mut dyn FnMut()| {
+            verify_listed(&path, std::slice::from_ref(&path), &Expected::default(), pause)
+        };
+        // It comes in three parts.
+        cut(100);
+        let mut left = [40, 0].into_iter();
+        let report = verify(&mut || left.next().into_iter().for_each(cut)).expect("whole");
+        assert_eq!((report.records, report.closed), (3, true));
+        // Or it does not go on.
+        cut(100);
+        let mut left = [40].into_iter();
+        let torn = verify(&mut || left.next().into_iter().for_each(cut)).expect_err("torn");
+        assert_eq!((torn.line, torn.what), (3, What::TornEnd));
+    }
 }

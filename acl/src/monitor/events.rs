@@ -1,8 +1,9 @@
-//! What concerns security and is no request: refused handshakes, and sessions that broke the rules.
+//! What may come as fast as a peer likes: refused handshakes, sessions that broke the rules, and the
+//! summaries of these and of refused requests.
 //!
-//! Anybody on the network can cause these, as fast as they like; so for each reason the first
-//! [`FULL_PER_SECOND`](super::FULL_PER_SECOND) of a second are recorded in full, and the others as
-//! one `summary` with their count.
+//! Of what is no request, the first [`FULL_PER_SECOND`](super::FULL_PER_SECOND) of a second are recorded
+//! in full for each reason, and the others as one `summary` with their count. What is counted apart
+//! among refused requests the monitor says.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;

@@ -2,7 +2,8 @@
 //!
 //! Of the refusals of one kind (principal, method, verb, reason) the first [`FULL_PER_SECOND`] of a
 //! second are recorded in full, and the others within a second as one `summary`; a caller whose
-//! refusal is only counted is told the number of the last one in full.
+//! refusal is only counted is told the number of the last one in full. All methods that nobody has are
+//! one kind.
 //!
 //! It fails closed. Where a record cannot be written that must be written, the request is refused;
 //! while the log is unhealthy every request is, and each one tries to heal it.
@@ -327,12 +328,13 @@ impl Monitor {
     }
 }
 
-/// What a refusal is counted by in a flood.
+/// What a refusal is counted by in a flood. An unknown method is whatever the peer says, who could make
+/// as many kinds as there may be and so have the refusals of others counted as `other`.
 fn kind<'a>(caller: &'a Caller, request: &Request<'a>, reason: Reason) -> Kind<'a> {
     let asked = Asked {
         principal: caller.principal().as_str(),
         service: request.service,
-        method: request.method,
+        method: if reason == Reason::UnknownMethod { "" } else { request.method },
         verb: request.verb,
     };
     Kind { reason: reason.as_str(), asked: Some(asked) }

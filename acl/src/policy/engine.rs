@@ -1,7 +1,9 @@
 //! The prepared policy: a trie over interned segments, with the grants of each node side by side.
 //!
 //! The cost of a decision follows the length of the object and the number of wildcard branches
-//! that fit it, which is bounded at load, and not the number of rows. A decision allocates nothing.
+//! that fit it, times the caller's subjects; both are bounded at load ([`MAX_VISITS`],
+//! [`MAX_SUBJECTS`](super::MAX_SUBJECTS)). It does not follow the number of rows. A decision allocates
+//! nothing.
 //!
 //! There is no second form for small policies: a scan of all rows takes longer than the trie from
 //! five rows on.

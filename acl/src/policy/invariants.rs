@@ -73,17 +73,17 @@ fn failed(
 }
 
 /// The principals that exist, each with its name and subjects.
-struct Everyone<'a> {
-    all: Vec<(&'a str, Vec<SubjectId>)>,
+struct Everyone<'p> {
+    all: Vec<(&'p str, &'p [SubjectId])>,
 }
 
-impl<'a> Everyone<'a> {
-    fn of(people: &People<'a>) -> Self {
+impl<'p> Everyone<'p> {
+    fn of(people: &'p People<'_>) -> Self {
         let named =
             people.principals.iter().zip(1..).map(|(name, id)| (*name, people.subjects_of(id)));
         // Where no keys are given, others than those mentioned may come to have one. No name can
         // be empty, so no `{self}` matches this stranger.
-        let stranger = (!people.closed).then(|| ("", vec![EVERYONE]));
+        let stranger = (!people.closed).then(|| ("", &[EVERYONE][..]));
         Self { all: named.chain(stranger).collect() }
     }
 }
@@ -108,7 +108,7 @@ fn violations(
     // A row finds whom it concerns without going through everyone.
     let mut concerned: HashMap<SubjectId, Vec<(&str, &[SubjectId])>> = HashMap::new();
     for (name, subjects) in bound {
-        for id in subjects {
+        for id in *subjects {
             concerned.entry(*id).or_default().push((name, subjects));
         }
     }

@@ -5,6 +5,9 @@
 //!
 //! [`Policy::load`] reads a file and reports every mistake in one run, each with its line, column
 //! and mend. [`Policy::decide`] answers, and names the row that decided.
+//!
+//! What one decision may cost is bounded at load: [`MAX_VISITS`] places where a row may be, at each of
+//! which it asks for at most [`MAX_SUBJECTS`] subjects.
 
 mod against_services;
 pub mod analysis;
@@ -43,7 +46,7 @@ pub use lines::MAX_LINE;
 pub use load::{MAX_FILE, digest_of, object_pattern};
 pub use names::{MAX_NAME, Principal, is_name};
 pub use pattern::{Extent, Pattern, Segment, escape};
-pub use people::MAX_GROUP_DEPTH;
+pub use people::{MAX_GROUP_DEPTH, MAX_SUBJECTS};
 pub use suggest::nearest;
 
 /// A file as it was read.

@@ -12,6 +12,10 @@ use super::syntax::{GroupLine, Name, Syntax, Who};
 /// Deepest nesting of groups.
 pub const MAX_GROUP_DEPTH: usize = 8;
 
+/// Most subjects that one principal is: itself, everyone, and each group that it is in, directly or
+/// through others. A decision asks for each of them wherever a row may be.
+pub const MAX_SUBJECTS: usize = 1_024;
+
 /// How much work a load may put into guessing what unknown names were meant to be: a fraction of a
 /// second. Each guess looks at every name, so that a large file with many errors would take hours;
 /// the names beyond are refused all the same, without a guess.
@@ -36,6 +40,8 @@ pub(super) struct People<'a> {
     ids: HashMap<&'a str, SubjectId>,
     /// For each principal and group, the groups that name it as a member.
     parents: HashMap<SubjectId, Vec<SubjectId>>,
+    /// For each principal, itself with its groups and everyone, in ascending order.
+    subjects: Vec<Box<[SubjectId]>>,
     /// Whether no principal but those with a key exists.
     pub(super) closed: bool,
 }
@@ -61,6 +67,7 @@ impl<'a> People<'a> {
             people.check(who, &mut steps, faults);
         }
         people.join_groups(&syntax.groups, faults);
+        people.find_subjects(syntax, faults);
         people
     }
 
@@ -73,20 +80,9 @@ impl<'a> People<'a> {
     }
 
     /// The principal with its groups and everyone, in ascending order.
-    pub(super) fn subjects_of(&self, principal: SubjectId) -> Vec<SubjectId> {
-        let mut found = vec![EVERYONE, principal];
-        let mut seen = HashSet::new();
-        let mut next = 1;
-        while let Some(id) = found.get(next) {
-            next += 1;
-            for parent in self.parents.get(id).into_iter().flatten() {
-                if seen.insert(*parent) {
-                    found.push(*parent);
-                }
-            }
-        }
-        found.sort_unstable();
-        found
+    pub(super) fn subjects_of(&self, principal: SubjectId) -> &[SubjectId] {
+        let place = (principal as usize).checked_sub(1);
+        place.and_then(|place| self.subjects.get(place)).map_or(&[], |subjects| subjects)
     }
 
     fn bind_keys(&mut self, syntax: &Syntax<'a>, faults: &mut Vec<Fault>) {
@@ -205,6 +201,55 @@ impl<'a> People<'a> {
                 }
             }
         }
+        // A group may name a member more than once.
+        for parents in self.parents.values_mut() {
+            parents.sort_unstable();
+            parents.dedup();
+        }
+    }
+
+    fn find_subjects(&mut self, syntax: &Syntax<'a>, faults: &mut Vec<Fault>) {
+        let mut crowded = HashSet::new();
+        for (name, id) in self.principals.iter().zip(1..) {
+            let subjects = self.closure(id);
+            if subjects.len() > MAX_SUBJECTS {
+                crowded.insert(*name);
+            }
+            self.subjects.push(subjects.into());
+        }
+        let keys = syntax.keys.iter().map(|line| Who::Principal(line.name));
+        for who in keys.chain(mentions(syntax)) {
+            if let Who::Principal(name) = who
+                && crowded.remove(name.text)
+            {
+                // Two of its subjects are no groups: itself and everyone.
+                let most = MAX_SUBJECTS - 2;
+                let message = format!("principal `{}` is in more than {most} groups", name.text);
+                let help = "put what many of these groups are for into one group, and take it out \
+                            of the others";
+                faults.push(Fault::new(name.span, message, help).with_code("acl::too-many-groups"));
+            }
+        }
+    }
+
+    /// The subjects of a principal; of too many, one more than there may be.
+    fn closure(&self, principal: SubjectId) -> Vec<SubjectId> {
+        let mut found = vec![EVERYONE, principal];
+        let mut seen = HashSet::new();
+        let mut next = 1;
+        while let Some(id) = found.get(next) {
+            next += 1;
+            for parent in self.parents.get(id).into_iter().flatten() {
+                if found.len() > MAX_SUBJECTS {
+                    break;
+                }
+                if seen.insert(*parent) {
+                    found.push(*parent);
+                }
+            }
+        }
+        found.sort_unstable();
+        found
     }
 }
 

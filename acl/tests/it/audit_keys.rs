@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use bailiwick_acl::audit::AuditError;
 
@@ -83,6 +85,85 @@ fn after_a_crash_at_any_step_the_seed_that_fits_is_chosen() {
         assert!(place.verify().unwrap().closed, "{step}");
         assert_eq!(seeds(&place).len(), 2, "{step}");
     }
+}
+
+#[test]
+fn a_log_whose_first_start_wrote_no_record_has_the_stream_of_its_key() {
+    let place = Place::new();
+    drop(place.open());
+    let log = place.builder_with(random(50)).open().unwrap();
+    log.append(&denial("a"), time(1)).unwrap();
+    let crashed =
+        ["audit.jsonl", "audit.jsonl.key"].map(|name| fs::read(place.file(name)).unwrap());
+    drop(log);
+    fs::write(&place.path, &crashed[0]).unwrap();
+    fs::write(place.file("audit.jsonl.key"), &crashed[1]).unwrap();
+    let log = place.builder_with(random(100)).open().unwrap();
+    log.append(&denial("b"), time(2)).unwrap();
+    drop(log);
+    assert_eq!(place.verify().unwrap().denials, 2);
+}
+
+#[test]
+fn a_key_that_is_slow_to_change_holds_up_no_record() {
+    let place = Place::new();
+    // At its first change the key waits for its random bytes as it would for its disk.
+    let (at_work, seen) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let (mut fill, mut filled) = (random(9), 0);
+    let slow = move |bytes: &mut [u8]| {
+        filled += 1;
+        if filled == 4 {
+            at_work.send(()).unwrap();
+            released.recv().unwrap();
+        }
+        fill(bytes);
+    };
+    let log = place.builder_with(slow).deadline(Duration::from_secs(2)).open().unwrap();
+    log.append(&denial("a"), time(1)).unwrap();
+    log.tick(time(11));
+    seen.recv().unwrap();
+    for second in 12..15 {
+        log.tick(time(second));
+        log.append(&denial("b"), time(second)).unwrap();
+    }
+    release.send(()).unwrap();
+    drop(log);
+    assert_eq!(place.verify().unwrap().denials, 4);
+}
+
+#[test]
+fn a_key_file_that_the_first_start_left_unfinished_is_made_anew() {
+    let place = Place::new();
+    drop(place.open());
+    fs::remove_file(&place.path).unwrap();
+    let key = place.file("audit.jsonl.key");
+    let whole = fs::read(&key).unwrap();
+    let blank = [b' '; 512];
+    for left in [&[0; 512][..], &[0; 1_024], &blank, &whole[..1], &whole[..20]] {
+        fs::write(&key, left).unwrap();
+        drop(place.builder_with(random(50)).open().unwrap());
+        assert_eq!(seeds(&place), [51, 52]);
+        fs::remove_file(&place.path).unwrap();
+    }
+    // With its title it is the key of a log, which is missing; and another file is none of ours.
+    let longer = [&[0; 1_024][..], b"x"].concat();
+    for left in [&whole[..22], &whole[..200], b"rubbish", b"bailiwick audi\n\nrubbish", &longer[..]]
+    {
+        fs::write(&key, left).unwrap();
+        let error = place.builder().open().unwrap_err();
+        assert!(matches!(&error, AuditError::KeyMalformed { .. }), "{error}");
+        assert_eq!(fs::read(&key).unwrap(), left);
+        fs::remove_file(&place.path).unwrap();
+    }
+    // Nor is one forgiven that a log depends on.
+    fs::write(&key, &whole).unwrap();
+    let log = place.open();
+    log.append(&denial("a"), time(1)).unwrap();
+    drop(log);
+    fs::write(&key, [0; 512]).unwrap();
+    let error = place.builder().open().unwrap_err();
+    assert!(matches!(&error, AuditError::KeyMalformed { .. }), "{error}");
 }
 
 /// Half of the new slot was written.

@@ -13,7 +13,7 @@ use bailiwick_acl::policy::{Effect, object_pattern};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::audit_world::{denial, random, time};
+use super::audit_world::{Place, denial, random, time};
 
 /// A log in a file of its own with records for `objects`, between its first checkpoint and the one
 /// that closes it.
@@ -241,4 +241,29 @@ fn a_query_goes_on_after_a_line_that_is_no_record() {
     let found: Vec<_> = query(text.as_bytes(), Filter::default()).collect();
     assert!(matches!(found[1], Err(QueryError::NotARecord { line: 2 })));
     assert_eq!(found[2].as_ref().unwrap().seq, 2);
+}
+
+#[test]
+fn what_is_not_on_a_disk_yet_is_counted() {
+    let place = Place::new();
+    let log = place.open();
+    log.append(&denial("a"), time(1)).unwrap();
+    log.sync().unwrap();
+    assert_eq!(log.backlog(), 0);
+    log.append(&denial("b"), time(1)).unwrap();
+    assert_eq!(log.backlog(), 1);
+    drop(log);
+    assert_eq!(place.open().backlog(), 0, "what was there is on the disk");
+    assert_eq!(AuditLog::memory().backlog(), 0);
+}
+
+#[test]
+fn a_reserve_that_no_disk_has_room_for_is_refused() {
+    for bytes in [u64::MAX, i64::MAX as u64, 1 << 62] {
+        let error = Place::new().builder().reserve(bytes).open().unwrap_err();
+        let AuditError::Io { doing: "reserve room for", source, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+    }
 }

@@ -117,3 +117,36 @@ fn a_rotated_file_that_was_cut_is_not_carried_on() {
     let error = place.builder().open().unwrap_err();
     assert!(matches!(error, AuditError::Broken { .. }), "{error}");
 }
+
+#[test]
+fn after_the_last_number_of_a_file_there_is_no_rotation() {
+    let place = Place::new();
+    let log = place.open();
+    log.append(&denial("a"), time(1)).unwrap();
+    drop(log);
+    fs::rename(&place.path, place.file("audit.jsonl.4294967295")).unwrap();
+    let log = place.builder().rotate_at(1).open().unwrap();
+    assert!(matches!(log.rotate(time(2)), Err(AuditError::Full)));
+    // The log itself goes on, and is sealed.
+    log.append(&denial("b"), time(2)).unwrap();
+    log.sync().unwrap();
+    drop(log);
+    let report = place.verify().unwrap();
+    assert_eq!((report.files, report.denials, report.closed), (2, 2, true));
+}
+
+#[test]
+fn a_second_file_that_has_had_its_last_number_is_not_completed() {
+    let place = Place::new();
+    let other = place.file("other.jsonl");
+    let open = || place.builder().file(&other).open();
+    let log = open().unwrap();
+    log.append(&denial("a"), time(1)).unwrap();
+    drop(log);
+    fs::rename(&other, place.file("other.jsonl.4294967295")).unwrap();
+    let log = place.open();
+    log.append(&denial("b"), time(2)).unwrap();
+    log.rotate(time(2)).unwrap();
+    drop(log);
+    assert!(matches!(open(), Err(AuditError::Full)));
+}

@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bailiwick_acl::audit::{
-    AuditError, AuditLog, Expected, Health, Record, Sink, SinkError, Space, Syncer, Witnessed,
-    verify, verify_files,
+    AuditError, AuditLog, Event, Expected, Health, Record, Sink, SinkError, Space, Syncer,
+    Witnessed, verify, verify_files,
 };
 use bailiwick_acl::policy::{Effect, Reason};
 
@@ -25,7 +25,15 @@ struct Held {
     /// Whether a sync hangs, in place of a write.
     syncs_hang: bool,
     syncs_fail: bool,
+    /// Whether only the reserve is left.
+    tight: bool,
     lines: Vec<u8>,
+}
+
+impl Held {
+    fn space(&self) -> Space {
+        if self.tight { Space::Reserve } else { Space::Free }
+    }
 }
 
 impl Gate {
@@ -55,7 +63,11 @@ impl Sink for Gate {
         let held = self.0.0.lock().unwrap();
         let mut held = self.0.1.wait_while(held, |held| held.shut).unwrap();
         held.lines.extend_from_slice(lines);
-        Ok(Space::Free)
+        Ok(held.space())
+    }
+
+    fn space(&mut self) -> Result<Space, SinkError> {
+        Ok(self.0.0.lock().unwrap().space())
     }
 
     fn syncer(&self) -> Result<Syncer, SinkError> {
@@ -104,6 +116,25 @@ fn a_sink_that_hangs_holds_no_caller_beyond_the_deadline() {
     assert_eq!(field(&found[4], "object"), "after");
     let text = found.join("\n") + "\n";
     assert_eq!(verify(text.as_bytes()).unwrap().missing, 5);
+}
+
+#[test]
+fn the_reserve_is_for_what_is_refused_and_not_for_what_is_forgiven() {
+    let (place, gate) = (Place::new(), Gate::default());
+    let log = place.builder().sink(Box::new(gate.clone())).open().unwrap();
+    log.append(&denial("a"), time(1)).unwrap();
+    fs::remove_file(&place.path).unwrap();
+    gate.0.0.lock().unwrap().tight = true;
+    log.append(&denial("b"), time(1)).unwrap();
+    wait_until(|| matches!(log.sinks()[0].health, Health::Failed(_)));
+    let in_mode = |mode| Record { mode: Some(mode), ..denial("c") };
+    log.append(&in_mode("enforce"), time(1)).unwrap();
+    for record in [in_mode("permissive"), in_mode("shadow"), allowed("d")] {
+        let error = log.append(&record, time(1)).unwrap_err();
+        assert!(matches!(error, AuditError::Reserved), "{error}");
+    }
+    log.append(&Record { mode: Some("permissive"), ..Record::of(Event::ModeChange) }, time(1))
+        .unwrap();
 }
 
 #[test]
@@ -266,9 +297,12 @@ fn a_full_disk_refuses_recorded_allows_first_then_all_and_confesses_when_it_heal
     ));
     assert!(log.append(&allowed("no"), time(1)).is_err());
     disk.free();
-    log.recover(time(2)).unwrap();
+    log.recover(time(200)).unwrap();
     assert!(log.is_healthy());
-    log.append(&allowed("c"), time(2)).unwrap();
+    // What it could not seal in time is sealed at once.
+    let expected = Expected { at: Some(time(200)), ..Expected::default() };
+    assert_eq!(verify_files(&path, &expected).unwrap().unsealed, 0);
+    log.append(&allowed("c"), time(200)).unwrap();
     drop(log);
     let report = verify_files(&path, &Expected::default()).unwrap();
     // One allow in the reserve, one denial and one allow afterwards; the first denial that found
@@ -321,6 +355,18 @@ fn a_witness_gets_the_checkpoints_and_they_find_a_cut_tail() {
     let witnessed = Witnessed::read(&*fs::read(&kept).unwrap()).unwrap();
     let expected = Expected { checkpoints: witnessed, ..Expected::default() };
     assert_eq!(verify_files(&place.path, &expected).unwrap().witnessed, Some(5));
+}
+
+#[test]
+fn a_witness_on_its_disk_does_not_stand_for_the_log() {
+    let (place, gate) = (Place::new(), Gate::default());
+    let log = place.builder().witness(Box::new(gate.clone())).open().unwrap();
+    log.append(&denial("a"), time(1)).unwrap();
+    log.sync().unwrap();
+    fs::remove_file(&place.path).unwrap();
+    log.append(&denial("b"), time(1)).unwrap_err();
+    let error = log.sync().unwrap_err();
+    assert!(matches!(error, AuditError::Io { .. }), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bailiwick_acl::audit::{AuditLog, Filter, Memory, Outcome, query, verify};
+use bailiwick_acl::audit::{AuditLog, Filter, Memory, Outcome, query, verify_chain};
 use bailiwick_acl::monitor::{MAX_PERMISSIVE, Mode, ModeError, Rejected};
 use bailiwick_acl::{Denial, Monitor, Reason};
 
@@ -55,7 +55,7 @@ fn what_was_forgiven_is_no_refusal_to_those_who_count_or_search() {
     let world = permissive("");
     assert!(world.monitor.authorize(&world.caller(), &request("read", &["y"])).is_ok());
     let text: String = world.log.lines().iter().map(|line| format!("{line}\n")).collect();
-    assert_eq!(verify(text.as_bytes()).unwrap().denials, 0);
+    assert_eq!(verify_chain(text.as_bytes()).unwrap().denials, 0);
     let refused = Filter { outcome: Outcome::Refused, ..Filter::default() };
     assert_eq!(query(text.as_bytes(), refused).count(), 0);
 }
@@ -167,7 +167,7 @@ fn a_shadow_records_what_it_would_answer_otherwise_and_changes_no_answer() {
         assert_eq!(record["serial"], 2, "the shadow's own");
     }
     let text: String = world.log.lines().iter().map(|line| format!("{line}\n")).collect();
-    assert_eq!(verify(text.as_bytes()).unwrap().denials, 2, "what the live policy refused");
+    assert_eq!(verify_chain(text.as_bytes()).unwrap().denials, 2, "what the live policy refused");
 }
 
 #[test]

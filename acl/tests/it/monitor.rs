@@ -229,6 +229,37 @@ fn the_memory_of_a_flood_is_bounded_and_its_count_exact() {
 }
 
 #[test]
+fn whoever_tries_many_unknown_methods_cannot_hide_the_refusals_of_others() {
+    let world = World::with("");
+    let caller = world.caller();
+    let ids: Vec<_> = (0..MAX_KINDS + 1).map(|id| format!("{id:016x}")).collect();
+    for method in &ids {
+        let request = Request { service: "", method, verb: "", ..request("", &[]) };
+        let _denied = world.monitor.refuse(&caller, &request, Reason::UnknownMethod);
+    }
+    for _ in 0..11 {
+        let _denied = world.monitor.authorize(&caller, &request("read", &["x"])).unwrap_err();
+    }
+    world.pass(1_000);
+    world.monitor.tick();
+    let records = world.records();
+    let full: Vec<_> = records.iter().filter(|record| record["event"] == "decision").collect();
+    assert_eq!(full.len(), 20);
+    // The record in full says what was tried.
+    assert!(full.iter().zip(&ids).take(10).all(|(record, id)| record["method"] == **id));
+    let summary = |reason: &str| {
+        let is_it = |record: &&Value| record["event"] == "summary" && record["reason"] == reason;
+        records.iter().find(is_it).unwrap_or_else(|| panic!("{reason}: {records:#?}"))
+    };
+    let unknown = summary("unknown_method");
+    assert_eq!((&unknown["count"], unknown.get("method")), (&(MAX_KINDS - 9).into(), None));
+    assert_eq!(
+        (&summary("default")["count"], &summary("default")["verb"]),
+        (&1.into(), &"read".into())
+    );
+}
+
+#[test]
 fn what_was_only_counted_is_on_record_when_the_monitor_goes() {
     let World { monitor, log, .. } = World::with("");
     let caller = monitor.admit(&key(1).0, "SHA256:a", [7; 8], "10.0.0.7:5123").unwrap();

@@ -1,8 +1,8 @@
 //! Every error stands at its line and column, says the mend, and all come in one run.
 
 use bailiwick_acl::policy::{
-    KeysRequired, LoadOptions, MethodFacts, ObjectTemplate, Policy, PolicyErrors, ServiceFacts,
-    Source,
+    KeysRequired, LoadOptions, MAX_SUBJECTS, MethodFacts, ObjectTemplate, Policy, PolicyErrors,
+    ServiceFacts, Source,
 };
 use miette::Diagnostic as _;
 
@@ -263,6 +263,22 @@ fn groups_nest_eight_deep_and_no_deeper() {
     };
     assert!(load(&chain(8)).unwrap().policy.explain("a", "r", "x").is_allowed());
     refused(&chain(9), "1:7", "deeper than 8", "flatten");
+}
+
+#[test]
+fn a_principal_is_in_1022_groups_and_no_more_directly_or_not() {
+    let groups = |count: usize, member: &str| -> String {
+        (0..count).map(|n| format!("group @g{n} = {member}, {member}\n")).collect()
+    };
+    let row = "\n@g0 | x | r | allow\n";
+    let most = MAX_SUBJECTS - 2;
+    let direct = |count| format!("{}{row}principal a = {}\n", groups(count, "a"), key(1).1);
+    assert!(load(&direct(most)).unwrap().policy.explain("a", "r", "x").is_allowed());
+    let at = format!("{}:11", most + 4);
+    refused(&direct(most + 1), &at, "`a` is in more than 1022 groups", "into one group");
+    let nested = |count| format!("group @all = a\n{}{row}", groups(count - 1, "@all"));
+    assert!(load(&nested(most)).unwrap().policy.explain("a", "r", "x").is_allowed());
+    refused(&nested(most + 1), "1:14", "`a` is in more than 1022 groups", "into one group");
 }
 
 #[test]

@@ -172,14 +172,14 @@ impl<E> Loaded<E> {
             samples.push(begin.elapsed().as_secs_f64() * 1e9 / batch as f64);
         }
         samples.sort_by(f64::total_cmp);
-        let share = |share: f64| samples[(samples.len() as f64 * share) as usize];
+        let percentile = |percent: usize| samples[samples.len() * percent / 100];
         Ok(Figures {
             load_seconds: self.seconds,
             resident_bytes: self.resident_bytes,
             peak_bytes: self.peak_bytes,
             decisions: samples.len() * batch,
-            p50_nanos: share(0.5),
-            p99_nanos: share(0.99),
+            p50_nanos: percentile(50),
+            p99_nanos: percentile(99),
             answers,
         })
     }

@@ -28,7 +28,7 @@ pub(crate) fn text(measured: &Measured, verdicts: &[Verdict]) -> String {
     for skipped in &measured.skipped {
         let (name, rows) = (skipped.contender.name(), skipped.rows);
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "\n—: {name} with {rows} rows {}", skipped.why);
+        let _ = writeln!(text, "\n—: {name} with {rows} rows: {}", skipped.why);
     }
     text.push('\n');
     text += &calls(measured);

@@ -76,3 +76,22 @@ fn a_suggestion_can_be_for_one_principal_and_for_machines() {
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("audit.jsonl: line 1 is not a record"), "{}", ran.err);
 }
+
+#[test]
+fn all_files_of_a_log_are_read_with_what_a_permissive_principal_was_forgiven_and_no_shadow() {
+    let folder = folder();
+    let of_mode = |seq, object, mode: &str| {
+        let record = refused(seq, ["bob", "read", object], "default");
+        record.replace("\"v\":1", &format!("\"v\":1,\"mode\":\"{mode}\",\"count\":{}", u64::MAX))
+    };
+    let log = [of_mode(1, "old", "enforce"), of_mode(2, "forgiven", "permissive")];
+    folder.write("audit.jsonl.000001", log.concat());
+    let log = [of_mode(3, "old", "enforce"), of_mode(4, "tried", "shadow")];
+    folder.write("audit.jsonl", log.concat());
+    let ran = folder.run(&["acl", "suggest", "audit.jsonl", "--policy", "p.acl"]);
+    let wanted = "\
+bob | old | read | allow  # 2 refusals
+bob | forgiven | read | allow  # 1 refusal
+";
+    assert_eq!((ran.code, &*ran.out), (0, wanted), "{}", ran.err);
+}

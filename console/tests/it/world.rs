@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use bailiwick_acl::audit::{AuditLog, Builder, Event, Record};
+use bailiwick_acl::monitor::Recorded;
 use bailiwick_acl::policy::{KeysRequired, LoadOptions, Policy, Source};
 use bailiwick_acl::{Monitor, Request};
 use bailiwick_console::{Config, Reach, Running, Token, start};
@@ -102,6 +103,8 @@ pub(crate) fn ask(monitor: &Monitor, principal: &str, verb: &str, object: &str) 
         verb,
         objects: &[object],
         mutating: false,
+        recorded: Recorded::AsTheServerSays,
+        arguments: &[],
         call: 1,
     };
     let _ = monitor.authorize(&caller, &request);

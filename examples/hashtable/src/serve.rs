@@ -128,7 +128,7 @@ async fn tell_of_policies(mut outcomes: Outcomes) {
 }
 
 /// A line for each endpoint, of what `hashtable call` takes; scripts wait for it. The addresses
-/// stand in the order in which they were asked for.
+/// stand in the order in which they were asked for. People are told the key that proves the audit log.
 fn announce(server: &Server, asked: &[Endpoint]) {
     for (asked, address) in asked.iter().zip(server.addresses()) {
         let endpoint = match asked {
@@ -138,6 +138,11 @@ fn announce(server: &Server, asked: &[Endpoint]) {
         let line = format!("ready: --connect {endpoint} --server {}", server.identity());
         // A server goes on serving, whether or not somebody reads this.
         let _ = output::line(line);
+    }
+    if let Some(anchor) = server.audit_anchor() {
+        output::tell(format_args!(
+            "audit: the log's anchor is {anchor}: keep it elsewhere, for `bailiwick audit verify --anchor`"
+        ));
     }
 }
 

@@ -223,6 +223,12 @@ where
         let links = Links::open(&checked.nodes, checked.me, &checked.identity, &heard);
         let mut end = prepared.start(start, links);
         announce(&checked, &recovery, took)?;
+        if let Some(anchor) = server.audit_anchor() {
+            output::tell(format_args!(
+                "audit: the log's anchor is {anchor}: keep it elsewhere, for `bailiwick audit verify \
+                 --anchor`"
+            ));
+        }
         let _page = metrics.serve(server.status()).await.map_err(refused_with_help)?;
         let counting = figures::watch(engine.clone(), figures);
         tokio::pin!(counting);

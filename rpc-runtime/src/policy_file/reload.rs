@@ -15,7 +15,7 @@ use miette::Diagnostic;
 use tokio::{sync::watch, task};
 
 use super::{Origin, PolicyFileError, Refusal, SignedPolicyError, Texts};
-use crate::{audit::AuditError, metrics, net::revisions::Revisions};
+use crate::{audit::AuditError, metrics::PolicyLoads, net::revisions::Revisions};
 
 /// Where the next revisions of a server's policy come from.
 pub(crate) struct Reloader {
@@ -25,6 +25,7 @@ pub(crate) struct Reloader {
     revisions: Arc<Revisions>,
     /// Whether it is the policy in force or its shadow.
     mode: Mode,
+    loads: PolicyLoads,
     /// One at a time; what was refused last, so that it goes on record once.
     refused: Mutex<Option<String>>,
     outcomes: watch::Sender<Option<Outcome>>,
@@ -165,9 +166,10 @@ impl Reloader {
         monitor: Arc<Monitor>,
         revisions: Arc<Revisions>,
         mode: Mode,
+        loads: PolicyLoads,
     ) -> Self {
         let (refused, (outcomes, _)) = (Mutex::default(), watch::channel(None));
-        Self { origin, services, monitor, revisions, mode, refused, outcomes }
+        Self { origin, services, monitor, revisions, mode, loads, refused, outcomes }
     }
 
     pub(super) async fn reload(self: &Arc<Self>) -> Result<Reloaded, ReloadError> {
@@ -185,9 +187,6 @@ impl Reloader {
                 *refused = None;
                 if before.is_none_or(|before| before.revision() != reloaded.revision.number) {
                     tracing::info!(revision = %reloaded.revision, mode = %self.mode, "policy loaded");
-                    if self.mode != Mode::Shadow {
-                        metrics::policy_loaded(&self.monitor.policy());
-                    }
                     self.outcomes.send_replace(Some(outcome.clone()));
                 }
             }
@@ -196,10 +195,10 @@ impl Reloader {
                 let complaint = format!("{digest:?} {detail}");
                 if refused.as_ref() != Some(&complaint) {
                     *refused = Some(complaint);
-                    self.complain(error, &detail, digest);
                     if self.mode != Mode::Shadow {
-                        metrics::policy_refused();
+                        self.loads.refused();
                     }
+                    self.complain(error, &detail, digest);
                     self.outcomes.send_replace(Some(outcome.clone()));
                 }
             }
@@ -252,6 +251,7 @@ impl Reloader {
         }
         match self.monitor.replace(policy) {
             Ok(()) => {
+                self.loads.loaded(&self.monitor.policy());
                 self.revisions.changed();
                 Ok(())
             }

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use bailiwick::{CallError, Executed, testing::test_identity};
-use bailiwick_acl::audit::verify;
+use bailiwick_acl::audit::verify_chain;
 
 use crate::{
     probe::{Probe, method},
@@ -108,6 +108,6 @@ async fn a_name_that_imitates_a_record_stays_within_its_own() {
     assert_eq!(world.records("reason", "bad_object").len(), 5);
     assert!(world.records("decision", "allow").is_empty());
     let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-    assert_eq!(verify(text.as_bytes()).unwrap().records, lines.len() as u64);
+    assert_eq!(verify_chain(text.as_bytes()).unwrap().records, lines.len() as u64);
     assert_eq!(world.state.begun(), 0);
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bailiwick::{
-    CallError, ConnectError, Disconnected, Drained, Executed, Limits, NotSent, Unavailable,
-    testing::test_identity,
+    CallError, ConnectError, Disconnected, Drained, Endpoint, Executed, Limits, NotSent, Server,
+    Unavailable, testing::test_identity,
 };
 use tokio::time;
 
 use crate::{
+    policies::{Folder, next},
     probe::{Probe, method},
     raw::{Raw, Seen, request},
     world::{World, cx, eventually},
@@ -71,6 +72,31 @@ async fn a_handler_that_never_ends_cannot_hold_a_server_up() {
     assert_eq!(error.executed(), Executed::Unknown);
     assert!(matches!(error, CallError::OutcomeUnknown { .. }), "{error:?}");
     eventually("its handler is dropped", || state.hanging() == 0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_drains_still_sums_up_refusals_and_follows_its_policy() {
+    const ALICE: &str = "alice | probe | read | allow\n";
+    let folder = Folder::with(ALICE);
+    // What is written at the end of the drain comes too late.
+    let limits = Limits { drain_timeout: Duration::from_secs(60), ..Limits::default() };
+    let builder = Server::builder(test_identity("server")).limits(limits);
+    let tcp = [Endpoint::tcp("127.0.0.1:0")];
+    let mut world = World::under_file(folder.watched(), &tcp, builder).await;
+    let mut outcomes = world.policy.outcomes();
+    let (alice, bob) = (world.client("alice").await, world.client("bob").await);
+    let running = tokio::spawn(async move { alice.hang(&cx()).await });
+    eventually("it hangs", || world.state.hanging() == 1).await;
+    for _ in 0..20 {
+        bob.increment(&cx(), "k".into()).await.unwrap_err();
+    }
+    world.stop();
+    eventually("they are summed up", || !world.records("event", "summary").is_empty()).await;
+    folder.save(&format!("serial 2\n{ALICE}"));
+    assert_eq!(next(&mut outcomes).await.unwrap().revision.serial, Some(2));
+    world.state.go.add_permits(1);
+    assert_eq!(running.await.unwrap(), Ok(()));
+    assert_eq!(world.drained().await, Drained::Completely);
 }
 
 #[tokio::test]

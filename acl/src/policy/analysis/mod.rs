@@ -28,6 +28,7 @@ mod refusals;
 mod region;
 mod ruleset;
 mod sides;
+mod suggestions;
 mod verb_set;
 
 pub use difference::{Change, Difference, KeyChange, diff};
@@ -36,10 +37,10 @@ pub use holders::{Holder, Holding, what_can, who_can};
 pub use layout::format;
 pub use lint::{MAX_LINTS, lints};
 pub use near::{MAX_NEAR_MISSES, Miss, NearMiss, near_misses};
-pub use refusals::{
-    Alternative, MAX_ALTERNATIVES, MAX_REQUESTS, NotSuggested, Refusal, Suggestion, Suggestions,
-    Why, suggest,
-};
+pub use refusals::{MAX_REQUESTS, Refusal, Refusals};
 pub use region::Region;
 pub use ruleset::Ruleset;
+pub use suggestions::{
+    Alternative, MAX_ALTERNATIVES, MAX_TRIALS, NotSuggested, Suggestion, Suggestions, Why, suggest,
+};
 pub use verb_set::VerbSet;

@@ -1,6 +1,8 @@
 //! Suggestions: they load, they flip what they say, and they never break a `never`.
 
-use bailiwick_acl::policy::analysis::{NotSuggested, Refusal, Suggestions, Why, suggest};
+use bailiwick_acl::policy::analysis::{
+    MAX_TRIALS, NotSuggested, Refusal, Refusals, Ruleset, Suggestions, Why, suggest as suggest_for,
+};
 use proptest::prelude::*;
 
 use super::{Dice, PEOPLE, Small, columns, objects, ruleset};
@@ -8,6 +10,10 @@ use super::{Dice, PEOPLE, Small, columns, objects, ruleset};
 fn refusal(request: [&str; 3], count: u64) -> Refusal {
     let [principal, verb, object] = request.map(str::to_owned);
     Refusal { principal, verb, object, count }
+}
+
+fn suggest(rules: &Ruleset, asked: impl IntoIterator<Item = Refusal>) -> Suggestions {
+    suggest_for(rules, asked.into_iter().collect::<Refusals>())
 }
 
 fn rows(suggestions: &Suggestions) -> Vec<(&str, u64)> {
@@ -74,6 +80,40 @@ fn objects_side_by_side_are_offered_together_with_what_else_that_opens() {
     let rules = ruleset("never a | t/r | r\na | z | r | allow");
     let asked = ["t/p", "t/q"].map(|object| refusal(["a", "r", object], 2));
     assert!(suggest(&rules, asked).rows.iter().all(|row| row.instead.is_none()));
+}
+
+#[test]
+fn counts_that_no_number_holds_stay_at_the_highest() {
+    let rules = ruleset("a | x | r | allow");
+    let asked = [
+        refusal(["a", "w", "t/x"], u64::MAX),
+        refusal(["a", "w", "t/x"], u64::MAX),
+        refusal(["a", "r", "t/x"], 2),
+        refusal(["a", "r", "t/y"], u64::MAX),
+        refusal(["a", "w", "t/y"], 1),
+    ];
+    let answer = suggest(&rules, asked);
+    let both = [("a | t/x | r,w | allow", u64::MAX), ("a | t/y | r,w | allow", u64::MAX)];
+    assert_eq!(rows(&answer), both);
+    assert_eq!(answer.rows[0].instead.as_ref().unwrap().flips, u64::MAX);
+}
+
+#[test]
+fn so_many_rows_that_the_policy_refuses_are_not_all_tried() {
+    let rules = ruleset("never a | vault/** | *\na | y | r | allow\nb | y | r | allow");
+    let mut asked: Vec<_> =
+        (0..MAX_TRIALS).map(|n| refusal(["a", "r", &format!("vault/{n:03}")], 1)).collect();
+    asked.push(refusal(["b", "r", "x"], 1));
+    let answer = suggest(&rules, asked.clone());
+    assert_eq!(rows(&answer), []);
+    let refused = answer.not.iter().filter(|not| matches!(not.why, Why::Refused { .. })).count();
+    let untried = answer.not.iter().filter(|not| not.why == Why::NotTried).count();
+    assert_eq!(refused + untried, MAX_TRIALS + 1);
+    // All are tried together first, then each half; each refused row takes about two trials.
+    assert!((MAX_TRIALS / 2 - 10..=MAX_TRIALS / 2).contains(&refused), "{refused}");
+    // For one principal alone there is an answer.
+    let answer = suggest(&rules, asked.split_off(MAX_TRIALS));
+    assert_eq!(rows(&answer), [("b | x | r | allow", 1)]);
 }
 
 proptest! {

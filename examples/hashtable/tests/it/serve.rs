@@ -40,6 +40,7 @@ fn a_second_signal_ends_it_at_once() {
     let _silent = TcpStream::connect(server.address()).unwrap();
     world.call(&server, "alice", &["put", "k", "v"]).done("");
     server.signal(Signal::TERM);
+    assert!(server.next_line().starts_with("audit: the log's anchor is ed25519:"));
     assert!(server.next_line().contains("draining"));
     server.signal(Signal::TERM);
     let (status, stderr) = server.wait();

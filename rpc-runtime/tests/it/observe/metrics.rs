@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use ::metrics::{LocalRecorderGuard, Recorder};
 use bailiwick::{
-    Channel, Limits, MethodId, Status,
+    Channel, Endpoint, Limits, MethodId, PolicyFile, Server, Status,
     metrics::{MetricsPage, Prometheus, PrometheusError},
     testing::test_identity,
 };
@@ -15,6 +15,7 @@ use tokio::{
 };
 
 use crate::{
+    policies::Folder,
     probe::{Probe, method},
     raw::{Raw, request, request_of, request_within},
     world::{Beside, World, cx, eventually},
@@ -256,6 +257,42 @@ async fn policy_and_audit_have_their_figures() {
     }
     assert_eq!(scrape(&page, "bailiwick_audit_records_total").await[""], records);
     assert_eq!(scrape(&page, "bailiwick_audit_healthy").await[""], 1.0);
+}
+
+#[tokio::test]
+async fn each_policy_is_counted_once_as_it_comes_into_force_or_is_refused_and_no_shadow_is() {
+    let recording = Recording::new();
+    let _guard = recording.begin();
+    let (live, next) = (Folder::with("serial 1\n"), Folder::with("serial 1\n"));
+    let builder = Server::builder(test_identity("server")).shadow_policy(next.watched());
+    let file = PolicyFile::read(live.policy()).unwrap();
+    let world = World::under_file(file, &[Endpoint::tcp("127.0.0.1:0")], builder).await;
+    let page = recording.page(&world).await;
+    let loads = async || scrape(&page, "bailiwick_policy_loads_total").await;
+    assert_eq!(loads().await, counts([("result=ok", 1.0)]));
+    let first = scrape(&page, "bailiwick_policy_revision").await[""];
+
+    live.save("serial 2\n");
+    world.policy.reload().await.unwrap();
+    // Not changed, so not loaded.
+    world.policy.reload().await.unwrap();
+    assert_eq!(loads().await, counts([("result=ok", 2.0)]));
+    assert_eq!(scrape(&page, "bailiwick_policy_serial").await[""], 2.0);
+    assert!(scrape(&page, "bailiwick_policy_revision").await[""] > first);
+
+    live.save("nonsense\n");
+    world.policy.reload().await.unwrap_err();
+    world.policy.reload().await.unwrap_err();
+    let one_refused = counts([("result=ok", 2.0), ("result=refused", 1.0)]);
+    assert_eq!(loads().await, one_refused);
+    assert_eq!(scrape(&page, "bailiwick_policy_serial").await[""], 2.0);
+
+    next.save("serial 9\n");
+    eventually("the shadow changes", || world.records("event", "mode.change").len() == 2).await;
+    next.save("nonsense\n");
+    eventually("it is refused", || world.records("event", "policy.reject").len() == 2).await;
+    assert_eq!(loads().await, one_refused);
+    assert_eq!(scrape(&page, "bailiwick_policy_serial").await[""], 2.0);
 }
 
 #[tokio::test]
