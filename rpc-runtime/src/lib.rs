@@ -59,6 +59,8 @@ mod server;
 pub mod server_file;
 #[cfg(feature = "net")]
 pub mod testing;
+#[cfg(feature = "net")]
+pub mod witness;
 
 #[cfg(all(feature = "net", any(test, feature = "fuzzing")))]
 #[doc(hidden)]

@@ -27,6 +27,11 @@
 //! reserve = 16_777_216            # bytes of the disk that are held ready for refusals
 //! allowed = "none"                # which allowed calls are recorded too: none, mutating or all
 //!
+//! [audit.witness]                 # a server that keeps the checkpoints (`bailiwick::witness`); none
+//! endpoint = "tcp://witness.example:7400"
+//! server = "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+//! identity = "server.key"         # as whom it is called; the server's own
+//!
 //! [limits]                        # of `Limits`, by the same names
 //! max_frame = 1_048_576
 //! max_calls_in_flight = 1_024
@@ -85,13 +90,14 @@ use crate::{
     endpoint::Endpoint,
     policy_file::{PolicyFile, PolicyFileError},
     server::{Server, ServerBuilder},
+    witness::WitnessSink,
 };
 use place::Text;
 use section::Fault;
 
 pub use error::{ServerFileError, SettingError, Unusable};
 pub use section::{Section, Setting, Unfit, Value};
-pub use settings::{AuditSettings, PolicySettings};
+pub use settings::{AuditSettings, PolicySettings, WitnessSettings};
 
 /// Most bytes of a file.
 const MAX_FILE: u64 = 1 << 20;
@@ -189,8 +195,9 @@ impl ServerFile {
         }
         let shadow = self.policy.shadow.as_deref();
         let shadow = shadow.map(|file| self.watch(file, "shadow")).transpose()?;
+        let witness = self.witness(&identity)?;
         // Last, since it makes files.
-        let audit = self.using(&["audit", "file"], self.audit.open())?;
+        let audit = self.using(&["audit", "file"], self.audit.open(witness))?;
         let mut server = Server::builder(identity)
             .policy(policy)
             .audit(audit)
@@ -212,6 +219,15 @@ impl ServerFile {
             Some(path) => self.using(&["policy", "principals"], policy.with_principals(path)),
             None => Ok(policy),
         }
+    }
+
+    fn witness(&self, own: &Identity) -> Result<Option<WitnessSink>, ServerFileError> {
+        let Some(witness) = &self.audit.witness else { return Ok(None) };
+        let identity = match &witness.identity {
+            Some(path) => self.using(&["audit", "witness", "identity"], Identity::read(path))?,
+            None => own.clone(),
+        };
+        Ok(Some(WitnessSink::new(witness.endpoint.clone(), witness.server, identity)))
     }
 
     /// What came of using what is named under `keys`.

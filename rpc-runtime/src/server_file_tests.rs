@@ -32,6 +32,11 @@ allowed = "mutating"
 [limits]
 idle_timeout = "1m"
 max_connections = 1_000
+
+[audit.witness]
+endpoint = "tcp://witness.example:7400"
+server = "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+identity = "witness.key"
 "#;
 
 fn parse(text: &str) -> Result<ServerFile, ServerFileError> {
@@ -69,6 +74,10 @@ fn a_whole_file_gives_what_it_says_and_defaults_for_the_rest() {
     assert_eq!(file.audit.redaction_key.as_deref(), Some(Path::new("/srv/keys/marks")));
     assert_eq!((file.audit.rotate_at, file.audit.reserve), (Some(4_000_000), Some(0)));
     assert_eq!(file.audit.allowed, Allows::Mutating);
+    let witness = file.audit.witness.unwrap();
+    assert_eq!(witness.endpoint, Endpoint::tcp("witness.example:7400"));
+    assert_eq!(witness.server.to_string(), signer);
+    assert_eq!(witness.identity.as_deref(), Some(Path::new("/srv/witness.key")));
     let limits = Limits {
         idle_timeout: Duration::from_secs(60),
         max_connections: 1000,
@@ -104,7 +113,7 @@ fn the_whole_file_of_the_documentation_has_every_key_with_its_default() {
         assert!(written.contains(limit) || limit == "bob", "no {limit} in the documentation");
     }
     // None that a key could be left out of: what is unknown here lists what is known.
-    for (table, known) in [("policy", 6), ("audit", 8), ("limits", 21)] {
+    for (table, known) in [("policy", 6), ("audit", 9), ("limits", 21)] {
         let text = format!("[{table}]\nxyzzyxyzzy = 1\n");
         let help = errors(&text).into_iter().find_map(|error| {
             let (_, known) = error.split_once("unknown key `xyzzyxyzzy` → known here: ")?;
@@ -165,10 +174,23 @@ fn each_value_of_policy_and_audit_is_held_to_its_type() {
 }
 
 #[test]
+fn a_witness_needs_an_endpoint_and_a_key() {
+    let (without, _) = WHOLE.split_once("[audit.witness]").unwrap();
+    assert!(parse(without).unwrap().audit.witness.is_none());
+    let errors = errors(&format!("{without}[audit.witness]\nidentty = \"k\"\n"));
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(
+        errors[0].contains("`endpoint` is missing → add `endpoint = …` below `[audit.witness]`")
+    );
+    assert!(errors[1].contains("`server` is missing"));
+    assert!(errors[2].contains("unknown key `identty` → did you mean `identity`?"));
+}
+
+#[test]
 fn every_error_is_told_in_one_run_with_its_place_and_mend() {
     let text = WHOLE
-        .replace("identity", "identiy")
-        .replace("tcp://", "tpc://")
+        .replacen("identity", "identiy", 1)
+        .replacen("tcp://", "tpc://", 1)
         .replace("\"mutating\"", "\"some\"")
         .replace("\"1m\"", "60")
         .replace("1_000", "-1");
@@ -201,7 +223,7 @@ fn a_limit_out_of_range_is_named_where_it_stands() {
 #[test]
 fn what_is_not_toml_is_told_by_its_line() {
     let errors = errors(&format!("{WHOLE}\nfile = \n"));
-    assert!(errors[0].starts_with("bailiwick.toml:30:"), "{errors:?}");
+    assert!(errors[0].starts_with("bailiwick.toml:35:"), "{errors:?}");
 }
 
 #[test]
@@ -216,7 +238,7 @@ fn a_section_of_a_program_is_read_as_strictly() {
     });
     assert_eq!(data.as_deref(), Some(Path::new("/srv/kept")));
     let Err(ServerFileError::Refused { errors, .. }) = file else { panic!("{file:?}") };
-    assert_eq!(errors[0].to_string(), "it:32:1: unknown key `max_kees`");
+    assert_eq!(errors[0].to_string(), "it:37:1: unknown key `max_kees`");
     assert_eq!(errors[0].help, "did you mean `max_keys`?");
     // Without the program's own settings the section itself is unknown.
     assert!(parse(&text).is_err());

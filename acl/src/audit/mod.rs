@@ -64,6 +64,7 @@ mod scan;
 mod sink;
 mod state;
 mod verify;
+mod witness;
 
 use std::time::Duration;
 
@@ -86,6 +87,7 @@ pub use verify::{
     Expected, NotACheckpoint, Report, Tampered, Truncation, What, Witnessed, verify, verify_chain,
     verify_files,
 };
+pub use witness::{AttestError, MAX_STREAMS, MAX_WITNESSED, WitnessFolder, stream_of_checkpoint};
 
 /// What the hash of each record begins with.
 pub const DOMAIN: &[u8] = b"bailiwick audit record v1\0";

@@ -13,6 +13,7 @@ mod audit_rotation;
 mod audit_search;
 mod audit_sinks;
 mod audit_tampering;
+mod audit_witness;
 mod audit_world;
 mod fuzzing;
 mod invariants;

@@ -88,6 +88,12 @@ impl<'f> Section<'f> {
         Section { name, span, table, known: Vec::new(), ..*self }
     }
 
+    /// Whether the file has this table.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.table.is_some()
+    }
+
     /// Sets `target` if the file has `key`.
     pub fn set<T: Setting>(&mut self, key: &'static str, target: &mut T) {
         if let Some(value) = self.get(key) {

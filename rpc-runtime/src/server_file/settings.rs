@@ -8,7 +8,8 @@ use std::{
 use bailiwick_acl::monitor::Allows;
 use bailiwick_crypto::PublicKey;
 
-use super::{AuditError, AuditLog, Limits, Section, Setting, Unfit, Value};
+use super::{AuditError, AuditLog, Endpoint, Limits, Section, Setting, Unfit, Value};
+use crate::witness::WitnessSink;
 
 /// `[policy]`
 #[derive(Clone, Debug, Default)]
@@ -48,6 +49,20 @@ pub struct AuditSettings {
     pub reserve: Option<u64>,
     /// `allowed`: which allowed calls are recorded too: `none`, `mutating` or `all`.
     pub allowed: Allows,
+    /// `[audit.witness]`: a server that keeps the checkpoints.
+    pub witness: Option<WitnessSettings>,
+}
+
+/// `[audit.witness]`
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WitnessSettings {
+    /// `endpoint`: where it listens.
+    pub endpoint: Endpoint,
+    /// `server`: the key that it must prove.
+    pub server: PublicKey,
+    /// `identity`: the key file of who calls it; the server's own if it is not there.
+    pub identity: Option<PathBuf>,
 }
 
 impl PolicySettings {
@@ -79,6 +94,8 @@ impl AuditSettings {
         let rotate_at = section.get("rotate_at");
         let reserve = section.get("reserve");
         let allowed = section.get("allowed").unwrap_or_default();
+        let witness = section.section("witness");
+        let witness = witness.is_given().then(|| WitnessSettings::of(witness)).flatten();
         section.finish();
         Some(Self {
             file: file?,
@@ -89,10 +106,11 @@ impl AuditSettings {
             rotate_at,
             reserve,
             allowed,
+            witness,
         })
     }
 
-    pub(super) fn open(&self) -> Result<AuditLog, AuditError> {
+    pub(super) fn open(&self, witness: Option<WitnessSink>) -> Result<AuditLog, AuditError> {
         let mut log = AuditLog::builder().file(&self.file);
         if let Some(second) = &self.second {
             log = log.file(second);
@@ -112,7 +130,20 @@ impl AuditSettings {
         if let Some(reserve) = self.reserve {
             log = log.reserve(reserve);
         }
+        if let Some(witness) = witness {
+            log = log.witness(Box::new(witness));
+        }
         log.open()
+    }
+}
+
+impl WitnessSettings {
+    fn of(mut section: Section<'_>) -> Option<Self> {
+        let endpoint = section.require("endpoint");
+        let server = section.require("server");
+        let identity = section.get("identity");
+        section.finish();
+        Some(Self { endpoint: endpoint?, server: server?, identity })
     }
 }
 

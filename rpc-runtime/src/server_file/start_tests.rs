@@ -168,6 +168,13 @@ fn a_file_that_cannot_be_used_is_told_of_where_it_is_named() {
     let (told, cause) = unusable(&folder, "\"audit.jsonl\"", "\"none/audit.jsonl\"");
     assert_eq!(told, "9:8: `audit.file` cannot be used");
     assert!(matches!(cause, Unusable::Audit(AuditError::Io { .. })), "{cause:?}");
+    let key = Identity::generate(&mut rand::rng()).public_key();
+    let witness = format!(
+        "[audit.witness]\nendpoint = \"tcp://127.0.0.1:1\"\nserver = \"{key}\"\nidentity = \"none.key\""
+    );
+    let (told, cause) = unusable(&folder, "#audit", &witness);
+    assert_eq!(told, "14:12: `audit.witness.identity` cannot be used");
+    assert!(matches!(cause, Unusable::Identity(KeyFileError::Read { .. })), "{cause:?}");
     // Nothing was made on the way to what failed.
     assert!(!folder.path().join("audit.jsonl").exists());
     let key = folder.path().join("server.key");

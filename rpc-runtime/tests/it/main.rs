@@ -32,3 +32,4 @@ mod startup; // what keeps a server from starting
 mod udp; // calls over UDP
 mod walk; // a session cut after each of its bytes
 mod wire; // a client that breaks the protocol
+mod witness; // checkpoints on another server

@@ -86,6 +86,7 @@ fn each_setting_that_is_only_proposed_is_one() {
     assert_eq!(file.policy.permissive.len(), 1);
     assert!(file.audit.second.is_some() && file.audit.checkpoints.is_some());
     assert_eq!(file.audit.rotate_at, Some(256 << 20));
+    assert!(file.audit.witness.is_some());
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn a_long_recovery_says_how_far_it_is() {
     let world = World::new();
     write_log(&world, 250_000);
     let mut server = world.serve_recovering(TCP, &["--progress-every", "0ms"]);
+    assert!(server.next_line().starts_with("audit: the log's anchor is "));
     for records in [100_000, 200_000] {
         let line = server.next_line();
         let told = line.starts_with("recovering: ") && line.contains(" of ");
