@@ -13,7 +13,7 @@ use crate::support::{World, passes_without_tools, skip};
 
 /// Beyond the last sync of the longest start: strace counts those of each thread by themselves, and
 /// `fsync` apart from `fdatasync`.
-const LAST: u32 = 10;
+const LAST: u32 = 14;
 
 /// Where a server failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
