@@ -432,6 +432,7 @@ impl World {
                     let back = self.now + self.downtime();
                     self.participants[at].crash(&mut self.random, back);
                 }
+                self.see_ready(at);
             }
         }
     }
@@ -567,6 +568,16 @@ impl World {
                 _ => {}
             }
         }
+    }
+
+    /// A record that was not synced when the power went may be on the disk all the same: who finds one
+    /// that it is prepared says yes from then on.
+    fn see_ready(&mut self, at: usize) {
+        let me = NodeId(u16::try_from(at).unwrap());
+        let listed =
+            self.participants[at].node.as_ref().map(|node| node.machine().in_doubt(self.now));
+        let ready = listed.into_iter().flatten().filter(|line| line.state == State::Ready);
+        self.truth.prepared.extend(ready.map(|line| (line.txid, me)));
     }
 
     /// A participant decides while the coordinator may be away.
