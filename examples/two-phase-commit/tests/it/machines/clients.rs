@@ -21,6 +21,8 @@ pub(crate) struct Client {
     /// The number of the request that it waits for.
     waiting: Option<u64>,
     /// Asks no more, in the middle of something.
+    /// How often it has asked about what was not answered.
+    asked: u64,
     pub(crate) is_dead: bool,
 }
 
@@ -34,7 +36,8 @@ enum State {
 
 impl Client {
     pub(crate) fn new(transactions: u32, wake_at: Time) -> Self {
-        Self { left: transactions, state: State::Idle, wake_at, waiting: None, is_dead: false }
+        let (state, waiting) = (State::Idle, None);
+        Self { left: transactions, state, wake_at, waiting, asked: 0, is_dead: false }
     }
 
     pub(crate) fn is_done(&self) -> bool {
@@ -57,7 +60,9 @@ impl Client {
             State::Running(claim) | State::Asking(claim) => {
                 self.state = State::Asking(claim);
                 let Claim { txid, transaction, .. } = &claims[claim];
-                if id.is_multiple_of(2) {
+                // In turn: one that was only begun stays pending until it is run.
+                self.asked += 1;
+                if self.asked.is_multiple_of(2) {
                     Request::Outcome { txid: *txid }
                 } else {
                     Request::Run { txid: *txid, transaction: transaction.clone() }
