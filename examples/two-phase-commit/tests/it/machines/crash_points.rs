@@ -6,7 +6,7 @@ use crate::machines::rows::Row;
 use crate::machines::world::{Found, Network, World};
 
 fn seeds() -> u64 {
-    std::env::var("TWO_PHASE_COMMIT_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
+    std::env::var("TWO_PHASE_COMMIT_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(48)
 }
 
 /// Runs a row on all networks, and shows that its place was reached on each.
