@@ -20,7 +20,7 @@ use crate::{
     proto::{
         claim::{self, Claim, Refused, Turn},
         completions::{Books, Life, Past},
-        duplicate_requests::{Digest, Keep},
+        duplicate_requests::{Digest, DigestKey, Keep},
         frame::{self, Frame, MemoryId},
         joiner::Joined,
         memories::Attached,
@@ -49,6 +49,7 @@ pub(crate) struct Router {
     pub(crate) books: Books,
     /// Names their stores; zero if there are none.
     store: [u8; 8],
+    digests: DigestKey,
     meters: ServerMeters,
     pub(crate) status: ServerStatus,
 }
@@ -151,7 +152,19 @@ impl Router {
         let meters = ServerMeters::of(&services, methods.iter().map(|&(_, place)| place));
         let status = ServerStatus::of(&services, &monitor);
         services.iter().for_each(|service| service.watch(&status));
-        Ok(Self { services, methods, monitor, redaction, limits, books, store, meters, status })
+        let digests = DigestKey::draw();
+        Ok(Self {
+            services,
+            methods,
+            monitor,
+            redaction,
+            limits,
+            books,
+            store,
+            digests,
+            meters,
+            status,
+        })
     }
 
     /// What a client is told of the memory that this server has of it. `tcp_port` is where it takes
@@ -323,12 +336,18 @@ impl Router {
     }
 
     fn keep(&self, found: Option<&Found<'_>>, frame: &frame::Request<'_>) -> Keep {
-        let method = match found {
-            Some(found) if found.described.delivery == Delivery::Readonly => return Keep::Nothing,
-            Some(found) => found.index,
-            None => self.methods.len(),
+        let (method, delivery) = match found {
+            Some(found) => (found.index, found.described.delivery),
+            None => (self.methods.len(), Delivery::AtMostOnce),
         };
-        Keep::Answer { digest: Digest::of(frame.method, frame.arguments), method }
+        let digest = match delivery {
+            Delivery::Readonly => return Keep::Nothing,
+            Delivery::Durable => Digest::of(frame.method, frame.arguments),
+            Delivery::AtMostOnce | Delivery::Idempotent => {
+                self.digests.digest(frame.method, frame.arguments)
+            }
+        };
+        Keep::Answer { digest, method }
     }
 
     /// What the durable services know of this client's calls.

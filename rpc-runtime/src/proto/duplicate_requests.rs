@@ -22,7 +22,7 @@ mod arrival; // what is asked, and what is said
 mod kept; // answers, and their quota
 
 pub(crate) use arrival::{
-    Answered, Arrival, Begun, Digest, Keep, ShortAnswer, Standing, Via, Watch,
+    Answered, Arrival, Begun, Digest, DigestKey, Keep, ShortAnswer, Standing, Via, Watch,
 };
 use kept::KeptAnswers;
 

@@ -204,6 +204,17 @@ fn the_method_is_a_part_of_the_digest() {
 }
 
 #[test]
+fn a_digest_of_one_server_tells_nothing_of_anothers() {
+    let (one, other) = (DigestKey::draw(), DigestKey::draw());
+    let of =
+        |key: &DigestKey, method, arguments: &[u8]| key.digest(MethodId::new(method), arguments);
+    assert_eq!(of(&one, 1, b"a"), of(&one, 1, b"a"));
+    assert_ne!(of(&one, 1, b"a"), of(&one, 2, b"a"));
+    assert_ne!(of(&one, 1, b"a"), of(&one, 1, b"b"));
+    assert_ne!(of(&one, 1, b"a"), of(&other, 1, b"a"));
+}
+
+#[test]
 fn a_readonly_call_runs_again_and_keeps_nothing() {
     let mut scene = Scene::set();
     assert_eq!(scene.arrive(0, Keep::Nothing), Arrival::Begun);
