@@ -77,6 +77,11 @@ pub struct Limits {
     pub keepalive: Duration,
     /// How long a server that shuts down waits for running calls. Default: 10 s.
     pub drain_timeout: Duration,
+    /// How long a connection that has nothing to do looks for more before it sleeps, which keeps a
+    /// processor busy and saves the time that a sleeping one takes to wake. It looks less where that
+    /// finds nothing. At most 1 ms. Default: 0, it sleeps at once. Worth it at 50 µs where each side has
+    /// a processor to spare, on both sides.
+    pub busy_poll: Duration,
 }
 
 impl Default for Limits {
@@ -106,6 +111,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(30),
             keepalive: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
+            busy_poll: Duration::ZERO,
         }
     }
 }
@@ -140,6 +146,7 @@ impl Limits {
             ),
             ("min_rto", self.min_rto >= Duration::from_millis(1), "at least 1 ms"),
             ("initial_rto", self.initial_rto >= self.min_rto, "at least min_rto"),
+            ("busy_poll", self.busy_poll <= Duration::from_millis(1), "at most 1 ms"),
             ("keepalive", self.keepalive < self.idle_timeout, "less than idle_timeout"),
             ("max_calls_in_flight", self.max_calls_in_flight > 0, "at least 1"),
             ("max_calls_in_flight_udp", self.max_calls_in_flight_udp > 0, "at least 1"),

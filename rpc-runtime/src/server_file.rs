@@ -54,6 +54,7 @@
 //! idle_timeout = "30s"
 //! keepalive = "10s"
 //! drain_timeout = "10s"
+//! busy_poll = "0s"
 //! ```
 //!
 //! ```no_run

@@ -11,6 +11,7 @@ use std::{
 use tokio::{sync::Notify, task};
 
 use super::{
+    busy_poll::BusyPoll,
     socket::{self, Socket},
     timer::Timer,
 };
@@ -36,6 +37,7 @@ pub(crate) struct ClientDriver<S> {
     /// Wakes callers that wait for one of the others to finish.
     room: Arc<Notify>,
     timer: Timer,
+    busy_poll: BusyPoll,
     /// The other callers have had their turn to add to the batch.
     yielded: bool,
     write_error: Option<io::ErrorKind>,
@@ -50,6 +52,7 @@ impl<S: Socket> ClientDriver<S> {
         calls: SharedCalls,
         lane: LaneId,
         room: Arc<Notify>,
+        busy_poll: Duration,
     ) -> Self {
         let timer = Timer::default();
         Self {
@@ -59,6 +62,7 @@ impl<S: Socket> ClientDriver<S> {
             lane,
             room,
             timer,
+            busy_poll: BusyPoll::new(busy_poll),
             yielded: false,
             write_error: None,
             finish_by: None,
@@ -91,7 +95,12 @@ impl<S: Socket> ClientDriver<S> {
             if let Progress::Ended | Progress::NotTrusted = self.core.progress() {
                 return self.poll_shutdown(cx);
             }
-            if !self.read(cx) && !self.find_more_to_do(cx, blocked) {
+            if self.read(cx) {
+                self.busy_poll.found();
+            } else if !self.find_more_to_do(cx, blocked) {
+                if self.busy_poll.looks_again(cx) {
+                    return Poll::Pending;
+                }
                 self.core.rest();
                 return Poll::Pending;
             }
@@ -131,6 +140,7 @@ impl<S: Socket> ClientDriver<S> {
             }
         }
         if wrote {
+            self.busy_poll.sent();
             // Somebody may have waited for these bytes to leave.
             self.room.notify_one();
         }

@@ -154,7 +154,8 @@ impl Dialer {
         let (limits, calls) = (self.config.limits.clone(), Arc::clone(&self.calls));
         let handshake = self.handshake(Transport::Tcp);
         let core = Client::start(handshake, limits, Arc::clone(&calls), lane, &mut rand::rng());
-        let mut driver = ClientDriver::new(socket, core, calls, lane, Arc::clone(&self.room));
+        let (room, busy_poll) = (Arc::clone(&self.room), self.config.limits.busy_poll);
+        let mut driver = ClientDriver::new(socket, core, calls, lane, room, busy_poll);
         poll_fn(|cx| driver.poll_connected(cx)).await;
         if let Progress::Connected = driver.core.progress() {
             return Ok(Box::pin(driver));
@@ -182,7 +183,8 @@ impl Dialer {
             let (now, rng) = (clock::now(), &mut rand::rng());
             UdpClient::start(handshake, server, limits, Arc::clone(&calls), now, rng)
         };
-        let mut driver = UdpClientDriver::new(socket, core, calls, Arc::clone(&self.room));
+        let (room, busy_poll) = (Arc::clone(&self.room), self.config.limits.busy_poll);
+        let mut driver = UdpClientDriver::new(socket, core, calls, room, busy_poll);
         poll_fn(|cx| driver.poll_connected(cx)).await;
         match driver.core.standing() {
             Standing::Connecting | Standing::Connected => Ok(Box::pin(driver)),

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{
     admission::Entered,
+    busy_poll::BusyPoll,
     handlers::Handlers,
     orphans::Orphans,
     revisions::{Listening, Revisions},
@@ -82,6 +83,7 @@ pub(crate) struct ServerDriver<S> {
     handlers: Handlers,
     names: Names,
     timer: Timer,
+    busy_poll: BusyPoll,
     handshake_until: Instant,
     drain: Drain,
     draining: bool,
@@ -133,6 +135,7 @@ impl<S: Socket> ServerDriver<S> {
         let limits = common.router.limits.clone();
         Self {
             handshake_until: clock::now() + limits.handshake_timeout,
+            busy_poll: BusyPoll::new(limits.busy_poll),
             core: Server::new(limits),
             socket,
             common,
@@ -168,7 +171,12 @@ impl<S: Socket> ServerDriver<S> {
             if self.core.ended().is_some() {
                 return self.poll_finish(cx, written, now);
             }
-            if !self.read(cx) && !self.timer.arm(self.next_timeout(), cx) {
+            if self.read(cx) {
+                self.busy_poll.found();
+            } else if !self.timer.arm(self.next_timeout(), cx) {
+                if self.busy_poll.looks_again(cx) {
+                    return Poll::Pending;
+                }
                 self.core.rest();
                 self.names.rest();
                 return Poll::Pending;

@@ -11,6 +11,7 @@ use std::{
 use tokio::{sync::Notify, task};
 
 use super::{
+    busy_poll::BusyPoll,
     timer::Timer,
     udp_socket::{self, Datagrams, UdpSocket},
 };
@@ -47,6 +48,7 @@ pub(crate) struct UdpClientDriver {
     /// Wakes callers that wait for one of the others to finish.
     room: Arc<Notify>,
     timer: Timer,
+    busy_poll: BusyPoll,
     received: Datagrams,
     /// What the socket did not take yet.
     unsent: Option<Transmit>,
@@ -64,6 +66,7 @@ impl UdpClientDriver {
         core: UdpClient,
         calls: SharedCalls,
         room: Arc<Notify>,
+        busy_poll: Duration,
     ) -> Self {
         Self {
             socket,
@@ -71,6 +74,7 @@ impl UdpClientDriver {
             calls,
             room,
             timer: Timer::default(),
+            busy_poll: BusyPoll::new(busy_poll),
             received: Datagrams::new(PIECES),
             unsent: None,
             batch: Vec::new(),
@@ -111,7 +115,10 @@ impl UdpClientDriver {
             if let Standing::Ended(_) | Standing::Failed(_) = self.core.standing() {
                 return self.poll_finish(cx, now);
             }
-            if !self.receive(cx) && !self.find_more_to_do(cx) {
+            if self.receive(cx) {
+                self.busy_poll.found();
+            } else if !self.find_more_to_do(cx) {
+                self.busy_poll.looks_again(cx);
                 return Poll::Pending;
             }
         }
@@ -149,6 +156,7 @@ impl UdpClientDriver {
                 Poll::Ready(Err(error)) => self.failed_to_send(&error, transmit.segment, now),
             }
             self.unsent = None;
+            self.busy_poll.sent();
             // Somebody may have waited for these bytes to leave.
             self.room.notify_one();
         }

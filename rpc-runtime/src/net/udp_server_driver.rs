@@ -10,6 +10,7 @@ use std::{
 use futures_util::FutureExt;
 
 use super::{
+    busy_poll::BusyPoll,
     revisions::Listening,
     server_driver::{Common, Drain},
     timer::Timer,
@@ -34,6 +35,7 @@ pub(crate) struct UdpServerDriver {
     socket: UdpSocket,
     core: UdpServer,
     timer: Timer,
+    busy_poll: BusyPoll,
     received: Datagrams,
     /// What the socket did not take yet.
     unsent: Option<Transmit>,
@@ -49,6 +51,7 @@ impl UdpServerDriver {
         Self {
             socket,
             listening: Listening::new(&common.revisions),
+            busy_poll: BusyPoll::new(common.router.limits.busy_poll),
             core: UdpServer::new(common, unix_seconds(), &mut rand::rng()),
             timer: Timer::default(),
             received: Datagrams::new(PIECES),
@@ -81,7 +84,10 @@ impl UdpServerDriver {
             if self.core.is_drained() && self.unsent.is_none() {
                 return Poll::Ready(());
             }
-            if !self.receive(cx) && !self.timer.arm(self.core.next_timeout(now), cx) {
+            if self.receive(cx) {
+                self.busy_poll.found();
+            } else if !self.timer.arm(self.core.next_timeout(now), cx) {
+                self.busy_poll.looks_again(cx);
                 return Poll::Pending;
             }
         }

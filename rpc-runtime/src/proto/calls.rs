@@ -347,17 +347,15 @@ impl Calls {
     /// The call's answer, once it is there; until then `cx` is woken for it.
     pub(crate) fn poll(&mut self, ticket: &Ticket, cx: &mut Context<'_>) -> Poll<Answer> {
         let waiting = &mut self.waiting[ticket.slot];
-        if waiting.answer.is_none() {
-            match &mut waiting.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            return Poll::Pending;
+        if let Some(answer) = waiting.answer.take() {
+            self.waiting.remove(ticket.slot);
+            return Poll::Ready(answer);
         }
-        match self.waiting.remove(ticket.slot).answer {
-            Some(answer) => Poll::Ready(answer),
-            None => Poll::Pending,
+        match &mut waiting.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
         }
+        Poll::Pending
     }
 
     /// The caller no longer waits: the server is told, unless it has answered or never heard of

@@ -184,6 +184,7 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
     section.set("idle_timeout", &mut limits.idle_timeout);
     section.set("keepalive", &mut limits.keepalive);
     section.set("drain_timeout", &mut limits.drain_timeout);
+    section.set("busy_poll", &mut limits.busy_poll);
     if let Err(error) = limits.check() {
         let message = format!("`{}` is out of range", error.field);
         section.refuse(error.field, message, format!("it must be {}", error.range));
