@@ -98,3 +98,69 @@ impl fmt::Debug for Points {
         f.debug_struct("Points").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+impl Points {
+    /// Points at which all objects have the same first hash, or the same second one, or neither.
+    pub(super) fn half_blind(first: bool, second: bool) -> Self {
+        let point = |blind| if blind { 0 } else { secret_point() };
+        Self([point(first), point(second)])
+    }
+
+    pub(super) fn of(self, name: &str) -> Prefix {
+        name.split('/').fold(Prefix::ROOT, |above, segment| self.below(above, segment.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Objects of the same bytes that are cut in all ways, and those that zeros could hide.
+    fn alike() -> Vec<String> {
+        let mut names = Vec::new();
+        for length in 1..26 {
+            let text = &"abcdefghijklmnopqrstuvwxyz"[..length];
+            names.push(text.to_owned());
+            names.push("\0".repeat(length));
+            names.push(format!("{}\u{1}", "\0".repeat(length)));
+            names.extend((1..length).map(|at| format!("{}/{}", &text[..at], &text[at..])));
+            names.extend((1..length).map(|at| format!("{}/{text}", &text[..at])));
+        }
+        names
+    }
+
+    #[test]
+    fn each_hash_alone_tells_objects_apart_that_are_cut_in_another_way() {
+        for (first, second) in [(true, false), (false, true)] {
+            let points = Points::half_blind(first, second);
+            let mut seen = Vec::new();
+            for name in alike() {
+                for extent in [Extent::Exact, Extent::Below] {
+                    seen.push((points.of(&name).with(extent).0, name.clone(), extent));
+                }
+            }
+            seen.sort();
+            for pair in seen.windows(2) {
+                assert_ne!(pair[0].0, pair[1].0, "{:?} {:?}", pair[0], pair[1]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_hashed_the_same_by_itself_and_on_the_way_to_what_is_below() {
+        let points = Points::random();
+        let above = points.of("tenant/lecture notes");
+        assert!(points.below(above, b"d7") == points.of("tenant/lecture notes/d7"));
+        assert!(Prefix::ROOT.with(Extent::Below) == Fingerprint::EVERYTHING);
+        assert!(!Fingerprint::default().is_present() && Fingerprint::EVERYTHING.is_present());
+    }
+
+    #[test]
+    fn points_differ_between_policies_and_are_not_shown() {
+        let (one, other) = (Points::random(), Points::random());
+        assert!(one.of("exam.txt") != other.of("exam.txt"));
+        assert_ne!(one.0[0], one.0[1]);
+        assert_eq!(format!("{one:?}"), "Points { .. }");
+    }
+}

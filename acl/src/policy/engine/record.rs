@@ -125,3 +125,25 @@ impl BySubject {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_include_what_they_are_made_of_and_nothing_else() {
+        for verb in [EVERY_VERB, 1, 30, 31, 32, 1_000, (1 << 30) - 1] {
+            let one = Verbs::one(verb);
+            assert_eq!(one.iter().collect::<Vec<_>>(), [verb]);
+            for asked in [1, 2, 30, 31, 32, 33, 1_000, 1_001, u32::MAX] {
+                let meant = verb == asked || verb == EVERY_VERB;
+                assert_eq!(one.include(Asked::of(asked)), meant, "{verb} {asked}");
+            }
+        }
+        let some = Verbs::one(3).with(Verbs::one(30)).unwrap();
+        assert_eq!(some.iter().collect::<Vec<_>>(), [3, 30]);
+        assert!(some.include(Asked::of(30)) && !some.include(Asked::of(4)));
+        assert_eq!(some.with(Verbs::one(31)), None);
+        assert!(!Verbs::NONE.include(Asked::of(1)) && Verbs::NONE.iter().next().is_none());
+    }
+}

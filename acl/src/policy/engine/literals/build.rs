@@ -110,3 +110,72 @@ fn objects(records: &[Record]) -> impl Iterator<Item = &[Record]> {
     let same = |left: &Record, right: &Record| left.object == right.object;
     records.chunk_by(same).filter(|records| records[0].object.is_present())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::fingerprint::Points;
+    use super::*;
+    use crate::policy::decision::Effect;
+    use crate::policy::pattern::Extent;
+
+    /// A record that allows verb 1 on `name`.
+    fn record(points: Points, name: &str, line: u32) -> Record {
+        let object = points.of(name).with(Extent::Exact);
+        Record { object, subject: 0, verbs: Verbs::one(1), effect: Effect::Allow, line }
+    }
+
+    fn table(records: &mut [Record]) -> Literals {
+        let mut literals = Literals { heads: Vec::new(), slots: Vec::new(), several: Vec::new() };
+        let head = literals.add_table(Reach::literal(1, Extent::Exact), records);
+        literals.heads.push(head);
+        literals
+    }
+
+    fn line_of(literals: &Literals, points: Points, name: &str) -> u32 {
+        let prefixes = [super::super::Prefix::ROOT, points.of(name)];
+        let mut found = Found::default();
+        literals.collect(&[0], 1, &prefixes, &mut found);
+        found.allow
+    }
+
+    #[test]
+    fn objects_that_agree_in_one_of_the_two_hashes_are_not_confused() {
+        for (first, second) in [(true, false), (false, true)] {
+            let points = Points::half_blind(first, second);
+            let mut records: Vec<_> =
+                (1..=100).map(|line| record(points, &format!("d{line}"), line)).collect();
+            let literals = table(&mut records);
+            for line in 1..=100 {
+                assert_eq!(line_of(&literals, points, &format!("d{line}")), line);
+            }
+            assert_eq!(line_of(&literals, points, "d101"), 0);
+        }
+    }
+
+    #[test]
+    fn a_table_with_a_long_run_is_given_up() {
+        let points = Points::half_blind(true, false);
+        let count = u32::try_from(MAX_RUN).unwrap() + 1;
+        let mut records: Vec<_> =
+            (1..=count).map(|line| record(points, &format!("d{line}"), line)).collect();
+        let head = Head { factor: 1, start: 0, slots: 2 * count, reach: Reach::default() };
+        records.sort_unstable_by_key(|record| record.object.order(1));
+        assert!(!table(&mut []).fill(head, &records));
+        assert!(table(&mut []).fill(head, &records[1..]));
+    }
+
+    #[test]
+    fn no_look_up_in_a_large_table_passes_many_slots_or_the_end() {
+        let points = Points::random();
+        let mut records: Vec<_> =
+            (1..=50_000).map(|line| record(points, &format!("d{line}"), line)).collect();
+        let literals = table(&mut records);
+        let runs = literals.slots.split(|slot| !slot.object.is_present());
+        assert!(runs.map(<[Slot]>::len).max().unwrap() <= MAX_RUN);
+        assert!(literals.slots.last().is_some_and(|slot| !slot.object.is_present()));
+        for line in (1..=50_000).step_by(7) {
+            assert_eq!(line_of(&literals, points, &format!("d{line}")), line);
+            assert_eq!(line_of(&literals, points, &format!("e{line}")), 0);
+        }
+    }
+}
