@@ -118,7 +118,8 @@ mod tests {
 
     /// Objects of the same bytes that are cut in all ways, and those that zeros could hide.
     fn alike() -> Vec<String> {
-        let mut names = Vec::new();
+        // As `abc/defg`, if a mark were all that ends a segment.
+        let mut names = vec!["abc\u{1}\0\0\0defg".to_owned()];
         for length in 1..26 {
             let text = &"abcdefghijklmnopqrstuvwxyz"[..length];
             names.push(text.to_owned());

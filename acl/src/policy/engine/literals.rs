@@ -19,8 +19,8 @@ use crate::policy::people::SubjectId;
 pub(super) struct Literals {
     /// By subject.
     heads: Vec<Head>,
-    /// The tables, one after the other. Whatever a look-up begins at, an empty slot comes before the
-    /// next table.
+    /// The tables, one after the other. Wherever a look-up begins, an empty slot comes before
+    /// the next table.
     slots: Vec<Slot>,
     /// For objects where verbs differ in what rows say of them, sorted by verb.
     several: Vec<(VerbId, Found)>,
