@@ -1,15 +1,15 @@
-//! The prepared policy: for each subject the rows that spell their object out, found by its
-//! fingerprint, and a trie of those with a wildcard inside.
+//! The prepared policy: the rows that spell their object out, found by its fingerprint, and a trie of
+//! those with a wildcard inside.
 //!
 //! The cost of a decision follows the length of the object and the number of wildcard branches
 //! that fit it, times the caller's subjects; both are bounded at load ([`MAX_VISITS`],
-//! [`MAX_SUBJECTS`](super::MAX_SUBJECTS)). It does not follow the number of rows, and other people's
-//! rows are not even near: what a caller is asked for lies with the caller's own rows. A decision
-//! allocates nothing.
+//! [`MAX_SUBJECTS`](super::MAX_SUBJECTS)). It does not follow the number of rows. A decision allocates
+//! nothing.
 
 mod build;
 mod ever;
 mod fingerprint;
+mod grants;
 mod interner;
 mod key;
 mod literals;
@@ -86,7 +86,8 @@ impl Engine {
         })?;
         let mut found = Found::default();
         if reach.has_literals() {
-            self.literals.collect(subjects, verb, &prefixes[..=count], &mut found);
+            let prefixes = &prefixes[..=count];
+            self.literals.collect((subjects, reach), verb, prefixes, &mut found);
         }
         if reach.wild {
             self.trie.collect(&names, &mut found);

@@ -115,10 +115,8 @@ impl Builder {
             return Err(worst);
         }
         let trie = trie.finish();
-        let mut by_subject = BySubject::of(&records, reaches.len());
-        drop(records);
-        let ever = Ever::of(&mut by_subject);
-        let literals = Literals::of(&reaches, &mut by_subject);
+        let ever = Ever::of(&BySubject::of(&records, reaches.len()));
+        let literals = Literals::of(reaches, records);
         Ok(Engine { points, literals, trie, ever })
     }
 }

@@ -17,13 +17,13 @@ pub(super) struct Ever {
 }
 
 impl Ever {
-    pub(super) fn of(records: &mut BySubject) -> Self {
+    pub(super) fn of(records: &BySubject) -> Self {
         let mut ever = Self { verbs: Vec::new(), begins: vec![0] };
         // By verb; all are nothing between two subjects.
         let mut sums: Vec<Found> = Vec::new();
         let mut met: Vec<VerbId> = Vec::new();
-        records.each(|_, records| {
-            for record in records.iter() {
+        for records in records.each() {
+            for record in records {
                 let mut says = record.found();
                 if record.object != Fingerprint::EVERYTHING {
                     says.deny = Found::default().deny;
@@ -43,7 +43,7 @@ impl Ever {
             let sums = met.drain(..).map(|verb| (verb, std::mem::take(&mut sums[verb as usize])));
             ever.verbs.extend(sums);
             ever.begins.push(number(ever.verbs.len()));
-        });
+        }
         ever.verbs.shrink_to_fit();
         ever
     }

@@ -1,29 +1,33 @@
-//! The rows that spell their object out, with or without a `/**` at the end: for each subject a
-//! table of its own, from the object's fingerprint to what the rows say.
+//! The rows that spell their object out, with or without a `/**` at the end: one table from the
+//! object's fingerprint to what rows say of it.
 //!
-//! A look-up reads one line of memory, seldom two, and waits for no other: all that one decision
-//! needs are known as soon as the object is hashed. A subject's table holds its own rows only, so
-//! what it takes of the caches follows who calls and not who else is in the policy. A subject
-//! without a row of some depth is not asked for that depth.
+//! A look-up reads one line of memory, seldom two, and all that one decision needs are known as soon
+//! as the object is hashed, so that none waits for another. Only where rows about one object differ
+//! in subject or verbs, it leads on to a range of grants. A depth at which none of the caller's
+//! subjects has a row is not looked up: other people's rows cost nothing there.
 
 mod build;
 
 use std::fmt;
 
 use super::fingerprint::{Fingerprint, Prefix};
+use super::grants::{Grants, includes};
 use super::record::{Asked, Verbs};
-use super::{Found, VerbId, both};
+use super::{Found, VerbId};
 use crate::policy::pattern::Extent;
 use crate::policy::people::SubjectId;
 
 pub(super) struct Literals {
     /// By subject.
-    heads: Vec<Head>,
-    /// The tables, one after the other. Wherever a look-up begins, an empty slot comes before
-    /// the next table.
+    reaches: Vec<Reach>,
+    /// Wherever a look-up begins, an empty slot follows.
     slots: Vec<Slot>,
-    /// For objects where verbs differ in what rows say of them, sorted by verb.
-    several: Vec<(VerbId, Found)>,
+    /// Where a look-up may begin: this many slots from the first one.
+    begins: u32,
+    /// Of the hash by which slots are found.
+    factor: u64,
+    /// What rows say where a slot cannot hold it.
+    shared: Grants,
 }
 
 /// What a subject has rows about.
@@ -37,25 +41,22 @@ pub(super) struct Reach {
     pub(super) wild: bool,
 }
 
-/// A subject's table.
-#[derive(Clone, Copy, Default)]
-struct Head {
-    /// Of the hash by which slots are found.
-    factor: u64,
-    start: u32,
-    /// Where a look-up may begin, from `start`.
-    slots: u32,
-    reach: Reach,
-}
-
-/// What a subject's rows say of one object. Two to a line of the cache.
+/// What rows say of one object. Two to a line of the cache.
 #[derive(Clone, Copy, Default)]
 #[repr(align(32))]
 struct Slot {
     object: Fingerprint,
-    /// None if the object has [`several`](Literals::several), from `found.deny` to `found.allow`.
+    subject: SubjectId,
+    /// None if there are [`shared`](Literals::shared) grants, from `found.deny` to `found.allow`.
     verbs: Verbs,
     found: Found,
+}
+
+/// What is asked of an object.
+struct Question<'q> {
+    subjects: &'q [SubjectId],
+    verb: VerbId,
+    asked: Asked,
 }
 
 impl Literals {
@@ -64,54 +65,46 @@ impl Literals {
     pub(super) fn reach(&self, subjects: &[SubjectId]) -> Reach {
         let mut reach = Reach::default();
         for subject in subjects {
-            if let Some(head) = self.heads.get(*subject as usize) {
-                reach.add(head.reach);
+            if let Some(one) = self.reaches.get(*subject as usize) {
+                reach.add(*one);
             }
         }
         reach
     }
 
-    /// Adds what the subjects' rows say of an object. `prefixes` are those of its first segments:
-    /// none, one, up to all of them.
+    /// Adds what the rows say of an object to subjects of this `reach`. `prefixes` are those of its
+    /// first segments: none, one, up to all of them.
     #[inline]
     pub(super) fn collect(
         &self,
-        subjects: &[SubjectId],
+        (subjects, reach): (&[SubjectId], Reach),
         verb: VerbId,
         prefixes: &[Prefix],
         found: &mut Found,
     ) {
         let Some((whole, above)) = prefixes.split_last() else { return };
-        let asked = Asked::of(verb);
-        for subject in subjects {
-            let Some(head) = self.heads.get(*subject as usize) else { continue };
-            if head.reach.has_exact(above.len()) {
-                self.look_up(head, whole.with(Extent::Exact), verb, asked, found);
-            }
-            let mut depths = head.reach.below;
-            while let Some(prefix) = above.get(depths.trailing_zeros() as usize) {
-                self.look_up(head, prefix.with(Extent::Below), verb, asked, found);
-                depths &= depths - 1;
-            }
+        let question = Question { subjects, verb, asked: Asked::of(verb) };
+        if reach.has_exact(above.len()) {
+            self.look_up(whole.with(Extent::Exact), &question, found);
+        }
+        let mut depths = reach.below;
+        while let Some(prefix) = above.get(depths.trailing_zeros() as usize) {
+            self.look_up(prefix.with(Extent::Below), &question, found);
+            depths &= depths - 1;
         }
     }
 
     #[inline]
-    fn look_up(
-        &self,
-        head: &Head,
-        object: Fingerprint,
-        verb: VerbId,
-        asked: Asked,
-        found: &mut Found,
-    ) {
-        let begin = head.start as usize + object.place(head.factor, head.slots);
+    fn look_up(&self, object: Fingerprint, question: &Question<'_>, found: &mut Found) {
+        let begin = object.place(self.factor, self.begins);
         for slot in self.slots.get(begin..).unwrap_or_default() {
             if slot.object == object {
-                if slot.verbs.include(asked) {
+                if let Some(range) = slot.shared() {
+                    self.shared.collect(range, question.subjects, question.verb, found);
+                } else if slot.verbs.include(question.asked)
+                    && includes(question.subjects, slot.subject)
+                {
                     found.add(slot.found);
-                } else if slot.verbs == Verbs::NONE {
-                    self.look_up_several(slot, verb, found);
                 }
                 return;
             }
@@ -120,16 +113,14 @@ impl Literals {
             }
         }
     }
+}
 
-    #[inline(never)] // so that `look_up` stays small
-    fn look_up_several(&self, slot: &Slot, verb: VerbId, found: &mut Found) {
-        let Found { deny: from, allow: to } = slot.found;
-        let several = &self.several[from as usize..to as usize];
-        for verb in both(verb) {
-            if let Ok(at) = several.binary_search_by_key(&verb, |(verb, _)| *verb) {
-                found.add(several[at].1);
-            }
-        }
+impl Slot {
+    /// Where its shared grants are.
+    #[inline]
+    fn shared(&self) -> Option<(u32, u32)> {
+        let is_shared = self.object.is_present() && self.verbs == Verbs::NONE;
+        is_shared.then_some((self.found.deny, self.found.allow))
     }
 }
 

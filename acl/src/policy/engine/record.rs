@@ -1,7 +1,5 @@
 //! Rows on their way into an engine: what one says, in 32 bytes, and all of them by subject.
 
-use std::ops::Range;
-
 use super::fingerprint::Fingerprint;
 use super::{EVERY_VERB, Found, VerbId};
 use crate::policy::decision::Effect;
@@ -112,17 +110,12 @@ impl BySubject {
         Self { records: sorted, begins }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    /// The records of each subject, which may be put into another order.
-    pub(super) fn each(&mut self, mut each: impl FnMut(SubjectId, &mut [Record])) {
-        for (subject, ends) in (0..).zip(self.begins.windows(2)) {
-            if let [from, to] = *ends {
-                each(subject, &mut self.records[Range { start: from as usize, end: to as usize }]);
-            }
-        }
+    /// The records of each subject, from 0 on.
+    pub(super) fn each(&self) -> impl Iterator<Item = &[Record]> {
+        self.begins.windows(2).map(|ends| match *ends {
+            [from, to] => &self.records[from as usize..to as usize],
+            _ => &[],
+        })
     }
 }
 

@@ -3,9 +3,10 @@
 
 mod build;
 
+use super::grants::Grants;
 use super::interner::Interner;
 use super::table::Table;
-use super::{EVERY_VERB, Found, VerbId, both};
+use super::{Found, VerbId};
 use crate::object::MAX_SEGMENTS;
 use crate::policy::people::SubjectId;
 
@@ -19,8 +20,6 @@ const CALLER: u32 = u32::MAX - 2;
 /// What stands for the literal edge of a node that has none, or several.
 const NO_SEGMENT: u32 = u32::MAX - 3;
 const MANY: u32 = u32::MAX - 4;
-/// Grants up to this many are searched from end to end, more by hash.
-const SHORT: u32 = 8;
 /// No node: the root is nobody's child.
 const NONE: u32 = 0;
 const ROOT: u32 = 0;
@@ -33,10 +32,8 @@ pub(super) struct Trie {
     nodes: Vec<Node>,
     /// From (node, segment) to the child, for nodes with several literal edges.
     edges: Table,
-    /// Grants, sorted by (node, extent, verb, subject); each node knows where its own begin.
-    grants: Vec<Grants>,
-    /// The grants of long ranges, by (begin of the range, verb, subject).
-    many_grants: Table,
+    /// Grants by node and extent; each node knows where its own begin.
+    grants: Grants,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,14 +47,6 @@ struct Node {
     exact: u32,
     /// Where the grants for what is below it begin; they end where the next node's begin.
     below: u32,
-}
-
-/// The rows of one (node, extent, verb, subject), of which only the first of each effect matters.
-#[derive(Clone, Copy, Debug, Default)]
-struct Grants {
-    verb: VerbId,
-    subject: SubjectId,
-    found: Found,
 }
 
 /// A request, cut and interned.
@@ -101,7 +90,8 @@ impl Trie {
         let mut at = node;
         for depth in depth..names.count {
             let node = &self.nodes[at as usize];
-            self.collect_range((node.below, self.nodes[at as usize + 1].exact), names, found);
+            let below = (node.below, self.nodes[at as usize + 1].exact);
+            self.grants.collect(below, names.subjects, names.verb, found);
             if node.star != NONE {
                 self.visit(node.star, depth + 1, names, found);
             }
@@ -114,7 +104,7 @@ impl Trie {
             }
         }
         let node = &self.nodes[at as usize];
-        self.collect_range((node.exact, node.below), names, found);
+        self.grants.collect((node.exact, node.below), names.subjects, names.verb, found);
     }
 
     #[inline]
@@ -126,49 +116,6 @@ impl Trie {
             return None;
         }
         self.edges.exact(self.edges.key().pair(at, segment))
-    }
-
-    #[inline]
-    fn collect_range(&self, (from, to): (u32, u32), names: &Names<'_>, found: &mut Found) {
-        if from == to {
-        } else if to - from <= SHORT {
-            for grant in &self.grants[from as usize..to as usize] {
-                if (grant.verb == EVERY_VERB || grant.verb == names.verb)
-                    && includes(names.subjects, grant.subject)
-                {
-                    found.add(grant.found);
-                }
-            }
-        } else {
-            self.collect_many((from, to), names, found);
-        }
-    }
-
-    /// Looks for each subject among the grants of a long range.
-    #[inline(never)] // so that `visit` stays small
-    fn collect_many(&self, (from, to): (u32, u32), names: &Names<'_>, found: &mut Found) {
-        for verb in both(names.verb) {
-            for subject in names.subjects {
-                let hash = self.many_grants.key().triple([from, verb, *subject]);
-                let at = self.many_grants.find(hash, |at| {
-                    let grant = &self.grants[at as usize];
-                    (from..to).contains(&at) && (grant.verb, grant.subject) == (verb, *subject)
-                });
-                if let Some(at) = at {
-                    let grant = &self.grants[at as usize];
-                    found.add(grant.found);
-                }
-            }
-        }
-    }
-}
-
-/// Whether the sorted `subjects` include this one; most people are in few groups.
-fn includes(subjects: &[SubjectId], subject: SubjectId) -> bool {
-    if subjects.len() <= SHORT as usize {
-        subjects.contains(&subject)
-    } else {
-        subjects.binary_search(&subject).is_ok()
     }
 }
 

@@ -1,114 +1,102 @@
-//! Lays out each subject's table, in the order of its slots, and bounds what a look-up in it costs.
+//! Lays the table out in the order of its slots, and bounds what a look-up in it costs.
 
+use super::super::Found;
 use super::super::build::number;
+use super::super::grants::{Grant, Grants, merge};
 use super::super::key::secret_factor;
-use super::super::record::{BySubject, Record, Verbs};
+use super::super::record::{Record, Verbs};
 use super::super::table::MAX_RUN;
-use super::super::{Found, VerbId};
-use super::{Head, Literals, Reach, Slot};
+use super::{Literals, Reach, Slot};
 
 /// Slots for each object; at most half of them are full.
 const ROOM: usize = 2;
 
-/// How often a table's room may be doubled where look-ups would be long.
+/// How often the table's room may be doubled where look-ups would be long.
 const MAX_SPREAD: u32 = 3;
 
-impl Literals {
-    /// The tables of the records that have an object; `reaches` are those of the subjects.
-    pub(in crate::policy::engine) fn of(reaches: &[Reach], records: &mut BySubject) -> Self {
-        let mut literals = Self {
-            heads: Vec::with_capacity(reaches.len()),
-            // Memory that is not written to is not taken.
-            slots: Vec::with_capacity(records.len() * ROOM + reaches.len()),
-            several: Vec::new(),
-        };
-        records.each(|subject, records| {
-            let reach = reaches.get(subject as usize).copied().unwrap_or_default();
-            let head = literals.add_table(reach, records);
-            literals.heads.push(head);
-        });
-        if literals.slots.len() < literals.slots.capacity() / 2 {
-            literals.slots.shrink_to_fit();
-        }
-        literals.several.shrink_to_fit();
-        literals
-    }
+/// A table that is being filled.
+struct Filling {
+    factor: u64,
+    begins: u32,
+    slots: Vec<Slot>,
+    shared: Vec<Grant>,
+}
 
-    fn add_table(&mut self, reach: Reach, records: &mut [Record]) -> Head {
-        if !reach.has_literals() {
-            return Head { reach, ..Head::default() };
-        }
-        let (start, several) = (self.slots.len(), self.several.len());
+impl Literals {
+    /// The table of the records that have an object; `reaches` are those of the subjects.
+    pub(in crate::policy::engine) fn of(reaches: Vec<Reach>, mut records: Vec<Record>) -> Self {
+        records.retain(|record| record.object.is_present());
         let mut spread = 0;
-        loop {
+        let Filling { factor, begins, slots, shared } = loop {
             let factor = secret_factor();
             records.sort_unstable_by_key(|record| record.object.order(factor));
-            let slots = number((objects(records).count() * ROOM) << spread);
-            let head = Head { factor, start: number(start), slots, reach };
-            if self.fill(head, records) {
-                return head;
+            let begins = number((objects(&records).count() * ROOM).max(1) << spread);
+            if let Some(filled) = Filling::new(factor, begins).filled(&records) {
+                break filled;
             }
-            self.slots.truncate(start);
-            self.several.truncate(several);
             spread = (spread + 1).min(MAX_SPREAD);
-        }
+        };
+        drop(records);
+        let ranges = slots.iter().filter_map(Slot::shared);
+        let shared = Grants::of(shared, ranges);
+        Self { reaches, slots, begins, factor, shared }
+    }
+}
+
+impl Filling {
+    fn new(factor: u64, begins: u32) -> Self {
+        // The last objects' run may end behind the last begin, with an empty slot.
+        let slots = Vec::with_capacity(begins as usize + MAX_RUN + 1);
+        Self { factor, begins, slots, shared: Vec::new() }
     }
 
-    /// Fills a table, which comes last, from sorted records. `false` if a run of full slots is longer
-    /// than [`MAX_RUN`].
-    fn fill(&mut self, head: Head, records: &[Record]) -> bool {
-        let start = head.start as usize;
+    /// Takes all records in, which are sorted. `None` if a run of full slots is longer than
+    /// [`MAX_RUN`].
+    fn filled(mut self, records: &[Record]) -> Option<Self> {
         let mut run = 0;
         for records in objects(records) {
-            let object = records[0].object;
-            let begin = start + object.place(head.factor, head.slots);
+            let begin = records[0].object.place(self.factor, self.begins);
             if begin > self.slots.len() {
                 self.slots.resize(begin, Slot::default());
                 run = 0;
             }
             run += 1;
             if run > MAX_RUN {
-                return false;
+                return None;
             }
-            let (verbs, found) = self.sum(records);
-            self.slots.push(Slot { object, verbs, found });
+            let slot = self.slot(records);
+            self.slots.push(slot);
         }
-        let end = (start + head.slots as usize).max(self.slots.len() + 1);
+        let end = (self.begins as usize).max(self.slots.len() + 1);
         self.slots.resize(end, Slot::default());
-        true
+        self.shared.shrink_to_fit();
+        Some(self)
     }
 
-    /// What the rows of one subject about one object say, as a slot holds it.
-    fn sum(&mut self, records: &[Record]) -> (Verbs, Found) {
-        let verbs = records[0].verbs;
-        if records.iter().all(|record| record.verbs == verbs) {
+    /// What the rows about one object say.
+    fn slot(&mut self, records: &[Record]) -> Slot {
+        let Record { object, subject, verbs, .. } = records[0];
+        if records.iter().all(|record| (record.subject, record.verbs) == (subject, verbs)) {
             let mut found = Found::default();
             records.iter().for_each(|record| found.add(record.found()));
-            return (verbs, found);
+            return Slot { object, subject, verbs, found };
         }
-        let each = |record: &Record| {
-            let found = record.found();
-            record.verbs.iter().map(move |verb| (verb, found))
-        };
-        let mut several: Vec<(VerbId, Found)> = records.iter().flat_map(each).collect();
-        several.sort_unstable_by_key(|(verb, _)| *verb);
-        several.dedup_by(|later, sum| {
-            let is_same = later.0 == sum.0;
-            if is_same {
-                sum.1.add(later.1);
-            }
-            is_same
-        });
-        let from = number(self.several.len());
-        self.several.append(&mut several);
-        (Verbs::NONE, Found { deny: from, allow: number(self.several.len()) })
+        let from = self.shared.len();
+        for record in records {
+            let (subject, found) = (record.subject, record.found());
+            self.shared.extend(record.verbs.iter().map(|verb| Grant { verb, subject, found }));
+        }
+        let all = from..self.shared.len();
+        let kept = merge(&mut self.shared, all, from);
+        self.shared.truncate(kept);
+        let found = Found { deny: number(from), allow: number(kept) };
+        Slot { object, subject, verbs: Verbs::NONE, found }
     }
 }
 
 /// The records of each object.
 fn objects(records: &[Record]) -> impl Iterator<Item = &[Record]> {
-    let same = |left: &Record, right: &Record| left.object == right.object;
-    records.chunk_by(same).filter(|records| records[0].object.is_present())
+    records.chunk_by(|left, right| left.object == right.object)
 }
 
 #[cfg(test)]
@@ -124,17 +112,14 @@ mod tests {
         Record { object, subject: 0, verbs: Verbs::one(1), effect: Effect::Allow, line }
     }
 
-    fn table(records: &mut [Record]) -> Literals {
-        let mut literals = Literals { heads: Vec::new(), slots: Vec::new(), several: Vec::new() };
-        let head = literals.add_table(Reach::literal(1, Extent::Exact), records);
-        literals.heads.push(head);
-        literals
+    fn table(records: &[Record]) -> Literals {
+        Literals::of(vec![Reach::literal(1, Extent::Exact)], records.to_vec())
     }
 
     fn line_of(literals: &Literals, points: Points, name: &str) -> u32 {
         let prefixes = [super::super::Prefix::ROOT, points.of(name)];
         let mut found = Found::default();
-        literals.collect(&[0], 1, &prefixes, &mut found);
+        literals.collect((&[0], literals.reach(&[0])), 1, &prefixes, &mut found);
         found.allow
     }
 
@@ -142,9 +127,9 @@ mod tests {
     fn objects_that_agree_in_one_of_the_two_hashes_are_not_confused() {
         for (first, second) in [(true, false), (false, true)] {
             let points = Points::half_blind(first, second);
-            let mut records: Vec<_> =
+            let records: Vec<_> =
                 (1..=100).map(|line| record(points, &format!("d{line}"), line)).collect();
-            let literals = table(&mut records);
+            let literals = table(&records);
             for line in 1..=100 {
                 assert_eq!(line_of(&literals, points, &format!("d{line}")), line);
             }
@@ -158,18 +143,17 @@ mod tests {
         let count = u32::try_from(MAX_RUN).unwrap() + 1;
         let mut records: Vec<_> =
             (1..=count).map(|line| record(points, &format!("d{line}"), line)).collect();
-        let head = Head { factor: 1, start: 0, slots: 2 * count, reach: Reach::default() };
         records.sort_unstable_by_key(|record| record.object.order(1));
-        assert!(!table(&mut []).fill(head, &records));
-        assert!(table(&mut []).fill(head, &records[1..]));
+        assert!(Filling::new(1, 2 * count).filled(&records).is_none());
+        assert!(Filling::new(1, 2 * count).filled(&records[1..]).is_some());
     }
 
     #[test]
     fn no_look_up_in_a_large_table_passes_many_slots_or_the_end() {
         let points = Points::random();
-        let mut records: Vec<_> =
+        let records: Vec<_> =
             (1..=50_000).map(|line| record(points, &format!("d{line}"), line)).collect();
-        let literals = table(&mut records);
+        let literals = table(&records);
         let runs = literals.slots.split(|slot| !slot.object.is_present());
         assert!(runs.map(<[Slot]>::len).max().unwrap() <= MAX_RUN);
         assert!(literals.slots.last().is_some_and(|slot| !slot.object.is_present()));

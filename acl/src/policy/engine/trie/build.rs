@@ -2,10 +2,11 @@
 
 use super::super::Found;
 use super::super::build::number;
+use super::super::grants::{Grant, Grants, merge};
 use super::super::interner::Interner;
 use super::super::key::{Hashed, Key};
 use super::super::table::Table;
-use super::{CALLER, Grants, MANY, NO_SEGMENT, Node, ROOT, SHORT, STAR, Trie, VerbId};
+use super::{CALLER, MANY, NO_SEGMENT, Node, ROOT, STAR, Trie, VerbId};
 use crate::policy::pattern::{Extent, Part};
 use crate::policy::people::SubjectId;
 
@@ -18,7 +19,7 @@ pub(in crate::policy::engine) struct TrieBuilder {
     parents: Vec<(u32, u32)>,
     /// The place of each of the grants.
     places: Vec<Place>,
-    grants: Vec<Grants>,
+    grants: Vec<Grant>,
 }
 
 /// A node and an extent: where the grants of an object pattern lie.
@@ -84,7 +85,7 @@ impl TrieBuilder {
         found: Found,
     ) {
         self.places.push(place);
-        self.grants.push(Grants { verb, subject, found });
+        self.grants.push(Grant { verb, subject, found });
     }
 
     /// The trie.
@@ -100,8 +101,8 @@ impl TrieBuilder {
         let segments = segments.finish();
         let grants = in_places(&places, grants, &mut nodes);
         drop(places);
-        let many_grants = Table::of(&long_ranges(&nodes, &grants), Key::triple);
-        Trie { segments, nodes, edges, grants, many_grants }
+        let grants = Grants::of(grants, ranges(&nodes));
+        Trie { segments, nodes, edges, grants }
     }
 
     /// An upper bound for the nodes that any one request can visit: at each node a segment follows
@@ -143,7 +144,7 @@ fn nodes(parents: &[(u32, u32)]) -> Vec<Node> {
 
 /// Sorts the grants by place, verb and subject, and makes one of those that agree in all three;
 /// each node learns its ranges.
-fn in_places(places: &[Place], grants: Vec<Grants>, nodes: &mut [Node]) -> Vec<Grants> {
+fn in_places(places: &[Place], grants: Vec<Grant>, nodes: &mut [Node]) -> Vec<Grant> {
     let mut ends = vec![0_u32; nodes.len() * 2];
     for place in places {
         ends[place.0 as usize] += 1;
@@ -153,7 +154,7 @@ fn in_places(places: &[Place], grants: Vec<Grants>, nodes: &mut [Node]) -> Vec<G
         total += *end;
         *end = total;
     }
-    let mut sorted = vec![Grants::default(); grants.len()];
+    let mut sorted = vec![Grant::default(); grants.len()];
     for (place, grant) in places.iter().zip(grants) {
         // What was the end of a range becomes its begin.
         let at = &mut ends[place.0 as usize];
@@ -174,35 +175,10 @@ fn in_places(places: &[Place], grants: Vec<Grants>, nodes: &mut [Node]) -> Vec<G
     sorted
 }
 
-/// Moves the grants in `from` down to `kept`, sorted and merged; returns where they end.
-fn merge(grants: &mut [Grants], from: std::ops::Range<usize>, mut kept: usize) -> usize {
-    grants[from.clone()].sort_unstable_by_key(|grant| (grant.verb, grant.subject));
-    let begin = kept;
-    for at in from {
-        let grant = grants[at];
-        match grants[begin..kept].last_mut() {
-            Some(last) if (last.verb, last.subject) == (grant.verb, grant.subject) => {
-                last.found.add(grant.found);
-            }
-            _ => {
-                grants[kept] = grant;
-                kept += 1;
-            }
-        }
-    }
-    kept
-}
-
-/// The grants of the ranges that are searched by hash, and what is hashed of each.
-fn long_ranges(nodes: &[Node], grants: &[Grants]) -> impl Iterator<Item = (u32, [u32; 3])> + Clone {
-    let ranges = nodes.windows(2).flat_map(|pair| {
+/// Where the grants of each place are.
+fn ranges(nodes: &[Node]) -> impl Iterator<Item = (u32, u32)> + Clone {
+    nodes.windows(2).flat_map(|pair| {
         let [node, next] = pair else { return [(0, 0); 2] };
         [(node.exact, node.below), (node.below, next.exact)]
-    });
-    ranges.filter(|(from, to)| to - from > SHORT).flat_map(move |(from, to)| {
-        (from..to).map(move |at| {
-            let grant = &grants[at as usize];
-            (at, [from, grant.verb, grant.subject])
-        })
     })
 }
