@@ -1,11 +1,12 @@
 //! From bytes to a policy: read, resolve, check, build, then let the policy test itself.
 
+use std::iter;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
 use super::digest::revision_digest;
-use super::engine::{Builder, EVERY_VERB, Interner, MAX_VISITS};
+use super::engine::{Builder, EVERY_VERB, Interner, MAX_VISITS, Says};
 use super::fault::{Fault, Place};
 use super::finding::{Files, PolicyErrors, Severity};
 use super::parse::{self, Contents};
@@ -129,17 +130,16 @@ fn compile(syntax: &Syntax<'_>, people: &People<'_>, verbs: &mut Interner) -> Bu
     let mut builder = Builder::with_room(syntax.rows.len());
     for row in &syntax.rows {
         let subject = row.who().and_then(|who| people.id(&who));
-        let (Some(subject), Some((parts, extent)), Some(effect)) =
-            (subject, row.object(), row.effect)
+        let (Some(subject), Some(object), Some(effect)) = (subject, row.object(), row.effect)
         else {
             continue;
         };
-        let place = builder.place(parts, extent);
-        let mut add = |verb| builder.grant(place, verb, subject, effect, row.line());
+        let says = Says { subject, effect, line: row.line() };
         match row.verbs() {
-            Verbs::Every => add(EVERY_VERB),
+            Verbs::Every => builder.add(says, object, iter::once(EVERY_VERB)),
             Verbs::Listed(list) => {
-                list.iter().for_each(|verb| add(EVERY_VERB + 1 + verbs.intern(verb.text)));
+                let ids = list.iter().map(|verb| EVERY_VERB + 1 + verbs.intern(verb.text));
+                builder.add(says, object, ids);
             }
         }
     }

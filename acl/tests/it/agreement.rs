@@ -77,6 +77,22 @@ proptest! {
     fn a_crowded_policy_agrees_too(seed: u64, rows in 40_usize..600) {
         agree(seed, rows, 100)?;
     }
+
+    // More than are told by a bit each, in rows about the same objects.
+    #[test]
+    fn a_policy_of_many_verbs_agrees_too(seed: u64, rows in 1_usize..200) {
+        let mut dice = Dice(seed);
+        let mut text = String::new();
+        for _ in 0..rows {
+            let who = dice.pick(&["a", "b", "*"]);
+            let object = dice.pick(&["x", "x/y", "x/**", "x/y/**", "**", "x/*", "*/y"]);
+            let verbs: Vec<_> = (0..=dice.below(5)).map(|_| format!("v{}", dice.below(40))).collect();
+            let verbs = if dice.one_in(8) { "*".to_owned() } else { verbs.join(", ") };
+            let effect = if dice.one_in(4) { "deny" } else { "allow" };
+            text += &format!("{who} | {object} | {verbs} | {effect}\n");
+        }
+        prop_assert!(fuzzing::check(text.as_bytes(), seed).is_some(), "{}", text);
+    }
 }
 
 /// Ways to say what a row can say, so that each byte matters.
@@ -150,6 +166,93 @@ fn a_row_is_found_among_however_many_at_its_object() {
             }
             let other = policy.explain(&format!("u{n}"), "r", &format!("y/e{}", n + 1));
             assert_eq!(other, Decision::denied(Reason::Default));
+        }
+    }
+}
+
+#[test]
+fn a_wildcard_row_is_found_among_however_many_at_its_object() {
+    for count in 1..=40 {
+        let mut text = String::new();
+        for n in 0..count {
+            let effect = if n % 3 == 0 { "deny" } else { "allow" };
+            text += &format!("u{n} | x/* | r | {effect}\nu{n} | y/*/e{n} | r | {effect}\n");
+        }
+        let policy = policy(&text);
+        for n in 0..count {
+            let effect = if n % 3 == 0 { Effect::Deny } else { Effect::Allow };
+            for (object, line) in [("x/7", 2 * n + 1), (&*format!("y/7/e{n}"), 2 * n + 2)] {
+                let decision = policy.explain(&format!("u{n}"), "r", object);
+                assert_eq!(decision, Decision::by_row(effect, line), "{n} of {count}: {object}");
+            }
+            let other = policy.explain(&format!("u{n}"), "r", &format!("y/7/e{}", n + 1));
+            assert_eq!(other, Decision::denied(Reason::Default));
+        }
+    }
+}
+
+/// What decides `object` for `a`: the effect and the line.
+fn decided(policy: &bailiwick_acl::Policy, object: &str) -> Option<(Effect, u32)> {
+    let decision = policy.explain("a", "r", object);
+    decision.row.map(|row| (decision.effect, row.line))
+}
+
+#[test]
+fn an_object_is_told_from_what_is_below_it_and_from_those_that_are_cut_otherwise() {
+    let policy = policy(
+        "a | docs/plan | r | allow\na | docs/plan/** | r | deny\na | docs/** | r | allow\n\
+         a | lectures/x | r | allow\na | lecturesx | r | deny\na | lecture/sx/** | r | allow\n",
+    );
+    let (allow, deny) = (Effect::Allow, Effect::Deny);
+    assert_eq!(decided(&policy, "docs"), None);
+    assert_eq!(decided(&policy, "docs/plan"), Some((allow, 1)));
+    assert_eq!(decided(&policy, "docs/plan/1"), Some((deny, 2)));
+    assert_eq!(decided(&policy, "docs/other/1"), Some((allow, 3)));
+    assert_eq!(decided(&policy, "lectures/x"), Some((allow, 4)));
+    assert_eq!(decided(&policy, "lecturesx"), Some((deny, 5)));
+    assert_eq!(decided(&policy, "lecture/sx"), None);
+    assert_eq!(decided(&policy, "lecture/sx/1"), Some((allow, 6)));
+    assert_eq!(decided(&policy, "lecture/s/x"), None);
+}
+
+#[test]
+fn rows_with_and_without_wildcards_decide_together_and_the_first_is_named() {
+    let policy = policy(
+        "group @g = a\na | x/* | r | allow\na | x/y | r | allow\n@g | x/z | r | deny\n\
+         * | {self}/z | r | allow\n@g | x/** | * | allow\n* | x/*/q | * | deny\n",
+    );
+    let (allow, deny) = (Effect::Allow, Effect::Deny);
+    assert_eq!(decided(&policy, "x/y"), Some((allow, 2)));
+    assert_eq!(decided(&policy, "x/z"), Some((deny, 4)));
+    assert_eq!(decided(&policy, "a/z"), Some((allow, 5)));
+    assert_eq!(decided(&policy, "x/y/p"), Some((allow, 6)));
+    assert_eq!(decided(&policy, "x/y/q"), Some((deny, 7)));
+}
+
+#[test]
+fn objects_of_every_depth_are_found_exactly_and_from_above() {
+    let name = |depth: usize| vec!["d"; depth].join("/");
+    let mut text = String::new();
+    for depth in 1..=32 {
+        text += &format!("e | {} | r | allow\n", name(depth));
+    }
+    for depth in 1..32 {
+        text += &format!("b{depth} | {}/** | r | allow\n", name(depth));
+    }
+    let policy = policy(&text);
+    for depth in 1..=32 {
+        let line = u32::try_from(depth).unwrap();
+        let exact = policy.explain("e", "r", &name(depth));
+        assert_eq!(exact, Decision::by_row(Effect::Allow, line));
+        for above in 1..32 {
+            let below = policy.explain(&format!("b{above}"), "r", &name(depth));
+            let line = 32 + u32::try_from(above).unwrap();
+            let meant = if depth > above {
+                Decision::by_row(Effect::Allow, line)
+            } else {
+                Decision::denied(Reason::Default)
+            };
+            assert_eq!(below, meant, "{above} {depth}");
         }
     }
 }

@@ -37,6 +37,8 @@ const SEGMENTS: [&str; 14] = [
     "a", "b", "c", "alice", "bob", "*", "{self}", "a|b", "é ß", "x*y", "...", "lecture",
     "lectures", "lecturer",
 ];
+/// Fewer still, so that the same rows come up again at every depth.
+const COMMON: usize = 3;
 const BAD: [&str; 6] = ["", "a//b", "../a", "a/./b", "a\\b", "/a"];
 
 /// A policy of `rows` rows: what it means, and its text.
@@ -81,8 +83,14 @@ pub(crate) fn request(dice: &mut Dice) -> (String, String, String) {
         return (who.to_owned(), verb.to_owned(), dice.pick(&BAD).to_owned());
     }
     let depth = 1 + dice.below(4);
-    let segments: Vec<_> =
-        (0..depth).map(|_| if dice.one_in(8) { "nowhere" } else { dice.pick(&SEGMENTS) }).collect();
+    let common = dice.one_in(2);
+    let segments: Vec<_> = (0..depth)
+        .map(|_| match common {
+            true => dice.pick(&SEGMENTS[..COMMON]),
+            false if dice.one_in(8) => "nowhere",
+            false => dice.pick(&SEGMENTS),
+        })
+        .collect();
     (who.to_owned(), verb.to_owned(), segments.join("/"))
 }
 
@@ -95,8 +103,10 @@ fn row(dice: &mut Dice, line: u32) -> Row {
     let below = dice.one_in(3);
     // Only `**` has no segment before it.
     let depth = if below { dice.below(4) } else { 1 + dice.below(4) };
+    let common = dice.one_in(2);
     let object = (0..depth)
         .map(|_| match dice.below(5) {
+            _ if common => Part::Literal(dice.pick(&SEGMENTS[..COMMON]).to_owned()),
             0 => Part::Star,
             1 => Part::Caller,
             _ => Part::Literal(dice.pick(&SEGMENTS).to_owned()),

@@ -1,253 +1,127 @@
-//! Takes rows in, lays them out as the engine wants them, and bounds what a request can cost.
+//! Takes rows in, and bounds what a request can cost.
 
-use std::collections::HashMap;
-
-use super::interner::Interner;
-use super::key::{Hashed, Key};
-use super::table::Table;
-use super::{
-    CALLER, Engine, Ever, Found, Grants, MANY, MAX_VISITS, NO_SEGMENT, NONE, Node, ROOT, SHORT,
-    STAR, VerbId, first,
-};
+use super::ever::Ever;
+use super::fingerprint::{Fingerprint, Points, Prefix};
+use super::literals::{Literals, Reach};
+use super::record::{BySubject, Record, Verbs};
+use super::trie::TrieBuilder;
+use super::{Engine, Found, MAX_VISITS, VerbId};
 use crate::policy::decision::Effect;
 use crate::policy::pattern::{Extent, Part};
 use crate::policy::people::SubjectId;
 
 /// A policy's rows on their way into an [`Engine`].
 pub(in crate::policy) struct Builder {
-    segments: Interner,
-    /// From (parent, edge) to the child.
-    edges: Table,
-    /// The parent and the edge of each node but the root; a child has a higher number.
-    parents: Vec<(u32, u32)>,
-    /// The place of each of the grants.
-    places: Vec<Place>,
-    grants: Vec<Grants>,
+    points: Points,
+    records: Vec<Record>,
+    /// By subject.
+    reaches: Vec<Reach>,
+    trie: TrieBuilder,
 }
 
-/// A node and an extent: where the grants of an object pattern lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::policy) struct Place(u32);
-
-impl Place {
-    /// A text has fewer than 2^31 nodes: a file is no longer than 2^30 bytes.
-    fn of(node: u32, extent: Extent) -> Self {
-        Self(node * 2 + u32::from(extent == Extent::Below))
-    }
+/// What a row says, but for its verbs and its object.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::policy) struct Says {
+    pub(in crate::policy) subject: SubjectId,
+    pub(in crate::policy) effect: Effect,
+    pub(in crate::policy) line: u32,
 }
 
 impl Builder {
     /// A builder with room for so many rows before it has to grow.
     pub(in crate::policy) fn with_room(rows: usize) -> Self {
         Self {
-            segments: Interner::with_room(rows),
-            edges: Table::with_room(rows),
-            parents: Vec::with_capacity(rows),
-            places: Vec::with_capacity(rows),
-            grants: Vec::with_capacity(rows),
+            points: Points::random(),
+            records: Vec::with_capacity(rows),
+            reaches: Vec::new(),
+            trie: TrieBuilder::new(),
         }
     }
 
-    /// The place of the object pattern that `segments` and `extent` are, made if need be.
-    pub(in crate::policy) fn place<'p>(
+    /// Adds a row about the object pattern that `parts` and `extent` are.
+    pub(in crate::policy) fn add<'p>(
         &mut self,
-        segments: impl Iterator<Item = Part<'p>>,
-        extent: Extent,
-    ) -> Place {
-        let mut node = ROOT;
-        for segment in segments {
-            let edge = match segment {
-                Part::Any => STAR,
-                Part::Caller => CALLER,
-                Part::Literal(text) => self.segments.intern(&text),
-            };
-            node = self.child(node, edge);
-        }
-        Place::of(node, extent)
-    }
-
-    fn child(&mut self, parent: u32, edge: u32) -> u32 {
-        if let Some(child) = self.edges.exact(self.edges.key().pair(parent, edge)) {
-            return child;
-        }
-        if self.edges.is_full() {
-            self.edges.grow((1..).zip(self.parents.iter().copied()), edge_hash);
-        }
-        self.parents.push((parent, edge));
-        let child = number(self.parents.len());
-        self.edges.insert(self.edges.key().pair(parent, edge), child);
-        child
-    }
-
-    /// Adds what the row at `line` says of one verb.
-    pub(in crate::policy) fn grant(
-        &mut self,
-        place: Place,
-        verb: VerbId,
-        subject: SubjectId,
-        effect: Effect,
-        line: u32,
+        says: Says,
+        (parts, extent): (impl Iterator<Item = Part<'p>> + Clone, Extent),
+        verbs: impl Iterator<Item = VerbId>,
     ) {
-        let (deny, allow) = match effect {
-            Effect::Deny => (line, NONE),
-            Effect::Allow => (NONE, line),
-        };
-        self.places.push(place);
-        self.grants.push(Grants { verb, subject, deny, allow });
+        match self.literal(parts.clone(), extent) {
+            Some((object, reach)) => self.record(says, object, reach, verbs),
+            None => {
+                let place = self.trie.place(parts, extent);
+                let found = Found::row(says.effect, says.line);
+                let mut granted = Vec::new();
+                for verb in verbs {
+                    self.trie.grant(place, verb, says.subject, found);
+                    granted.push(verb);
+                }
+                self.record(says, Fingerprint::default(), Reach::WILD, granted.into_iter());
+            }
+        }
+    }
+
+    /// The fingerprint of an object without wildcards, and how deep it is.
+    fn literal<'p>(
+        &self,
+        parts: impl Iterator<Item = Part<'p>>,
+        extent: Extent,
+    ) -> Option<(Fingerprint, Reach)> {
+        let (mut prefix, mut depth) = (Prefix::ROOT, 0);
+        for part in parts {
+            let Part::Literal(text) = part else { return None };
+            prefix = self.points.below(prefix, text.as_bytes());
+            depth += 1;
+        }
+        Some((prefix.with(extent), Reach::literal(depth, extent)))
+    }
+
+    fn record(
+        &mut self,
+        Says { subject, effect, line }: Says,
+        object: Fingerprint,
+        reach: Reach,
+        verbs: impl Iterator<Item = VerbId>,
+    ) {
+        let record = |verbs| Record { object, subject, verbs, effect, line };
+        let mut together = Verbs::NONE;
+        for verb in verbs {
+            let one = Verbs::one(verb);
+            match together.with(one) {
+                Some(both) => together = both,
+                None => self.records.push(record(one)),
+            }
+        }
+        if together != Verbs::NONE {
+            self.records.push(record(together));
+        }
+        let at = subject as usize;
+        if at >= self.reaches.len() {
+            self.reaches.resize(at + 1, Reach::default());
+        }
+        self.reaches[at].add(reach);
     }
 
     /// The engine.
     ///
     /// # Errors
     ///
-    /// The worst number of visits, if that is more than [`MAX_VISITS`].
+    /// The most places where one request may have to look, if that is more than [`MAX_VISITS`].
     pub(in crate::policy) fn finish(self) -> Result<Engine, u64> {
-        let worst = self.worst_visits();
+        let Self { points, records, reaches, trie } = self;
+        let mut reach = Reach::default();
+        reaches.iter().for_each(|one| reach.add(*one));
+        let worst = trie.worst_visits().saturating_add(reach.places());
         if worst > MAX_VISITS {
             return Err(worst);
         }
-        let Self { segments, edges, parents, places, grants } = self;
-        drop(edges); // a table of those that need one follows
-        let mut nodes = nodes(&parents);
-        let many = (1..).zip(parents.iter().copied()).filter(|(_, (parent, edge))| {
-            *edge < CALLER && nodes[*parent as usize].segment == MANY
-        });
-        let edges = Table::of(&many, edge_hash);
-        drop(parents);
-        let segments = segments.finish();
-        let grants = in_places(&places, grants, &mut nodes);
-        drop(places);
-        let many_grants = Table::of(&long_ranges(&nodes, &grants), Key::triple);
-        let ever = ever(&nodes, &grants);
-        let ever_of =
-            Table::of(&(0..).zip(ever.iter().map(|ever| (ever.verb, ever.subject))), edge_hash);
-        Ok(Engine { segments, nodes, edges, grants, many_grants, ever, ever_of })
-    }
-
-    /// An upper bound for the nodes that any one request can visit: at each node a segment follows
-    /// at most one literal edge, and the two wildcards.
-    fn worst_visits(&self) -> u64 {
-        let mut wild = vec![0_u64; self.parents.len() + 1];
-        let mut literal = vec![0_u64; self.parents.len() + 1];
-        for (at, (parent, edge)) in self.parents.iter().enumerate().rev() {
-            let cost = 1_u64.saturating_add(wild[at + 1]).saturating_add(literal[at + 1]);
-            let parent = *parent as usize;
-            if *edge >= CALLER {
-                wild[parent] = wild[parent].saturating_add(cost);
-            } else {
-                literal[parent] = literal[parent].max(cost);
-            }
-        }
-        1_u64.saturating_add(wild[0]).saturating_add(literal[0])
+        let trie = trie.finish();
+        let ever = Ever::of(&BySubject::of(&records, reaches.len()));
+        let literals = Literals::of(reaches, records);
+        Ok(Engine { points, literals, trie, ever })
     }
 }
 
-fn edge_hash(key: Key, (one, two): (u32, u32)) -> Hashed {
-    key.pair(one, two)
-}
-
-/// The nodes with their edges, and one more, where the last node's grants end.
-fn nodes(parents: &[(u32, u32)]) -> Vec<Node> {
-    let mut nodes = vec![Node::default(); parents.len() + 2];
-    for (child, (parent, edge)) in (1..).zip(parents) {
-        let node = &mut nodes[*parent as usize];
-        match (*edge, node.segment) {
-            (STAR, _) => node.star = child,
-            (CALLER, _) => node.caller = child,
-            (segment, NO_SEGMENT) => (node.segment, node.child) = (segment, child),
-            _ => node.segment = MANY,
-        }
-    }
-    nodes
-}
-
-/// Sorts the grants by place, verb and subject, and makes one of those that agree in all three;
-/// each node learns its ranges.
-fn in_places(places: &[Place], grants: Vec<Grants>, nodes: &mut [Node]) -> Vec<Grants> {
-    let mut ends = vec![0_u32; nodes.len() * 2];
-    for place in places {
-        ends[place.0 as usize] += 1;
-    }
-    let mut total = 0;
-    for end in &mut ends {
-        total += *end;
-        *end = total;
-    }
-    let mut sorted = vec![Grants::default(); grants.len()];
-    for (place, grant) in places.iter().zip(grants) {
-        // What was the end of a range becomes its begin.
-        let at = &mut ends[place.0 as usize];
-        *at -= 1;
-        sorted[*at as usize] = grant;
-    }
-    let mut kept = 0;
-    for place in 0..ends.len() {
-        let begin = number(kept);
-        let node = &mut nodes[place / 2];
-        *(if place % 2 == 0 { &mut node.exact } else { &mut node.below }) = begin;
-        let to = ends.get(place + 1).copied().unwrap_or(total) as usize;
-        let from = ends[place] as usize;
-        kept = merge(&mut sorted, from..to, kept);
-    }
-    sorted.truncate(kept);
-    sorted.shrink_to_fit();
-    sorted
-}
-
-/// Moves the grants in `from` down to `kept`, sorted and merged; returns where they end.
-fn merge(grants: &mut [Grants], from: std::ops::Range<usize>, mut kept: usize) -> usize {
-    grants[from.clone()].sort_unstable_by_key(|grant| (grant.verb, grant.subject));
-    let begin = kept;
-    for at in from {
-        let grant = grants[at];
-        match grants[begin..kept].last_mut() {
-            Some(last) if (last.verb, last.subject) == (grant.verb, grant.subject) => {
-                last.deny = first(last.deny, grant.deny);
-                last.allow = first(last.allow, grant.allow);
-            }
-            _ => {
-                grants[kept] = grant;
-                kept += 1;
-            }
-        }
-    }
-    kept
-}
-
-/// The grants of the ranges that are searched by hash, and what is hashed of each.
-fn long_ranges(nodes: &[Node], grants: &[Grants]) -> impl Iterator<Item = (u32, [u32; 3])> + Clone {
-    let ranges = nodes.windows(2).flat_map(|pair| {
-        let [node, next] = pair else { return [(0, 0); 2] };
-        [(node.exact, node.below), (node.below, next.exact)]
-    });
-    ranges.filter(|(from, to)| to - from > SHORT).flat_map(move |(from, to)| {
-        (from..to).map(move |at| {
-            let grant = &grants[at as usize];
-            (at, [from, grant.verb, grant.subject])
-        })
-    })
-}
-
-/// What each subject may ever do with each verb.
-fn ever(nodes: &[Node], grants: &[Grants]) -> Vec<Ever> {
-    let everything = nodes[ROOT as usize].below..nodes[ROOT as usize + 1].exact;
-    let mut found: HashMap<(VerbId, SubjectId), Found> = HashMap::new();
-    for (at, grant) in (0..).zip(grants) {
-        let deny_all = if everything.contains(&at) { grant.deny } else { NONE };
-        found.entry((grant.verb, grant.subject)).or_default().add(deny_all, grant.allow);
-    }
-    found
-        .into_iter()
-        .map(|((verb, subject), found)| Ever {
-            verb,
-            subject,
-            deny_all: found.deny,
-            allow: found.allow,
-        })
-        .collect()
-}
-
-/// A file of 2^32 segments would not have fitted in memory before.
+/// A file is no longer than 2^30 bytes, so that all it has can be counted in 32 bits.
 pub(super) fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(MANY - 1)
+    u32::try_from(count).unwrap_or(u32::MAX - 8)
 }

@@ -4,22 +4,20 @@ use super::build::number;
 use super::key::{Key, is_short};
 use super::table::Table;
 
-/// Bytes before each text that say how long it is.
-const LENGTH: usize = 4;
-
-/// Texts and their numbers. The number of a text is where it stands among them, so that comparing
-/// it takes no further look-up.
+/// Texts and their numbers, from 0 on.
 #[derive(Debug)]
 pub(in crate::policy) struct Interner {
     table: Table,
-    /// The length of each text and the text, one after the other.
+    /// The texts, one after the other.
     texts: Vec<u8>,
+    /// Where each text ends.
+    ends: Vec<u32>,
 }
 
 impl Interner {
     /// An interner with room for so many texts before it has to grow.
     pub(in crate::policy) fn with_room(texts: usize) -> Self {
-        Self { table: Table::with_room(texts), texts: Vec::new() }
+        Self { table: Table::with_room(texts), texts: Vec::new(), ends: Vec::new() }
     }
 
     /// The number of a text, a new one if need be.
@@ -28,11 +26,11 @@ impl Interner {
             return known;
         }
         if self.table.is_full() {
-            self.table.grow(entries(&self.texts), Key::text);
+            self.table.grow(entries(&self.texts, &self.ends), Key::text);
         }
-        let entry = number(self.texts.len());
-        self.texts.extend_from_slice(&number(text.len()).to_le_bytes());
+        let entry = number(self.ends.len());
         self.texts.extend_from_slice(text.as_bytes());
+        self.ends.push(number(self.texts.len()));
         self.table.insert(self.table.key().text(text.as_bytes()), entry);
         entry
     }
@@ -40,8 +38,9 @@ impl Interner {
     /// Makes it as small as it may be, and bounds what any look-up costs.
     pub(in crate::policy) fn finish(mut self) -> Self {
         self.texts.shrink_to_fit();
+        self.ends.shrink_to_fit();
         self.table = Table::with_room(0); // gone before another takes memory
-        self.table = Table::of(&entries(&self.texts), Key::text);
+        self.table = Table::of(&entries(&self.texts, &self.ends), Key::text);
         self
     }
 
@@ -59,25 +58,22 @@ impl Interner {
     #[inline(never)] // so that `find` stays small
     fn find_long(&self, text: &[u8]) -> Option<u32> {
         self.table.find(self.table.key().long_text(text), |entry| {
-            entry_at(&self.texts, entry as usize).is_some_and(|known| known == text)
+            entry_at(&self.texts, &self.ends, entry as usize).is_some_and(|known| known == text)
         })
     }
 }
 
-fn entry_at(texts: &[u8], at: usize) -> Option<&[u8]> {
-    let (length, rest) = texts.get(at..)?.split_first_chunk::<LENGTH>()?;
-    rest.get(..u32::from_le_bytes(*length) as usize)
+fn entry_at<'t>(texts: &'t [u8], ends: &[u32], at: usize) -> Option<&'t [u8]> {
+    let from = at.checked_sub(1).map_or(Some(0), |above| ends.get(above).copied())?;
+    texts.get(from as usize..*ends.get(at)? as usize)
 }
 
 /// Each text with its number.
-fn entries(texts: &[u8]) -> impl Iterator<Item = (u32, &[u8])> + Clone {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let text = entry_at(texts, at)?;
-        let entry = number(at);
-        at += LENGTH + text.len();
-        Some((entry, text))
-    })
+fn entries<'t>(texts: &'t [u8], ends: &'t [u32]) -> impl Iterator<Item = (u32, &'t [u8])> + Clone {
+    let mut from = 0;
+    (0..).zip(ends.iter().filter_map(move |end| {
+        texts.get(std::mem::replace(&mut from, *end as usize)..*end as usize)
+    }))
 }
 
 #[cfg(test)]
@@ -92,7 +88,12 @@ mod tests {
             let numbers: Vec<_> = texts.iter().map(|text| interner.intern(text)).collect();
             for interner in [
                 &interner,
-                &Interner { texts: interner.texts.clone(), table: Table::with_room(0) }.finish(),
+                &Interner {
+                    texts: interner.texts.clone(),
+                    ends: interner.ends.clone(),
+                    table: Table::with_room(0),
+                }
+                .finish(),
             ] {
                 for (number, text) in numbers.iter().zip(&texts) {
                     assert_eq!(interner.find(text), Some(*number));

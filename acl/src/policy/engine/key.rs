@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 const PRIME: u64 = (1 << 61) - 1;
 
 /// Bytes of text in a word: below the prime with a bit to spare, for the mark at the end.
-const WORD: usize = 7;
+pub(super) const WORD: usize = 7;
 
 /// The secret point and the secret factor.
 #[derive(Clone, Copy)]
@@ -40,9 +40,7 @@ impl Key {
     /// Another key at each call, from the operating system's randomness by way of the standard
     /// library.
     pub(super) fn random() -> Self {
-        let random = RandomState::new();
-        // 0 and 1 would make every polynomial a constant or a sum; the factor must be odd.
-        Self { point: random.hash_one(0) % (PRIME - 2) + 2, factor: random.hash_one(1) | 1 }
+        Self { point: secret_point(), factor: secret_factor() }
     }
 
     pub(super) fn text(self, text: &[u8]) -> Hashed {
@@ -84,15 +82,31 @@ impl Key {
         vague(numbers.into_iter().fold(1, |sum, number| self.step(sum, u64::from(number))))
     }
 
-    /// `(sum + word) * key`, below 2^61 + 8, which is the remainder or little more.
     #[inline]
     fn step(self, sum: u64, word: u64) -> u64 {
-        let product = u128::from(sum + word) * u128::from(self.point);
-        // 2^61 is 1 in this field, so the upper bits are simply added; twice, for the carry.
-        let low = product & u128::from(PRIME);
-        let sum = u64::try_from(low + (product >> 61)).unwrap_or(0);
-        (sum & PRIME) + (sum >> 61)
+        step(self.point, sum, word)
     }
+}
+
+/// A point of the field; 0 and 1 would make every polynomial a constant or a sum.
+pub(super) fn secret_point() -> u64 {
+    RandomState::new().hash_one(0) % (PRIME - 2) + 2
+}
+
+/// A factor, which must be odd.
+pub(super) fn secret_factor() -> u64 {
+    RandomState::new().hash_one(1) | 1
+}
+
+/// `(sum + word) * point`, below 2^61 + 8, which is the remainder or little more. A word is below
+/// 2^58.
+#[inline]
+pub(super) fn step(point: u64, sum: u64, word: u64) -> u64 {
+    let product = u128::from(sum + word) * u128::from(point);
+    // 2^61 is 1 in this field, so the upper bits are simply added; twice, for the carry.
+    let low = product & u128::from(PRIME);
+    let sum = u64::try_from(low + (product >> 61)).unwrap_or(0);
+    (sum & PRIME) + (sum >> 61)
 }
 
 /// Whether a text fits a tag.
@@ -103,7 +117,7 @@ pub(super) const fn is_short(text: &[u8]) -> bool {
 
 /// The last 0 to 7 bytes, and a mark where they end.
 #[inline]
-fn last_word(bytes: &[u8]) -> u64 {
+pub(super) fn last_word(bytes: &[u8]) -> u64 {
     let mark = 1 << (8 * bytes.len());
     let word = match (bytes, bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         (_, Some(first), Some(last)) => {
