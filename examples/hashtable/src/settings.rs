@@ -17,7 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::{
     args::ServeArgs,
     exit::{Exit, Failure},
-    serve::{refused, refused_with_help},
+    process::{refused, refused_with_help},
 };
 
 /// What `hashtable serve` needs to know.
