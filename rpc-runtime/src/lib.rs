@@ -24,6 +24,7 @@ mod error;
 mod proto;
 pub mod trace;
 
+mod described;
 mod object;
 pub mod service;
 mod shown;

@@ -29,10 +29,7 @@ pub(crate) enum Command {
     Call(CallArgs),
     Hammer(HammerArgs),
     Health(HealthArgs),
-    /// Print the service's description as JSON: methods, verbs, objects, delivery, types.
-    ///
-    /// `bailiwick acl check --service FILE` holds a policy against it.
-    Describe,
+    Describe(DescribeArgs),
     Demo(DemoArgs),
 }
 
@@ -158,6 +155,14 @@ pub(crate) struct WitnessArgs {
     /// What to log on stderr: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub(crate) log: LevelFilter,
+}
+
+/// Print what the services look like from outside: methods, verbs, objects, delivery, types.
+#[derive(Debug, Parser)]
+pub(crate) struct DescribeArgs {
+    /// As JSON: `bailiwick acl check --service FILE` holds a policy against it.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Whom to call, and as whom.

@@ -51,7 +51,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Call(args) => call::run(args).await,
         Command::Hammer(args) => hammer::run(args).await,
         Command::Health(args) => health::run(args).await,
-        Command::Describe => describe::run(),
+        Command::Describe(args) => describe::run(&args),
         Command::Demo(args) => demo::run(args).await,
     }
 }
