@@ -177,6 +177,15 @@ impl ServerFile {
         }
     }
 
+    /// The server's key, for a program that needs it before its server is built.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerFileError::Unusable`].
+    pub fn read_identity(&self) -> Result<Identity, ServerFileError> {
+        self.using(&["identity"], Identity::read(&self.identity))
+    }
+
     /// A server with all of it, which lacks its services and what a file cannot say. Reads the key
     /// and the policy, which is [followed](PolicyFile::watch), and opens the log.
     ///
@@ -185,7 +194,7 @@ impl ServerFile {
     /// [`ServerFileError::Unusable`] for the first file that cannot be used, and where it is named. What
     /// the policy says is judged when the server is built.
     pub fn builder(&self) -> Result<ServerBuilder, ServerFileError> {
-        let identity = self.using(&["identity"], Identity::read(&self.identity))?;
+        let identity = self.read_identity()?;
         let mut policy = self.watch(&self.policy.file, "file")?;
         if let Some(signer) = self.policy.signer {
             policy = self.using(&["policy", "signer"], policy.signed_by(signer))?;
