@@ -34,6 +34,7 @@ pub mod durable;
 pub mod metrics;
 mod observe;
 mod policy_file;
+mod regular_file;
 mod repeat;
 mod reply;
 mod router;

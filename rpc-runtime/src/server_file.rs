@@ -89,6 +89,7 @@ use crate::{
     config::Limits,
     endpoint::Endpoint,
     policy_file::{PolicyFile, PolicyFileError},
+    regular_file,
     server::{Server, ServerBuilder},
     witness::WitnessSink,
 };
@@ -100,7 +101,7 @@ pub use section::{Section, Setting, Unfit, Value};
 pub use settings::{AuditSettings, PolicySettings, WitnessSettings};
 
 /// Most bytes of a file.
-const MAX_FILE: u64 = 1 << 20;
+const MAX_FILE: usize = 1 << 20;
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
@@ -269,15 +270,11 @@ impl ServerFile {
     }
 }
 
-/// A whole file as text, of bounded length.
+/// A whole file as text.
 fn read(path: &Path) -> io::Result<String> {
-    use io::Read as _;
-    let mut text = String::new();
-    let read = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
-    if read as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 MiB"));
-    }
-    Ok(text)
+    let text = regular_file::read(path, MAX_FILE)?;
+    String::from_utf8(text)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 #[cfg(test)]
