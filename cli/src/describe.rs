@@ -17,11 +17,11 @@ const MAX_FILE: usize = 16 << 20;
 /// Show the description of services: their methods, verbs, objects and types.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A server prints the description itself, usually by `my-server describe`.\n\n\
-                        Example:\n  my-server describe > my.json && bailiwick describe my.json"
+    after_help = "A server prints the description itself, usually by `my-server describe --json`.\n\n\
+                        Example:\n  my-server describe --json > my.json && bailiwick describe my.json"
 )]
 pub(crate) struct Describe {
-    /// A description, as a server's `describe` prints it.
+    /// A description, as a server's `describe --json` prints it.
     #[arg(value_name = "FILE.json")]
     file: PathBuf,
 }
@@ -61,7 +61,7 @@ struct Argument {
 
 /// Reads the description at `path`.
 pub(crate) fn read(path: &Path) -> Result<Description, Failure> {
-    let help = "give the JSON that a server's `describe` prints: {\"services\":[…]}";
+    let help = "give the JSON that a server's `describe --json` prints: {\"services\":[…]}";
     let text = files::read(path, "a description of services", MAX_FILE)?;
     serde_json::from_slice(&text)
         .map_err(|error| Failure::new(format!("{}: {error}", path.display()), help))

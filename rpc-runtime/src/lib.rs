@@ -24,6 +24,7 @@ mod error;
 mod proto;
 pub mod trace;
 
+mod described;
 mod object;
 pub mod service;
 mod shown;
@@ -33,6 +34,7 @@ pub mod durable;
 pub mod metrics;
 mod observe;
 mod policy_file;
+mod regular_file;
 mod repeat;
 mod reply;
 mod router;

@@ -14,7 +14,7 @@ use bailiwick_acl::AuditError;
 use rand::Rng as _;
 use zeroize::Zeroizing;
 
-use crate::shown::RedactionKey;
+use crate::{regular_file, shown::RedactionKey};
 
 const TITLE: &str = "bailiwick redaction key v1";
 
@@ -87,9 +87,8 @@ fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> io::Result<RedactionKey> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
+    let (file, metadata) = regular_file::open(path)?;
+    if metadata.mode() & 0o077 != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may read it"));
     }
     let mut text = Zeroizing::new(Vec::with_capacity(LENGTH + 1));

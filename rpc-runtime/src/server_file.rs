@@ -90,6 +90,7 @@ use crate::{
     config::Limits,
     endpoint::Endpoint,
     policy_file::{PolicyFile, PolicyFileError},
+    regular_file,
     server::{Server, ServerBuilder},
     witness::WitnessSink,
 };
@@ -101,7 +102,7 @@ pub use section::{Section, Setting, Unfit, Value};
 pub use settings::{AuditSettings, PolicySettings, WitnessSettings};
 
 /// Most bytes of a file.
-const MAX_FILE: u64 = 1 << 20;
+const MAX_FILE: usize = 1 << 20;
 
 /// The settings of a server.
 #[derive(Clone, Debug)]
@@ -178,6 +179,15 @@ impl ServerFile {
         }
     }
 
+    /// The server's key, for a program that needs it before its server is built.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerFileError::Unusable`].
+    pub fn read_identity(&self) -> Result<Identity, ServerFileError> {
+        self.using(&["identity"], Identity::read(&self.identity))
+    }
+
     /// A server with all of it, which lacks its services and what a file cannot say. Reads the key
     /// and the policy, which is [followed](PolicyFile::watch), and opens the log.
     ///
@@ -186,7 +196,7 @@ impl ServerFile {
     /// [`ServerFileError::Unusable`] for the first file that cannot be used, and where it is named. What
     /// the policy says is judged when the server is built.
     pub fn builder(&self) -> Result<ServerBuilder, ServerFileError> {
-        let identity = self.using(&["identity"], Identity::read(&self.identity))?;
+        let identity = self.read_identity()?;
         let mut policy = self.watch(&self.policy.file, "file")?;
         if let Some(signer) = self.policy.signer {
             policy = self.using(&["policy", "signer"], policy.signed_by(signer))?;
@@ -261,15 +271,11 @@ impl ServerFile {
     }
 }
 
-/// A whole file as text, of bounded length.
+/// A whole file as text.
 fn read(path: &Path) -> io::Result<String> {
-    use io::Read as _;
-    let mut text = String::new();
-    let read = std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)?;
-    if read as u64 > MAX_FILE {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "more than 1 MiB"));
-    }
-    Ok(text)
+    let text = regular_file::read(path, MAX_FILE)?;
+    String::from_utf8(text)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 #[cfg(test)]

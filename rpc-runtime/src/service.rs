@@ -18,7 +18,7 @@ pub use bailiwick_acl::monitor::Recorded;
 /// A service as seen from outside: enough to call it, to write a policy for it, and to find out
 /// whether a change breaks its callers.
 ///
-/// As JSON, for `bailiwick describe` and `bailiwick acl check --service`, it is
+/// Displayed it is a table for people. As JSON, for `bailiwick describe` and `bailiwick acl check --service`, it is
 /// `{"service", "methods": [{"name", "id", "verb", "object", "delivery", "timeout_ms",
 /// "arguments": [{"name", "type"}], "result", "error"}]}`; a method that is always recorded has
 /// `"recorded": "always"`, an argument that records show has `"shown": "value"` or `"hmac"`.

@@ -87,7 +87,12 @@ impl Witness for CheckpointArchive {
         let attested = task::spawn_blocking(move || {
             // It says itself what it has written.
             let mut folder = folder.lock().unwrap_or_else(PoisonError::into_inner);
-            folder.attest(&stream, checkpoint.as_bytes())
+            let attested = folder.attest(&stream, checkpoint.as_bytes());
+            if let Err(error) = &attested {
+                // Its sender may be the last to tell of it. In quotes, since it may repeat his words.
+                tracing::warn!(error = ?error.to_string(), ?stream, "a checkpoint is not kept");
+            }
+            attested
         });
         match attested.await {
             Ok(attested) => {

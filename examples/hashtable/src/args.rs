@@ -25,13 +25,11 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Serve(ServeArgs),
+    Witness(WitnessArgs),
     Call(CallArgs),
     Hammer(HammerArgs),
     Health(HealthArgs),
-    /// Print the service's description as JSON: methods, verbs, objects, delivery, types.
-    ///
-    /// `bailiwick acl check --service FILE` holds a policy against it.
-    Describe,
+    Describe(DescribeArgs),
     Demo(DemoArgs),
 }
 
@@ -120,6 +118,51 @@ pub(crate) struct DataArgs {
     /// Between two lines about a recovery that takes long; `0ms` tells all that there is to tell.
     #[arg(long, value_name = "TIME", requires = "kept", default_value = "1s", value_parser = pause)]
     pub(crate) progress_every: Duration,
+}
+
+/// Keep the checkpoints of other servers' audit logs, so that a log whose tail is cut off, or that is
+/// written anew, is found out.
+///
+/// Run it on another machine than those servers, and name it below `[audit.witness]` of their
+/// bailiwick.toml. Its policy says whose logs it keeps, by rows such as
+/// `table-server | audit/* | witness | allow`. `bailiwick audit verify --checkpoints FILE` holds a log
+/// against what is kept.
+///
+/// The first checkpoint of a log is taken on trust; each later one must follow on the last, and be
+/// signed by the key that it named. Once it is answered it is on the disk.
+#[derive(Debug, Parser)]
+#[command(after_help = SERVE_CODES)]
+pub(crate) struct WitnessArgs {
+    /// Where to listen; port 0 takes a free one. May be repeated.
+    #[arg(long, value_name = "ENDPOINT", default_value = "tcp://127.0.0.1:7400")]
+    pub(crate) listen: Vec<Endpoint>,
+    /// The witness's key file, from `bailiwick keygen -o FILE`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: PathBuf,
+    /// Whose logs are kept.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// Further `principal NAME = KEY` lines, if they are not in the policy itself.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) principals: Option<PathBuf>,
+    /// Where its own refusals are recorded; made if it is not there, else carried on.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: PathBuf,
+    /// The directory that keeps the checkpoints, a file for each log; made if it is not there. One
+    /// witness at a time.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// What to log on stderr: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    pub(crate) log: LevelFilter,
+}
+
+/// Print what the services look like from outside: methods, verbs, objects, delivery, types.
+#[derive(Debug, Parser)]
+pub(crate) struct DescribeArgs {
+    /// As JSON: `bailiwick acl check --service FILE` holds a policy against it.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Whom to call, and as whom.

@@ -14,8 +14,10 @@ mod health;
 mod metrics;
 mod output;
 mod paint;
+mod process; // what each server does beside its service
 mod serve;
 mod settings;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -45,10 +47,11 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::run(args).await,
+        Command::Witness(args) => witness::run(args).await,
         Command::Call(args) => call::run(args).await,
         Command::Hammer(args) => hammer::run(args).await,
         Command::Health(args) => health::run(args).await,
-        Command::Describe => describe::run(),
+        Command::Describe(args) => describe::run(&args),
         Command::Demo(args) => demo::run(args).await,
     }
 }

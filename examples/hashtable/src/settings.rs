@@ -8,7 +8,7 @@ use std::{
 
 use bailiwick::{
     AuditLog, Endpoint, Identity, PolicyFile, Server, ServerBuilder,
-    server_file::{Section, ServerFile, Setting, Unfit, Value},
+    server_file::{Section, ServerFile},
 };
 use hashtable::machine::Bounds;
 use miette::miette;
@@ -17,7 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::{
     args::ServeArgs,
     exit::{Exit, Failure},
-    serve::{refused, refused_with_help},
+    process::{refused, refused_with_help},
 };
 
 /// What `hashtable serve` needs to know.
@@ -51,8 +51,8 @@ struct TableSettings {
     data: Option<PathBuf>,
     checkpoint_after: Option<u64>,
     bounds: Bounds,
-    metrics: Option<Address>,
-    log: Option<Level>,
+    metrics: Option<SocketAddr>,
+    log: Option<LevelFilter>,
 }
 
 impl Settings {
@@ -110,8 +110,8 @@ impl Settings {
             start: Start::File(Box::new(file)),
             kept: table.data.map(kept),
             bounds: table.bounds,
-            metrics: table.metrics.map(|Address(address)| address),
-            log: table.log.map_or(args.log, |Level(level)| level),
+            metrics: table.metrics,
+            log: table.log.unwrap_or(args.log),
         })
     }
 }
@@ -159,33 +159,5 @@ impl Start {
         let audit = AuditLog::open(audit).map_err(refused)?;
         let server = Server::builder(identity).policy(policy).audit(audit);
         Ok(listen.iter().cloned().fold(server, ServerBuilder::listen))
-    }
-}
-
-/// Where metrics are shown.
-struct Address(SocketAddr);
-
-impl Setting for Address {
-    const EXPECTED: &'static str = "an address in quotes, such as \"127.0.0.1:9464\"";
-
-    fn read(value: &Value<'_>, _: &Path) -> Result<Self, Unfit> {
-        let text = value.text()?;
-        let address = text.parse().map_err(|_| Unfit::Value(format!("`{text}` is no address")))?;
-        Ok(Self(address))
-    }
-}
-
-/// What is logged on stderr.
-struct Level(LevelFilter);
-
-impl Setting for Level {
-    const EXPECTED: &'static str = "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
-
-    fn read(value: &Value<'_>, _: &Path) -> Result<Self, Unfit> {
-        let text = value.text()?;
-        // An empty text and numbers are levels too where they are parsed, and say less.
-        let known = ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
-        let level = text.parse().ok().filter(|_| known);
-        level.map(Self).ok_or_else(|| Unfit::Value(format!("`{text}` is none of them")))
     }
 }

@@ -39,30 +39,43 @@ pub(crate) enum Command {
 }
 
 /// What every node needs.
+///
+/// --config takes all of it from a file, and more: who must have signed the policy, a shadow of it, a
+/// second audit file, limits. Its errors are said with line, column and mend.
 #[derive(Debug, Parser)]
 pub(crate) struct NodeArgs {
+    /// Take the settings from this file, such as bailiwick.toml, in place of the options below; the
+    /// table `[two-phase-commit]` has those that are this program's own, by the same names.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "data", "nodes", "listen", "identity", "policy", "principals", "audit", "metrics", "log",
+        ],
+    )]
+    pub(crate) config: Option<PathBuf>,
     /// Where the node keeps its log and checkpoint; made if it is not there. One process at a
     /// time.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    pub(crate) data: Option<PathBuf>,
     /// The file of nodes: a line `NAME ENDPOINT KEY` for `coordinator` and each participant.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) nodes: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) nodes: Option<PathBuf>,
     /// Where to listen, if it is not where the file of nodes says. May be repeated.
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) listen: Vec<Endpoint>,
     /// The node's key file, from `bailiwick keygen -o FILE`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) identity: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) identity: Option<PathBuf>,
     /// Who may do what; see `policy/` beside the source.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) policy: Option<PathBuf>,
     /// Further `principal NAME = KEY` lines, if they are not in the policy itself.
     #[arg(long, value_name = "FILE")]
     pub(crate) principals: Option<PathBuf>,
     /// Where refusals are recorded; made if it is not there, else carried on.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) audit: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) audit: Option<PathBuf>,
     /// Serve metrics to Prometheus at /metrics, and a probe at /healthz, over HTTP. Whoever reaches
     /// the address may read them: take one of this machine's own, such as 127.0.0.1:9464.
     #[arg(long, value_name = "ADDR")]
@@ -103,8 +116,8 @@ pub(crate) enum Die {
 #[command(after_help = NODE_CODES)]
 pub(crate) struct ParticipantArgs {
     /// Its name in the file of nodes, such as p1.
-    #[arg(long)]
-    pub(crate) name: NodeId,
+    #[arg(long, required_unless_present = "config", conflicts_with = "config")]
+    pub(crate) name: Option<NodeId>,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
     /// Opens accounts that are not there yet, `NAME=BALANCE` each, in minor units.
@@ -282,6 +295,33 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_of_settings_stands_alone_but_for_what_is_done_once() {
+        let parse = |role: &str, more: &str| {
+            let line = format!("two-phase-commit {role} --config bailiwick.toml {more}");
+            Args::try_parse_from(line.split_whitespace()).map_err(|error| error.kind())
+        };
+        for allowed in ["", "--salvage", "--open alice=1"] {
+            assert!(parse("participant", allowed).is_ok(), "{allowed}");
+        }
+        assert!(parse("coordinator", "--salvage --die before-commit").is_ok());
+        for replaced in [
+            "--data d",
+            "--nodes n",
+            "--listen tcp://127.0.0.1:7400",
+            "--identity i",
+            "--policy p",
+            "--principals p",
+            "--audit a",
+            "--metrics 127.0.0.1:1",
+            "--log info",
+            "--name p1",
+        ] {
+            let refused = parse("participant", replaced).unwrap_err();
+            assert_eq!(refused, clap::error::ErrorKind::ArgumentConflict, "{replaced}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod output;
 mod paint;
 mod serve;
 mod services;
+mod settings;
 
 use std::process::ExitCode;
 

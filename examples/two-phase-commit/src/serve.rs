@@ -17,10 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bailiwick::{
-    AuditLog, Drained, Endpoint, Health, Identity, Limits, Outcomes, PolicyFile, Server,
-    service::Service,
-};
+use bailiwick::{Drained, Endpoint, Health, Identity, Outcomes, Server, service::Service};
 use miette::{Report, miette};
 use stable_store::{FileStorage, Opening, Options, Recovery};
 use two_phase_commit::{
@@ -31,11 +28,11 @@ use two_phase_commit::{
 };
 
 use crate::{
-    args::NodeArgs,
     exit::{Exit, Failure, INTERRUPTED},
     metrics::Metrics,
     nodes::{self, Nodes},
     output,
+    settings::Settings,
 };
 use engine::{Engine, Start};
 use links::{Heard, Links};
@@ -49,20 +46,12 @@ pub(crate) use figures::{of_coordinator, of_participant};
 pub(crate) use mortal::Fate as CoordinatorFate;
 pub(crate) use participant::Service as ParticipantService;
 
-/// How long calls that run may take when the node is asked to end. What is not over then goes on
-/// at the next start.
-const DRAIN: Duration = Duration::from_secs(1);
-
-/// Handshakes under way from one address: a bank on one machine has all its clients there.
-const MAX_HALF_OPEN: usize = 512;
-
 /// A machine's node on this machine's disk.
 pub(crate) type DiskNode<M> = Node<M, Mortal>;
 
 /// A node that has been checked, and nothing has been opened.
 pub(crate) struct Checked {
-    args: NodeArgs,
-    me: message::Address,
+    settings: Settings,
     identity: Identity,
     pub(crate) nodes: Nodes,
 }
@@ -77,18 +66,19 @@ pub(crate) struct Recovered<M: Machine> {
 }
 
 impl Checked {
-    /// Reads what the arguments name, and compares the key with what others expect.
-    pub(crate) fn read(args: NodeArgs, me: message::Address) -> Result<Self, Failure> {
+    /// Reads what the settings name, and compares the key with what others expect.
+    pub(crate) fn read(settings: Settings) -> Result<Self, Failure> {
         tracing_subscriber::fmt()
             .with_writer(io::stderr)
-            .with_max_level(args.log)
+            .with_max_level(settings.log)
             .with_ansi(io::stderr().is_terminal())
             // It would say by `eprintln` that stderr is gone, and panic.
             .log_internal_errors(false)
             .init();
-        let nodes = Nodes::read(&args.nodes).map_err(refused_with_help)?;
-        let identity = Identity::read(&args.identity).map_err(refused)?;
-        let checked = Self { args, me, identity, nodes };
+        let nodes = Nodes::read(&settings.nodes).map_err(refused_with_help)?;
+        let (identity, name) = settings.identity()?;
+        let name = name.display().to_string();
+        let checked = Self { settings, identity, nodes };
         let (expected, found) = (checked.address()?.key, checked.identity.public_key());
         if expected != found {
             return Err(Failure::new(
@@ -96,8 +86,7 @@ impl Checked {
                 miette!(
                     help = "whoever calls this node would not trust it: take the other key file, or \
                             mend the file of nodes everywhere",
-                    "{} has the key {found}, and the file of nodes says {expected}",
-                    checked.args.identity.display(),
+                    "{name} has the key {found}, and the file of nodes says {expected}",
                 ),
             ));
         }
@@ -111,10 +100,10 @@ impl Checked {
         make: impl FnOnce(LogId, &Nodes) -> M,
     ) -> Result<Recovered<M>, Failure> {
         let signals = Signals::listen().map_err(refused)?;
-        let files = FileStorage::open(&self.args.data).map_err(refused)?;
+        let files = FileStorage::open(&self.settings.data).map_err(refused)?;
         let opening = Opening::new(Mortal::new(files, fate), Options::default());
         let mut opening = opening.map_err(|error| self.unopened(error))?;
-        if self.args.salvage {
+        if self.settings.salvage {
             opening = self.salvage(opening)?;
         }
         let machine = make(opening.id().into(), &self.nodes);
@@ -149,13 +138,13 @@ impl Checked {
     fn unopened(&self, error: stable_store::OpenError) -> Failure {
         let report = Report::from_err(error).wrap_err(format!(
             "the log in {} cannot be used, and nothing was changed",
-            self.args.data.display()
+            self.settings.data.display()
         ));
         Failure::new(Exit::Refused, report)
     }
 
     fn address(&self) -> Result<&nodes::Address, Failure> {
-        match self.me {
+        match self.settings.me {
             message::Address::Coordinator => Ok(&self.nodes.coordinator),
             message::Address::Participant(id) => {
                 self.nodes.participant(id).map_err(refused_with_help)
@@ -165,33 +154,13 @@ impl Checked {
 
     /// Reads every file and binds every port, or refuses as a whole.
     async fn bind(&self, service: impl Service) -> Result<Server, Failure> {
-        let mut policy = PolicyFile::watch(&self.args.policy).map_err(refused_with_help)?;
-        if let Some(principals) = &self.args.principals {
-            policy = policy.with_principals(principals).map_err(refused_with_help)?;
-        }
-        let audit = AuditLog::open(&self.args.audit).map_err(refused)?;
-        let limits = Limits {
-            drain_timeout: DRAIN,
-            max_half_open_per_source: MAX_HALF_OPEN,
-            ..Limits::default()
-        };
-        let mut server = Server::builder(self.identity.clone())
-            .policy(policy)
-            .audit(audit)
-            .service(service)
-            .service(Health::default())
-            .limits(limits);
-        for endpoint in self.endpoints()? {
-            server = server.listen(endpoint);
-        }
+        let server = self.settings.builder(&self.address()?.endpoint)?;
+        let server = server.service(service).service(Health::default());
         server.bind().await.map_err(refused_with_help)
     }
 
     fn endpoints(&self) -> Result<Vec<Endpoint>, Failure> {
-        match &self.args.listen[..] {
-            [] => Ok(vec![self.address()?.endpoint.clone()]),
-            endpoints => Ok(endpoints.to_vec()),
-        }
+        Ok(self.settings.listen(&self.address()?.endpoint))
     }
 }
 
@@ -210,7 +179,7 @@ where
         figures: Figures<M>,
     ) -> Result<(), Failure> {
         let Self { checked, start, recovery, took, mut signals } = self;
-        let metrics = Metrics::install(checked.args.metrics).map_err(refused_with_help)?;
+        let metrics = Metrics::install(checked.settings.metrics).map_err(refused_with_help)?;
         let prepared = Engine::prepare();
         let engine = prepared.engine.clone();
         // The ports first: a node that cannot be asked must not take part.
@@ -220,7 +189,7 @@ where
         }
         let hear = engine.clone();
         let heard: Heard = Arc::new(move |from, message| hear.heard(from, message));
-        let links = Links::open(&checked.nodes, checked.me, &checked.identity, &heard);
+        let links = Links::open(&checked.nodes, checked.settings.me, &checked.identity, &heard);
         let mut end = prepared.start(start, links);
         announce(&checked, &recovery, took)?;
         if let Some(anchor) = server.audit_anchor() {
@@ -279,7 +248,7 @@ async fn tell_of_policies(mut outcomes: Outcomes) {
 /// Scripts wait for this line.
 fn announce(checked: &Checked, recovery: &Recovery, took: Duration) -> Result<(), Failure> {
     let at: Vec<_> = checked.endpoints()?.iter().map(ToString::to_string).collect();
-    let name = match checked.me {
+    let name = match checked.settings.me {
         message::Address::Coordinator => nodes::COORDINATOR.to_owned(),
         message::Address::Participant(id) => id.to_string(),
     };
@@ -311,10 +280,10 @@ fn unwritable(error: Option<stable_store::StoreError>) -> Failure {
     )
 }
 
-fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+pub(crate) fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::of(Exit::Refused, error)
 }
 
-fn refused_with_help(error: impl miette::Diagnostic + Send + Sync + 'static) -> Failure {
+pub(crate) fn refused_with_help(error: impl miette::Diagnostic + Send + Sync + 'static) -> Failure {
     Failure::new(Exit::Refused, error)
 }

@@ -22,7 +22,8 @@ use tokio::{
     time::{self, Instant, MissedTickBehavior},
 };
 
-use super::{reload::Reloader, text::Stamp};
+use super::reload::Reloader;
+use crate::regular_file::Stamp;
 
 /// Files that have not changed for this long are at rest.
 const REST: Duration = Duration::from_millis(50);

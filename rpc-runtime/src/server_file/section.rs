@@ -3,6 +3,7 @@
 
 use std::{
     cell::RefCell,
+    net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
     str::FromStr,
@@ -11,6 +12,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use toml::de::{DeTable, DeValue};
+use tracing::level_filters::LevelFilter;
 
 use crate::endpoint::Endpoint;
 use bailiwick_crypto::PublicKey;
@@ -240,6 +242,27 @@ impl Setting for PublicKey {
 
     fn read(value: &Value<'_>, _: &Path) -> Result<Self, Unfit> {
         value.parse()
+    }
+}
+
+impl Setting for SocketAddr {
+    const EXPECTED: &'static str = "an address in quotes, such as \"127.0.0.1:9464\"";
+
+    fn read(value: &Value<'_>, _: &Path) -> Result<Self, Unfit> {
+        let text = value.text()?;
+        text.parse().map_err(|_| Unfit::Value(format!("`{text}` is no address")))
+    }
+}
+
+impl Setting for LevelFilter {
+    const EXPECTED: &'static str = "\"off\", \"error\", \"warn\", \"info\", \"debug\" or \"trace\"";
+
+    fn read(value: &Value<'_>, _: &Path) -> Result<Self, Unfit> {
+        let text = value.text()?;
+        // An empty text and numbers are levels too where they are parsed, and say less.
+        let known = ["off", "error", "warn", "info", "debug", "trace"].contains(&text);
+        let level = text.parse().ok().filter(|_| known);
+        level.ok_or_else(|| Unfit::Value(format!("`{text}` is none of them")))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    sync::mpsc,
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -46,6 +48,30 @@ fn settings(folder: &TempDir, at: &str, more: &str) -> ServerFile {
     let path = folder.path().join("bailiwick.toml");
     fs::write(&path, SETTINGS.replace(at, more)).unwrap();
     ServerFile::read(path).unwrap()
+}
+
+#[test]
+fn a_file_that_is_no_regular_one_is_refused_and_not_waited_for() {
+    let folder = folder();
+    let path = folder.path().join("bailiwick.toml");
+    crate::regular_file::tests::pipe(&path);
+    let (tell, told) = mpsc::channel();
+    let read = path.clone();
+    thread::spawn(move || tell.send(ServerFile::read(read)));
+    match told.recv_timeout(Duration::from_secs(10)).expect("nobody writes into the pipe") {
+        Err(ServerFileError::Unreadable { source, name }) => {
+            assert_eq!(source.kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(name, path.display().to_string());
+        }
+        other => panic!("{other:?}"),
+    }
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, b"identity = \"\xff\"").unwrap();
+    let latin = ServerFile::read(&path).unwrap_err();
+    assert!(
+        matches!(&latin, ServerFileError::Unreadable { source, .. } if source.kind() == io::ErrorKind::InvalidData),
+        "{latin:?}"
+    );
 }
 
 async fn bind(folder: &TempDir, at: &str, more: &str) -> Result<Server, ServeError> {

@@ -20,3 +20,4 @@ mod policy; // what is saved counts without a restart
 mod relay;
 mod serve;
 mod support;
+mod witness; // of its audit log

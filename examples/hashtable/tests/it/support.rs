@@ -47,7 +47,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new() -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
-        for name in ["server", "alice", "bob", "mallory", "impostor"] {
+        for name in ["server", "alice", "bob", "mallory", "impostor", "witness"] {
             let identity = Identity::generate(&mut rand::rng());
             key_file::create(world.path(&format!("{name}.key")), &identity, name, None).unwrap();
         }

@@ -2,25 +2,23 @@
 
 use std::time::Duration;
 
-use two_phase_commit::{
-    coordinator::{Coordinator, Options},
-    message::Address,
-};
+use two_phase_commit::coordinator::{Coordinator, Options};
 
 use crate::{
     args::CoordinatorArgs,
     exit::Failure,
     serve::{Checked, CoordinatorFate, CoordinatorService, of_coordinator},
     services::CoordinatorServer,
+    settings::{Role, Settings},
 };
 
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(args: CoordinatorArgs) -> Result<(), Failure> {
     let fate = CoordinatorFate::default();
-    let recovered = Checked::read(args.node, Address::Coordinator)?
-        .recover(fate.clone(), |log, nodes| {
-            Coordinator::new(log, nodes.participants.keys().copied(), times())
-        })?;
+    let settings = Settings::of(args.node, Role::Coordinator)?;
+    let recovered = Checked::read(settings)?.recover(fate.clone(), |log, nodes| {
+        Coordinator::new(log, nodes.participants.keys().copied(), times())
+    })?;
     // From here on the first record is that of a decision.
     if let Some(die) = args.die {
         fate.seal(die);

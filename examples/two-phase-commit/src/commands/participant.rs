@@ -14,14 +14,18 @@ use crate::{
     exit::{Exit, Failure},
     serve::{Checked, DiskNode, ParticipantService, of_participant},
     services::ParticipantServer,
+    settings::{Role, Settings},
 };
 
 /// Serves until SIGINT or SIGTERM.
 pub(crate) async fn run(args: ParticipantArgs) -> Result<(), Failure> {
-    let me = args.name;
-    let checked = Checked::read(args.node, Address::Participant(me))?;
+    let settings = Settings::of(args.node, Role::Participant(args.name))?;
+    let Address::Participant(me) = settings.me else {
+        return Err(Failure::new(Exit::Usage, miette!("a participant has a name such as p1")));
+    };
     let fate = Default::default();
-    let mut recovered = checked.recover(fate, |log, _| Participant::new(me, log, times()))?;
+    let mut recovered =
+        Checked::read(settings)?.recover(fate, |log, _| Participant::new(me, log, times()))?;
     let opened = open(&mut recovered.start.node, args.open)?;
     recovered.start.effects.extend(opened);
     let service = |engine| ParticipantServer::new(ParticipantService::new(engine));

@@ -2,6 +2,7 @@
 
 mod bank;
 mod clients;
+mod config; // nodes from files of settings
 mod demo;
 mod failing_fsync;
 mod metrics;

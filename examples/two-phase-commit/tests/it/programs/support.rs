@@ -145,7 +145,8 @@ impl World {
         command
     }
 
-    fn spawn(&self, name: &str, command: Command) -> Running {
+    /// A node that says that it is ready.
+    pub(crate) fn spawn(&self, name: &str, command: Command) -> Running {
         let (running, ready) = self.spawn_unready(name, command);
         let log = || self.read(&format!("{name}.log"));
         assert!(ready.starts_with(&format!("ready: {name} at tcp://")), "{ready:?}: {}", log());
