@@ -1,6 +1,7 @@
 //! Authenticated encryption behind a small trait, so that its implementation can be exchanged.
 //!
-//! [`RustCrypto`] is the default; with the feature `ring`, `Ring` seals and opens records instead.
+//! With the feature `ring`, which `bailiwick` has by default, `Ring` seals and opens records; without
+//! it, [`RustCrypto`] does.
 //! Both are ChaCha20-Poly1305 (RFC 8439) with a 12-byte nonce; [`XChaCha`] has 24 bytes and is for
 //! key files only.
 
@@ -119,15 +120,34 @@ impl Aead<24> for XChaCha {
     }
 }
 
-/// ChaCha20-Poly1305 of ring, in assembly. Ring does not erase its keys when dropped.
+/// ChaCha20-Poly1305 of ring, in assembly. The key is erased when dropped.
+///
+/// It stays where it was made, so that there is one place to erase.
 #[cfg(feature = "ring")]
-pub struct Ring(ring::aead::LessSafeKey);
+pub struct Ring(Box<ring::aead::LessSafeKey>);
+
+#[cfg(feature = "ring")]
+impl Ring {
+    fn ready(cipher: &'static ring::aead::Algorithm, key: &[u8; 32]) -> ring::aead::LessSafeKey {
+        let key = ring::aead::UnboundKey::new(cipher, key);
+        ring::aead::LessSafeKey::new(key.expect("the key has the cipher's 32 bytes"))
+    }
+}
+
+/// Ring leaves a dropped key where it lay, so one that is no secret is written over it: that of the
+/// cipher whose keys are largest, so that nothing of the room for a key keeps what it held.
+#[cfg(feature = "ring")]
+impl Drop for Ring {
+    fn drop(&mut self) {
+        *self.0 = Self::ready(&ring::aead::AES_256_GCM, &[0; 32]);
+        zeroize::optimization_barrier(&*self.0);
+    }
+}
 
 #[cfg(feature = "ring")]
 impl Aead<12> for Ring {
     fn new(key: &[u8; 32]) -> Self {
-        let key = ring::aead::UnboundKey::new(&ring::aead::CHACHA20_POLY1305, key);
-        Self(ring::aead::LessSafeKey::new(key.expect("the key has the cipher's 32 bytes")))
+        Self(Box::new(Self::ready(&ring::aead::CHACHA20_POLY1305, key)))
     }
 
     #[inline]
@@ -155,5 +175,35 @@ impl Aead<12> for Ring {
         let (nonce, tag) = (Nonce::assume_unique_for_key(*nonce), Tag::from(*tag));
         let opened = self.0.open_in_place_separate_tag(nonce, Aad::from(aad), tag, buffer, 0..);
         opened.map(|_| ()).map_err(|_| AeadError)
+    }
+}
+
+#[cfg(all(test, feature = "ring", target_os = "linux"))]
+mod tests {
+    use std::{fs::File, os::unix::fs::FileExt};
+
+    use super::*;
+
+    /// What lies at an address of this process, whoever owns it.
+    fn memory_at(address: usize, bytes: usize) -> Vec<u8> {
+        let mut memory = vec![0; bytes];
+        let own = File::open("/proc/self/mem").unwrap();
+        own.read_exact_at(&mut memory, address as u64).unwrap();
+        memory
+    }
+
+    #[test]
+    fn a_key_of_ring_is_not_in_memory_once_it_is_dropped() {
+        let secret: [u8; 32] = *b"thirty-two bytes that are secret";
+        let size = size_of::<ring::aead::LessSafeKey>();
+        let key = Ring::new(&secret);
+        let address = &raw const *key.0 as usize;
+        // The allocator writes into what is freed, so any half of the key counts as the key.
+        let found = |memory: &[u8]| {
+            memory.windows(16).any(|part| part == &secret[..16] || part == &secret[16..])
+        };
+        assert!(found(&memory_at(address, size)), "the test looks in the wrong place");
+        drop(key);
+        assert!(!found(&memory_at(address, size)));
     }
 }

@@ -82,6 +82,13 @@ class Server:
     def udp(self, of=Datagrams, **more):
         return of(self.address["udp"], self.public, self.identity, **more)
 
+    def check_denial(self, number):
+        """The record that an answer names is there when the answer is, and says what was denied."""
+        lines = (self.folder / "audit.jsonl").read_text().splitlines()
+        record = json.loads(lines[number - 1])
+        named = record["seq"], record["event"], record["reason"], record["object"]
+        assert named == (number, "decision", "row", "table/payroll"), record
+
     def check_audit(self):
         """The log verifies and has a record of each kind of refusal."""
         log = self.folder / "audit.jsonl"
@@ -98,7 +105,7 @@ def check_server():
     with tempfile.TemporaryDirectory() as folder:
         server = Server(pathlib.Path(folder), identity)
         try:
-            known_answers.repeat_the_vectors(server.tcp)
+            server.check_denial(known_answers.repeat_the_vectors(server.tcp))
             over_tcp.talk(server.tcp)
             over_tcp.refuse(Client, server.address["tcp"], server.public)
             delivery.deliver("TCP", server.tcp, server.tcp)
