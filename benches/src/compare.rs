@@ -3,23 +3,22 @@
 //! Systems alternate within a repetition, and each repetition starts with another one, so that a
 //! machine that slows down for a while slows all of them.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+mod goals;
+mod hosted;
+mod report;
+
+use std::time::Duration;
 
 use serde::Serialize;
-use tempfile::TempDir;
 use thiserror::Error;
 
+pub(crate) use self::{
+    goals::judge,
+    hosted::{Hosted, client, load_once},
+    report::{Document, summary, text},
+};
 use crate::{
-    idle,
-    load::Sample,
-    machine::Machine,
-    peer::System,
-    process::{ProcessError, Server, this_binary},
-    stats::Spread,
+    idle, load::Sample, machine::Machine, peer::System, process::ProcessError, stats::Spread,
     workload::Workload,
 };
 
@@ -39,7 +38,33 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// Under two minutes.
+    /// For `compare`: under two minutes.
+    pub(crate) const COMPARE_QUICK: Self = Self {
+        repetitions: 3,
+        idle_repetitions: 1,
+        idle_connections: 300,
+        warm_up_seconds: 0.05,
+        window_seconds: 0.15,
+    };
+
+    /// For `compare`: about fifteen minutes.
+    pub(crate) const COMPARE: Self = Self {
+        repetitions: 7,
+        idle_repetitions: 3,
+        idle_connections: 1_000,
+        warm_up_seconds: 0.2,
+        window_seconds: 0.75,
+    };
+
+    /// For `knee`: a quarter of a minute.
+    pub(crate) const KNEE_QUICK: Self =
+        Self { repetitions: 1, warm_up_seconds: 0.05, window_seconds: 0.2, ..Self::QUICK };
+
+    /// For `knee`: about four minutes.
+    pub(crate) const KNEE: Self =
+        Self { repetitions: 5, warm_up_seconds: 0.2, window_seconds: 0.75, ..Self::FULL };
+
+    /// For commands of fewer rows.
     pub(crate) const QUICK: Self = Self {
         repetitions: 5,
         idle_repetitions: 1,
@@ -48,7 +73,7 @@ impl Extent {
         window_seconds: 0.4,
     };
 
-    /// About ten minutes.
+    /// As [`QUICK`](Self::QUICK), when there is time.
     pub(crate) const FULL: Self = Self {
         repetitions: 9,
         idle_repetitions: 5,
@@ -169,29 +194,35 @@ impl Comparison {
         Spread::of(of.into_iter().zip(to).map(|(of, to)| of / to))
     }
 
-    /// Calls a second of `system` on `workload` as a multiple of those on `base`, as [`ratio`].
-    ///
-    /// [`ratio`]: Self::ratio
-    pub(crate) fn slowdown(
+    /// Calls a second of one system as a multiple of another's, as [`ratio`](Self::ratio).
+    pub(crate) fn rate_ratio(
         &self,
         system: System,
+        base: System,
         workload: Workload,
-        base: Workload,
     ) -> Option<Spread> {
-        let of = self.each(system, workload, Sample::calls_per_second);
-        let to = self.each(system, base, Sample::calls_per_second);
+        self.ratio(system, base, workload, Sample::calls_per_second)
+    }
+
+    /// Calls a second of `system` with loss as a multiple of those without, as [`ratio`].
+    ///
+    /// [`ratio`]: Self::ratio
+    pub(crate) fn under_loss(&self, system: System) -> Option<Spread> {
+        let of = self.each(system, Workload::Lossy64, Sample::calls_per_second);
+        let to = self.each(system, Workload::Outstanding64, Sample::calls_per_second);
         Spread::of(of.into_iter().zip(to).map(|(of, to)| of / to))
     }
 
-    /// The floor with the shorter lone call, or with more calls a second.
-    pub(crate) fn faster_floor(&self, workload: Workload) -> System {
-        let [first, second] = System::FLOORS.map(|floor| match workload {
-            Workload::Lone => self.spread(floor, workload, lone_p50).map(|p50| -p50.median),
-            Workload::Outstanding64 | Workload::Outstanding256 | Workload::Lossy64 => {
-                self.spread(floor, workload, Sample::calls_per_second).map(|rate| rate.median)
+    /// Which of two has the shorter lone call, or more calls a second.
+    pub(crate) fn faster(&self, systems: [System; 2], workload: Workload) -> System {
+        let [first, second] = systems.map(|system| {
+            if workload.is_lone() {
+                self.spread(system, workload, lone_p50).map(|p50| -p50.median)
+            } else {
+                self.spread(system, workload, Sample::calls_per_second).map(|rate| rate.median)
             }
         });
-        System::FLOORS[usize::from(second > first)]
+        systems[usize::from(second > first)]
     }
 
     /// Server memory for an idle connection of `system`, in bytes.
@@ -209,37 +240,6 @@ pub(crate) fn lone_p50(sample: &Sample) -> f64 {
 /// The slowest lone call in a hundred, in microseconds; else as [`lone_p50`].
 pub(crate) fn lone_p99(sample: &Sample) -> f64 {
     sample.latency.map_or(f64::NAN, |latency| latency.p99)
-}
-
-/// Runs one client process against `server` and returns what it measured.
-///
-/// # Errors
-///
-/// [`ProcessError::Ended`] if it failed; its message is on stderr.
-pub(crate) fn load_once(
-    system: System,
-    site: &Path,
-    server: &Server,
-    workload: Workload,
-    extent: Extent,
-) -> Result<Sample, CompareError> {
-    let what = format!("the client of {}", system.name());
-    let output = Command::new(this_binary()?)
-        .args(["load", system.name(), "--site"])
-        .arg(site)
-        .args(["--address", &server.address.to_string()])
-        .args(["--server-pid", &server.pid.to_string()])
-        .args(["--outstanding", &workload.outstanding().to_string()])
-        .args(["--loss", &workload.loss().to_string()])
-        .args(["--warm-up", &extent.warm_up_seconds.to_string()])
-        .args(["--window", &extent.window_seconds.to_string()])
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|source| ProcessError::Child { what: what.clone(), source })?;
-    if !output.status.success() {
-        return Err(ProcessError::Ended { what }.into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
 }
 
 /// Seconds from the command line, refusing what is no duration.
@@ -260,13 +260,13 @@ fn one_repetition(extent: Extent, repetition: u32) -> Result<Vec<Record>, Compar
     for workloads in [&Workload::WITHOUT_LOSS[..], &Workload::WITH_LOSS] {
         let mut servers = Vec::new();
         for system in order {
-            if workloads.iter().any(|workload| system.workloads().contains(workload)) {
+            if workloads.iter().any(|workload| system.has(*workload)) {
                 servers.push(Hosted::start(system, workloads)?);
             }
         }
         for &workload in workloads {
             for Hosted { system, server, site } in &servers {
-                if system.workloads().contains(&workload) {
+                if system.has(workload) {
                     let sample = load_once(*system, site.path(), server, workload, extent)?;
                     records.push(Record { system: *system, workload, repetition, sample });
                 }
@@ -277,20 +277,4 @@ fn one_repetition(extent: Extent, repetition: u32) -> Result<Vec<Record>, Compar
         }
     }
     Ok(records)
-}
-
-/// A server and the folder it shares with its clients.
-struct Hosted {
-    system: System,
-    server: Server,
-    site: TempDir,
-}
-
-impl Hosted {
-    /// Starts a server for `workloads`, all of the same loss.
-    fn start(system: System, workloads: &[Workload]) -> Result<Self, CompareError> {
-        let site = tempfile::tempdir().map_err(CompareError::Site)?;
-        let loss = workloads.first().map_or(0.0, |workload| workload.loss());
-        Ok(Self { system, server: Server::start(system, site.path(), loss)?, site })
-    }
 }

@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::{
     compare::CompareError,
     load::payload,
-    peer::{Caller, Peer, PeerError, System},
+    peer::{Caller, PAYLOAD, Peer, PeerError, System},
     process::{ProcessError, Server, resident_bytes, this_binary},
 };
 
@@ -97,7 +97,7 @@ async fn open<P: Peer>(
     number: u32,
 ) -> Result<P::Caller, PeerError> {
     let caller = peer.connect(site, address).await?;
-    caller.echo(&payload(number)).await?;
+    caller.echo(&payload(number, PAYLOAD)).await?;
     Ok(caller)
 }
 

@@ -1,4 +1,9 @@
-//! A closed loop: a fixed number of callers, each sending its next call when the last is answered.
+//! One window: tasks call a server, and what they did within the window counts.
+
+pub(crate) mod arrivals;
+pub(crate) mod closed;
+pub(crate) mod handshakes;
+pub(crate) mod open;
 
 use std::{
     future::Future,
@@ -16,15 +21,14 @@ use thiserror::Error;
 use tokio::{task::JoinSet, time};
 
 use crate::{
-    peer::{Caller, PAYLOAD, PeerError},
+    peer::{Caller, PeerError},
     process::{ProcessError, cpu_time},
+    stats::percentile,
 };
 
-/// How long to call, and how many calls to keep outstanding.
+/// How long to call, and whose processor time to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
-    /// Callers, each with one call in flight. One caller alone has its latencies recorded.
-    pub(crate) outstanding: u32,
     /// Time before the window whose calls do not count.
     pub(crate) warm_up: Duration,
     /// Time during which calls count.
@@ -38,7 +42,7 @@ pub(crate) struct Plan {
 pub(crate) struct Sample {
     /// Calls answered within the window.
     pub(crate) calls: u64,
-    /// Calls answered since the connection opened, warm-up included.
+    /// Calls answered since the first connection opened, warm-up included.
     pub(crate) calls_in_all: u64,
     /// The window as it really was, in seconds.
     pub(crate) seconds: f64,
@@ -46,17 +50,26 @@ pub(crate) struct Sample {
     pub(crate) client_cpu_seconds: f64,
     /// Processor seconds of the server within the window.
     pub(crate) server_cpu_seconds: f64,
-    /// Latencies of a lone caller.
+    /// Latencies, where one call at a time was made.
     pub(crate) latency: Option<Latency>,
 }
 
 /// Latency percentiles, in microseconds.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Latency {
     /// The median call.
     pub(crate) p50: f64,
     /// One call in a hundred took longer.
     pub(crate) p99: f64,
+}
+
+impl Latency {
+    /// The percentiles of calls that took so many nanoseconds; `None` if there are none.
+    pub(crate) fn of(mut nanoseconds: Vec<u64>) -> Option<Self> {
+        nanoseconds.sort_unstable();
+        let at = |percent| Some(percentile(&nanoseconds, percent)? as f64 / 1e3);
+        Some(Self { p50: at(50)?, p99: at(99)? })
+    }
 }
 
 impl Sample {
@@ -91,47 +104,59 @@ pub(crate) enum LoadError {
     Process(#[from] ProcessError),
 }
 
-/// Calls through `caller` as `plan` says.
+/// How a caller's task ends: with the nanoseconds of each call of the window, if it recorded them.
+pub(crate) type Ended = Result<Option<Vec<u64>>, LoadError>;
+
+/// What the callers have done, and whether to go on.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    calls: AtomicU64,
+    counts: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl Progress {
+    /// One more call was answered.
+    pub(crate) fn count(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the window is open.
+    pub(crate) fn counts(&self) -> bool {
+        self.counts.load(Ordering::Relaxed)
+    }
+
+    /// Whether callers are to end.
+    pub(crate) fn stops(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Lets `callers` call as `plan` says, and ends them.
 ///
 /// # Errors
 ///
 /// The first failed or wrong reply ends the run with that error.
-pub(crate) async fn run<C: Caller>(caller: C, plan: Plan) -> Result<Sample, LoadError> {
-    let progress = Arc::new(Progress::default());
-    let mut callers = JoinSet::new();
-    if plan.outstanding == 1 {
-        callers.spawn(call_timed(caller, Arc::clone(&progress)));
-    } else {
-        for number in 0..plan.outstanding {
-            callers.spawn(call_untimed(caller.clone(), payload(number), Arc::clone(&progress)));
-        }
-        drop(caller);
-    }
+pub(crate) async fn run(
+    mut callers: JoinSet<Ended>,
+    progress: Arc<Progress>,
+    plan: Plan,
+) -> Result<Sample, LoadError> {
     let conducted = unless_a_caller_fails(&mut callers, conduct(&progress, plan)).await;
     progress.stop.store(true, Ordering::Relaxed);
     let mut sample = conducted??;
     while let Some(ended) = callers.join_next().await {
         if let Some(latencies) = ended?? {
-            sample.latency = Some(percentiles(latencies)?);
+            sample.latency = Some(Latency::of(latencies).ok_or(LoadError::NoCalls)?);
         }
     }
     sample.calls_in_all = progress.calls.load(Ordering::Relaxed);
     Ok(sample)
 }
 
-#[derive(Default)]
-struct Progress {
-    calls: AtomicU64,
-    counts: AtomicBool,
-    stop: AtomicBool,
-}
-
-/// Nanoseconds of each call, from a caller that recorded them.
-type Recorded = Option<Vec<u64>>;
-
 /// Runs `conducted` to its end, or to the first error of a caller.
 async fn unless_a_caller_fails<T>(
-    callers: &mut JoinSet<Result<Recorded, LoadError>>,
+    callers: &mut JoinSet<Ended>,
     conducted: impl Future<Output = T>,
 ) -> Result<T, LoadError> {
     tokio::select! {
@@ -179,117 +204,22 @@ impl Reading {
     }
 }
 
-/// The loop without a clock: at a microsecond a call, reading one would show.
-async fn call_untimed<C: Caller>(
-    caller: C,
-    payload: Bytes,
-    progress: Arc<Progress>,
-) -> Result<Recorded, LoadError> {
-    while !progress.stop.load(Ordering::Relaxed) {
-        echo_once(&caller, &payload).await?;
-        progress.calls.fetch_add(1, Ordering::Relaxed);
-    }
-    Ok(None)
-}
-
-async fn call_timed<C: Caller>(caller: C, progress: Arc<Progress>) -> Result<Recorded, LoadError> {
-    let payload = payload(0);
-    let mut nanoseconds = Vec::with_capacity(1 << 17);
-    while !progress.stop.load(Ordering::Relaxed) {
-        let start = Instant::now();
-        echo_once(&caller, &payload).await?;
-        let took = start.elapsed();
-        progress.calls.fetch_add(1, Ordering::Relaxed);
-        if progress.counts.load(Ordering::Relaxed) {
-            nanoseconds.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
-        }
-    }
-    Ok(Some(nanoseconds))
-}
-
-async fn echo_once<C: Caller>(caller: &C, payload: &Bytes) -> Result<(), LoadError> {
+/// One call whose reply is compared with what was sent.
+pub(crate) async fn echo_once<C: Caller>(caller: &C, payload: &Bytes) -> Result<(), LoadError> {
     let reply = caller.echo(payload).await?;
     if reply == *payload { Ok(()) } else { Err(LoadError::WrongReply) }
 }
 
 /// Each caller sends bytes of its own, so that a reply to the wrong caller is noticed.
-pub(crate) fn payload(caller: u32) -> Bytes {
+pub(crate) fn payload(caller: u32, bytes: usize) -> Bytes {
     let number = caller.to_le_bytes();
-    Bytes::from_iter(number.into_iter().cycle().take(PAYLOAD))
+    Bytes::from_iter(number.into_iter().cycle().take(bytes))
 }
 
-fn percentiles(mut nanoseconds: Vec<u64>) -> Result<Latency, LoadError> {
-    nanoseconds.sort_unstable();
-    let at = |percent: usize| {
-        let rank = (nanoseconds.len() * percent / 100).min(nanoseconds.len().saturating_sub(1));
-        nanoseconds.get(rank).map(|&taken| taken as f64 / 1e3).ok_or(LoadError::NoCalls)
-    };
-    Ok(Latency { p50: at(50)?, p99: at(99)? })
+/// Nanoseconds since `start`, for a record of latencies.
+pub(crate) fn nanoseconds_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Answers after a yield; `lies_after` calls it returns something else.
-    #[derive(Clone)]
-    struct Local {
-        lies_after: u64,
-        calls: Arc<AtomicU64>,
-    }
-
-    impl Caller for Local {
-        async fn echo(&self, payload: &Bytes) -> Result<Bytes, PeerError> {
-            tokio::task::yield_now().await;
-            if self.calls.fetch_add(1, Ordering::Relaxed) < self.lies_after {
-                Ok(payload.clone())
-            } else {
-                Ok(Bytes::from_static(b"not what was sent"))
-            }
-        }
-    }
-
-    fn plan(outstanding: u32) -> Plan {
-        Plan {
-            outstanding,
-            warm_up: Duration::from_millis(5),
-            window: Duration::from_millis(20),
-            server: process::id(),
-        }
-    }
-
-    #[tokio::test]
-    async fn only_the_window_counts() {
-        let caller = Local { lies_after: u64::MAX, calls: Arc::default() };
-        let calls = Arc::clone(&caller.calls);
-        let sample = run(caller, plan(8)).await.unwrap();
-        assert_eq!(sample.calls_in_all, calls.load(Ordering::Relaxed));
-        // After the window each of the eight callers ends the call it is in; more came before.
-        assert!(sample.calls_in_all - sample.calls > 8, "the warm-up was counted");
-        assert!(sample.seconds >= 0.02);
-        assert!(sample.latency.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_lone_caller_has_latencies() {
-        let caller = Local { lies_after: u64::MAX, calls: Arc::default() };
-        let latency = run(caller, plan(1)).await.unwrap().latency.unwrap();
-        assert!(0.0 < latency.p50 && latency.p50 <= latency.p99);
-    }
-
-    #[tokio::test]
-    async fn a_wrong_reply_ends_the_run() {
-        for outstanding in [1, 8] {
-            let caller = Local { lies_after: 20, calls: Arc::default() };
-            let ended = run(caller, plan(outstanding)).await;
-            assert!(matches!(ended, Err(LoadError::WrongReply)), "{outstanding} outstanding");
-        }
-    }
-
-    #[test]
-    fn percentiles_are_ranks() {
-        let latency = percentiles((1..=200).rev().map(|n| n * 1000).collect()).unwrap();
-        assert_eq!((latency.p50, latency.p99), (101.0, 199.0));
-        assert!(matches!(percentiles(Vec::new()), Err(LoadError::NoCalls)));
-    }
-}
+mod tests;

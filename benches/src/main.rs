@@ -10,30 +10,28 @@ mod audit;
 mod audit_query;
 mod compare;
 mod durable;
-mod floor;
 mod goals;
 mod idle;
+mod knee;
 mod load;
 mod loss;
 mod machine;
 mod ours;
 mod peer;
-mod ping_pong;
+mod peers;
+mod plots;
 mod policy;
 mod process;
-mod quinn_peer;
 mod report;
-mod slots;
+mod roles;
 mod stats;
 mod syscalls;
-mod tarpc_peer;
-mod udp_floor;
+mod system;
 mod workload;
 
 use std::{
     error::Error,
-    fs, io,
-    net::SocketAddr,
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -41,20 +39,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
-use tokio::runtime::Runtime;
 
-use crate::{
-    compare::Extent,
-    floor::{Floor, Flush},
-    loss::LossError,
-    ours::Bailiwick,
-    peer::{Peer, System},
-    ping_pong::PingPong,
-    quinn_peer::Quinn,
-    report::Document,
-    tarpc_peer::Tarpc,
-    udp_floor::UdpFloor,
-};
+use crate::compare::Extent;
 
 /// Bailiwick and its peers, side by side in one run.
 #[derive(Debug, Parser)]
@@ -67,7 +53,21 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Measure latency, throughput, processor time and idle memory of every system.
-    Compare(Output),
+    Compare {
+        #[command(flatten)]
+        output: Output,
+        /// Also draw calls a second by system, as SVG files in this folder.
+        #[arg(long, value_name = "DIR")]
+        plots: Option<PathBuf>,
+    },
+    /// Offer ever more calls, and measure what is answered and how late.
+    Knee {
+        #[command(flatten)]
+        output: Output,
+        /// Also draw latency by throughput, as an SVG file in this folder.
+        #[arg(long, value_name = "DIR")]
+        plots: Option<PathBuf>,
+    },
     /// Count the write system calls of each server with `strace`.
     Syscalls(Output),
     /// Measure what durability costs: updates, recovery, checkpoints.
@@ -95,77 +95,37 @@ enum Command {
     #[command(hide = true)]
     DurableCheckpoint(durable::Site),
     #[command(hide = true)]
-    Serve(Site),
+    Serve(roles::Serve),
     #[command(hide = true)]
-    Load(Load),
+    Load(roles::Load),
     #[command(hide = true)]
-    Hold(Hold),
+    Offer(roles::Offer),
+    #[command(hide = true)]
+    Hold(roles::Hold),
 }
 
 #[derive(Debug, Args)]
 struct Output {
-    /// Take under two minutes in place of ten.
+    /// Measure less: fewer repetitions of shorter windows.
     #[arg(long)]
     quick: bool,
     /// Also write everything that was measured to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Repetitions, in place of 9 (5 with --quick).
+    /// Repetitions, in place of the command's own.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
-    /// Seconds of each window, in place of 2 (0.4 with --quick).
+    /// Seconds of each window, in place of the command's own.
     #[arg(long, value_name = "SECONDS", value_parser = compare::seconds)]
     window: Option<Duration>,
 }
 
-#[derive(Debug, Args)]
-struct Site {
-    system: System,
-    #[arg(long)]
-    site: PathBuf,
-    /// The share of datagrams that come to this process and are to be lost.
-    #[arg(long, default_value_t = 0.0)]
-    loss: f64,
-}
-
-impl Site {
-    /// Call it when the sockets are open, so that there is something to lose from.
-    fn lose(&self) -> Result<(), LossError> {
-        if self.loss == 0.0 { Ok(()) } else { loss::lose(self.loss) }
-    }
-}
-
-#[derive(Debug, Args)]
-struct Load {
-    #[command(flatten)]
-    site: Site,
-    #[arg(long)]
-    address: SocketAddr,
-    #[arg(long)]
-    server_pid: u32,
-    #[arg(long)]
-    outstanding: u32,
-    #[arg(long, value_parser = compare::seconds)]
-    warm_up: Duration,
-    #[arg(long, value_parser = compare::seconds)]
-    window: Duration,
-}
-
-#[derive(Debug, Args)]
-struct Hold {
-    #[command(flatten)]
-    site: Site,
-    #[arg(long)]
-    address: SocketAddr,
-    #[arg(long)]
-    connections: u32,
-}
-
-type AnyError = Box<dyn Error + Send + Sync>;
+pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Compare(output) => compare(&output),
+        Command::Compare { output, plots } => compare(&output, plots.as_deref()),
+        Command::Knee { output, plots } => knee(&output, plots.as_deref()),
         Command::Syscalls(output) => syscalls(&output),
         Command::Durable { dir, output } => durable(&dir, &output),
         Command::AuditQuery { dir, output } => audit_query(&dir, &output),
@@ -173,9 +133,10 @@ fn main() -> ExitCode {
         Command::PolicyDecide(task) => policy_decide(&task),
         Command::Audit(output) => audit(&output),
         Command::DurableCheckpoint(site) => durable_checkpoint(&site),
-        Command::Serve(site) => on(site.system, Serve(site)),
-        Command::Load(load) => on(load.site.system, load),
-        Command::Hold(hold) => on(hold.site.system, hold),
+        Command::Serve(serve) => roles::on(serve.site.system, serve),
+        Command::Load(load) => roles::on(load.site.system, load),
+        Command::Offer(offer) => roles::on(offer.site.system, offer),
+        Command::Hold(hold) => roles::on(hold.site.system, hold),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -186,17 +147,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(output: &Output) -> Result<(), AnyError> {
-    let comparison = compare::run(output.extent())?;
-    let goals = goals::judge(&comparison, System::SUBJECTS);
-    println!("{}", report::text(&comparison, &goals));
-    let summary = report::summary(&comparison);
-    output.write_json(&Document { comparison: &comparison, summary, goals: &goals })
+fn compare(output: &Output, plots: Option<&Path>) -> Result<(), AnyError> {
+    let preset = if output.quick { Extent::COMPARE_QUICK } else { Extent::COMPARE };
+    let comparison = compare::run(output.extent_of(preset))?;
+    let goals = compare::judge(&comparison);
+    println!("{}", compare::text(&comparison, &goals));
+    if let Some(folder) = plots {
+        fs::create_dir_all(folder)?;
+        plots::calls(&comparison, folder)?;
+    }
+    let summary = compare::summary(&comparison);
+    output.write_json(&compare::Document { comparison: &comparison, summary, goals: &goals })
+}
+
+fn knee(output: &Output, plots: Option<&Path>) -> Result<(), AnyError> {
+    let preset = if output.quick { Extent::KNEE_QUICK } else { Extent::KNEE };
+    let measured = knee::run(output.extent_of(preset))?;
+    println!("{}", knee::text(&measured));
+    if let Some(folder) = plots {
+        fs::create_dir_all(folder)?;
+        plots::knee(&measured, folder)?;
+    }
+    output.write_json(&measured)
 }
 
 fn syscalls(output: &Output) -> Result<(), AnyError> {
     let counts = syscalls::run(output.extent())?;
-    println!("{}", report::syscalls_text(&counts));
+    println!("{}", syscalls::text(&counts));
     output.write_json(&counts)
 }
 
@@ -242,8 +219,12 @@ fn durable_checkpoint(site: &durable::Site) -> Result<(), AnyError> {
 }
 
 impl Output {
+    /// How much to measure, by a command whose rows are few.
     fn extent(&self) -> Extent {
-        let preset = if self.quick { Extent::QUICK } else { Extent::FULL };
+        self.extent_of(if self.quick { Extent::QUICK } else { Extent::FULL })
+    }
+
+    fn extent_of(&self, preset: Extent) -> Extent {
         Extent {
             repetitions: self.repetitions.unwrap_or(preset.repetitions),
             window_seconds: self.window.map_or(preset.window_seconds, |time| time.as_secs_f64()),
@@ -258,91 +239,6 @@ impl Output {
         }
         Ok(())
     }
-}
-
-/// What a child process does, whichever the system.
-trait Role {
-    fn play<P: Peer>(self, peer: P) -> Result<(), AnyError>;
-}
-
-/// The one place that knows which type stands for which system.
-fn on(system: System, role: impl Role) -> Result<(), AnyError> {
-    match system {
-        System::FloorAfterYield => role.play(Floor { flush: Flush::AfterYield }),
-        System::FloorAtOnce => role.play(Floor { flush: Flush::AtOnce }),
-        System::Tarpc => role.play(Tarpc),
-        System::Bailiwick => role.play(Bailiwick::TCP),
-        System::UdpFloor => role.play(UdpFloor),
-        System::UdpPingPong => role.play(PingPong),
-        System::Quinn => role.play(Quinn),
-        System::BailiwickUdp => role.play(Bailiwick::UDP),
-        System::BailiwickDocuments => role.play(policy::Documented),
-    }
-}
-
-struct Serve(Site);
-
-impl Role for Serve {
-    fn play<P: Peer>(self, peer: P) -> Result<(), AnyError> {
-        process::pin(process::SERVER_CPU)?;
-        process::allow_descriptors(DESCRIPTORS)?;
-        let runtime = one_worker()?;
-        let Self(site) = self;
-        let address = run(&runtime, async move {
-            let address = peer.serve(&site.site).await?;
-            site.lose()?;
-            Ok::<_, AnyError>(address)
-        })??;
-        println!("{}", process::ready_line(address));
-        // Whoever started us closes our stdin, by design or by ending.
-        io::copy(&mut io::stdin(), &mut io::sink())?;
-        Ok(())
-    }
-}
-
-impl Role for Load {
-    fn play<P: Peer>(self, peer: P) -> Result<(), AnyError> {
-        process::pin(process::CLIENT_CPU)?;
-        let plan = load::Plan {
-            outstanding: self.outstanding,
-            warm_up: self.warm_up,
-            window: self.window,
-            server: self.server_pid,
-        };
-        let sample = run(&one_worker()?, async move {
-            let caller = peer.connect(&self.site.site, self.address).await?;
-            self.site.lose()?;
-            Ok::<_, AnyError>(load::run(caller, plan).await?)
-        })??;
-        println!("{}", serde_json::to_string(&sample)?);
-        Ok(())
-    }
-}
-
-impl Role for Hold {
-    fn play<P: Peer>(self, peer: P) -> Result<(), AnyError> {
-        process::pin(process::CLIENT_CPU)?;
-        process::allow_descriptors(DESCRIPTORS)?;
-        let site: &Path = &self.site.site;
-        one_worker()?.block_on(idle::hold(&peer, site, self.address, self.connections))?;
-        Ok(())
-    }
-}
-
-/// Descriptors for the idle connections and everything else a process has open.
-const DESCRIPTORS: u64 = 2_000;
-
-/// The runtime that users get from `#[tokio::main]`, with one worker for every system.
-fn one_worker() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
-}
-
-/// Runs `work` on the worker itself; `block_on` would run it on a second thread.
-fn run<T: Send + 'static>(
-    runtime: &Runtime,
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, AnyError> {
-    Ok(runtime.block_on(runtime.spawn(work))?)
 }
 
 fn with_sources(error: &dyn Error) -> String {

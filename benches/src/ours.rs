@@ -1,7 +1,7 @@
 //! Bailiwick as its users get it: a trait, keys, a policy, an audit file, and all defaults.
 //!
 //! Both sides prove their keys, every record is encrypted, every call is judged by the policy, and
-//! the method is at most once. The limits are the defaults, too.
+//! the method is at most once. Limits are the defaults but where a row goes beyond them.
 
 use std::{
     fs,
@@ -13,10 +13,12 @@ use std::{
 };
 
 use bailiwick::{
-    AuditError, AuditLog, Bytes, CallError, Channel, ConnectError, Context, Endpoint, Identity,
-    PolicyFile, PolicyFileError, ServeError, Server, key_file, key_file::KeyFileError, rpc_service,
+    AuditError, AuditLog, Bytes, CallError, Channel, ChannelConfig, ConnectError, Context,
+    Endpoint, Identity, Limits, PolicyFile, PolicyFileError, PublicKey, ServeError, Server,
+    key_file, key_file::KeyFileError, rpc_service,
 };
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
 use crate::peer::{Caller, Peer, PeerError};
 
@@ -65,24 +67,43 @@ impl Echo for Echoing {
     }
 }
 
+/// What a row asks for beyond the defaults. All of these bounds cost nothing unless they are reached.
+fn limits() -> Limits {
+    Limits {
+        // 1 MiB and what is around it; 64 KiB over UDP and what is around it.
+        max_frame: 2 << 20,
+        max_message_udp: 128 << 10,
+        // Eight calls of 1 MiB.
+        max_unsent: 16 << 20,
+        max_kept_answers: 16 << 20,
+        // Thousands of handshakes a second by one key, each remembered for the lease of a minute.
+        max_clients: 1 << 20,
+        ..Limits::default()
+    }
+}
+
 /// Bailiwick over one of its transports.
-#[derive(Debug, Clone, Copy)]
 pub(crate) struct Bailiwick {
     /// The endpoint at `host:port`.
     endpoint: fn(String) -> Endpoint,
+    /// The client's keys, read once.
+    keys: OnceCell<Keys>,
+}
+
+struct Keys {
+    server: PublicKey,
+    caller: Identity,
 }
 
 impl Bailiwick {
     /// Bailiwick over TCP.
-    pub(crate) const TCP: Self = Self { endpoint: Endpoint::tcp };
+    pub(crate) fn tcp() -> Self {
+        Self { endpoint: Endpoint::tcp, keys: OnceCell::new() }
+    }
 
     /// Bailiwick over UDP.
-    pub(crate) const UDP: Self = Self { endpoint: Endpoint::udp };
-}
-
-impl Bailiwick {
-    fn at(self, address: impl Into<String>) -> Endpoint {
-        (self.endpoint)(address.into())
+    pub(crate) fn udp() -> Self {
+        Self { endpoint: Endpoint::udp, keys: OnceCell::new() }
     }
 }
 
@@ -90,17 +111,18 @@ impl Peer for Bailiwick {
     type Caller = EchoClient;
 
     async fn serve(&self, site: &Path) -> Result<SocketAddr, PeerError> {
-        let files = Files::in_folder(site);
-        let server = bind(&files, self.at("127.0.0.1:0")).await.map_err(Box::new)?;
+        let endpoint = (self.endpoint)("127.0.0.1:0".to_owned());
+        let server = bind(&Files::in_folder(site), endpoint).await.map_err(Box::new)?;
         let address = server.addresses().first().copied().ok_or(PeerError::Closed)?;
         tokio::spawn(server.serve_until(pending()));
         Ok(address)
     }
 
     async fn connect(&self, site: &Path, address: SocketAddr) -> Result<EchoClient, PeerError> {
-        let files = Files::in_folder(site);
-        let channel = dial(&files, self.at(address.to_string())).await.map_err(Box::new)?;
-        Ok(EchoClient::new(channel))
+        let read = async || Files::in_folder(site).keys();
+        let keys = self.keys.get_or_try_init(read).await.map_err(Box::new)?;
+        let endpoint = (self.endpoint)(address.to_string());
+        Ok(EchoClient::new(dial(keys, endpoint).await.map_err(Box::new)?))
     }
 }
 
@@ -141,6 +163,12 @@ impl Files {
         }
         Ok(fs::write(&self.policy, policy)?)
     }
+
+    /// A user has the server's public key from its operator; here both are one.
+    fn keys(&self) -> Result<Keys, SetupError> {
+        let server = Identity::read(&self.server)?.public_key();
+        Ok(Keys { server, caller: Identity::read(&self.caller)? })
+    }
 }
 
 async fn bind(files: &Files, endpoint: Endpoint) -> Result<Server, SetupError> {
@@ -149,15 +177,14 @@ async fn bind(files: &Files, endpoint: Endpoint) -> Result<Server, SetupError> {
         .policy(PolicyFile::read(&files.policy)?)
         .audit(AuditLog::open(&files.audit)?)
         .service(EchoServer::new(Echoing))
+        .limits(limits())
         .listen(endpoint);
     Ok(server.bind().await?)
 }
 
-async fn dial(files: &Files, endpoint: Endpoint) -> Result<Channel, SetupError> {
-    // A user has the server's public key from its operator; here both are one.
-    let server = Identity::read(&files.server)?.public_key();
-    let caller = Identity::read(&files.caller)?;
-    Ok(Channel::connect(endpoint, server, caller).await?)
+async fn dial(keys: &Keys, endpoint: Endpoint) -> Result<Channel, SetupError> {
+    let config = ChannelConfig { limits: limits(), ..ChannelConfig::default() };
+    Ok(Channel::connect_with(endpoint, keys.server, keys.caller.clone(), config).await?)
 }
 
 /// Why our server did not start, or our client did not connect.
@@ -190,25 +217,34 @@ mod tests {
     #[tokio::test]
     async fn our_echo_answers_its_caller_and_admits_no_stranger() {
         let site = tempfile::tempdir().unwrap();
-        let address = Bailiwick::TCP.serve(site.path()).await.unwrap();
-        let caller = Bailiwick::TCP.connect(site.path(), address).await.unwrap();
-        let payload = Bytes::from(vec![5; 64]);
-        assert_eq!(Caller::echo(&caller, &payload).await.unwrap(), payload);
+        let address = Bailiwick::tcp().serve(site.path()).await.unwrap();
+        let caller = Bailiwick::tcp().connect(site.path(), address).await.unwrap();
+        for length in [64, 1 << 20] {
+            let payload = Bytes::from(vec![5; length]);
+            assert_eq!(Caller::echo(&caller, &payload).await.unwrap(), payload);
+        }
 
+        let keys = Files::in_folder(site.path()).keys().unwrap();
         // Somebody whose key is in no policy.
-        let files = Files::in_folder(site.path());
-        fs::remove_file(&files.caller).unwrap();
-        let stranger = Identity::generate(&mut rand::rng());
-        key_file::create(&files.caller, &stranger, "", None).unwrap();
-        let refused = dial(&files, Bailiwick::TCP.at(address.to_string())).await.unwrap_err();
+        let stranger = Keys { caller: Identity::generate(&mut rand::rng()), ..keys };
+        let refused = dial(&stranger, Endpoint::tcp(address.to_string())).await.unwrap_err();
         assert!(matches!(refused, SetupError::Connect(ConnectError::AccessDenied { .. })));
+    }
+
+    #[tokio::test]
+    async fn ours_over_udp_takes_64_kib() {
+        let site = tempfile::tempdir().unwrap();
+        let address = Bailiwick::udp().serve(site.path()).await.unwrap();
+        let caller = Bailiwick::udp().connect(site.path(), address).await.unwrap();
+        let payload = Bytes::from(vec![5; 64 << 10]);
+        assert_eq!(Caller::echo(&caller, &payload).await.unwrap(), payload);
     }
 
     #[tokio::test]
     async fn the_policy_is_in_force_without_a_warning() {
         let site = tempfile::tempdir().unwrap();
         let server =
-            bind(&Files::in_folder(site.path()), Bailiwick::TCP.at("127.0.0.1:0")).await.unwrap();
+            bind(&Files::in_folder(site.path()), Endpoint::tcp("127.0.0.1:0")).await.unwrap();
         assert_eq!(server.policy_warnings().len(), 0, "{:?}", server.policy_warnings());
     }
 }

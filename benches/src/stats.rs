@@ -1,4 +1,4 @@
-//! The median of a few repetitions, and how far they lie apart.
+//! The median of a few repetitions and how far they lie apart, and percentiles of many latencies.
 
 use serde::Serialize;
 
@@ -29,9 +29,25 @@ impl Spread {
     }
 }
 
+/// The value that so many per cent of `sorted` lie at or below; `None` if there are none.
+pub(crate) fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
+    let rank = sorted.len() * percent / 100;
+    sorted.get(rank.min(sorted.len().saturating_sub(1))).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentiles_are_ranks() {
+        let sorted: Vec<u64> = (1..=200).collect();
+        assert_eq!(
+            [50, 99, 100].map(|percent| percentile(&sorted, percent)),
+            [101, 199, 200].map(Some)
+        );
+        assert_eq!(percentile(&[], 50), None);
+    }
 
     #[test]
     fn the_median_is_the_middle_whatever_the_order() {

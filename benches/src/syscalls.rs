@@ -16,6 +16,7 @@ use crate::{
     compare::{CompareError, Extent, load_once},
     peer::System,
     process::{ProcessError, Server, this_binary},
+    report::table,
     workload::Workload,
 };
 
@@ -67,8 +68,22 @@ impl From<ProcessError> for SyscallsError {
 /// [`SyscallsError::NoStrace`] if there is no `strace` to run.
 pub(crate) fn run(extent: Extent) -> Result<Vec<Count>, SyscallsError> {
     require_strace()?;
-    let counted = |system: &System| system.workloads().contains(&Workload::Outstanding64);
+    let counted = |system: &System| system.has(Workload::Outstanding64);
     System::ALL.into_iter().filter(counted).map(|system| count(system, extent)).collect()
+}
+
+/// The write system calls of each server, as a table.
+pub(crate) fn text(counts: &[Count]) -> String {
+    let rows = counts.iter().map(|count| {
+        vec![
+            count.system.name().to_owned(),
+            count.calls.to_string(),
+            count.writes.to_string(),
+            format!("{:.3}", count.per_call()),
+        ]
+    });
+    let head = ["server, 64 outstanding", "calls", "write system calls", "per call"];
+    table(&head, rows)
 }
 
 fn require_strace() -> Result<(), SyscallsError> {

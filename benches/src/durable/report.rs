@@ -71,9 +71,12 @@ fn recoveries(measured: &Measured) -> String {
     table(&head, rows)
 }
 
+/// A figure of one checkpoint.
+type Measure = fn(&Checkpointed) -> f64;
+
 fn checkpoints(measured: &Measured) -> String {
-    let each = |of: fn(&Checkpointed) -> f64| Spread::of(measured.checkpoints.iter().map(of));
-    let rows: [(&str, fn(&Checkpointed) -> f64, usize); 9] = [
+    let each = |of: Measure| Spread::of(measured.checkpoints.iter().map(of));
+    let rows: [(&str, Measure, usize); 9] = [
         ("1,000 keys", |it| it.keys as f64 / 1e3, 0),
         ("live memory, MB", |it| it.live_bytes as f64 / 1e6, 0),
         ("peak memory, MB", |it| it.peak_bytes as f64 / 1e6, 0),

@@ -1,6 +1,7 @@
 //! Two sockets of the standard library and nothing between: what a lone round trip by UDP costs.
 //!
-//! Both sides block in the kernel, so no reactor and no scheduler of ours adds to the time.
+//! Both sides block in the kernel, so no reactor and no scheduler of ours adds to the time. With many
+//! calls outstanding the client sends one datagram for each that comes back.
 
 use std::{
     io,
@@ -15,9 +16,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::task;
+use tokio::{task, task::JoinSet};
 
-use crate::peer::{Caller, Peer, PeerError};
+use crate::{
+    load::{Ended, LoadError, closed, closed::Callers, payload},
+    peer::{Caller, Peer, PeerError},
+};
 
 /// The longest datagram, in bytes; the rest of a longer one would be cut off.
 const DATAGRAM_MAX: usize = 2048;
@@ -28,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Calls between two turns of other tasks. The median call has none of their time in it.
 const CALLS_PER_TURN: u32 = 16;
 
-/// A blocking echo and its blocking caller. Only one call at a time.
+/// A blocking echo and its blocking caller.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PingPong;
 
@@ -80,6 +84,33 @@ impl Caller for Pinger {
         let length = self.socket.recv(&mut reply)?;
         Ok(Bytes::copy_from_slice(&reply[..length]))
     }
+
+    fn keep_calling(self, callers: Callers, tasks: &mut JoinSet<Ended>) {
+        if callers.outstanding == 1 {
+            closed::spawn(&self, &callers, tasks);
+        } else {
+            tasks.spawn_blocking(move || keep_window_full(&self.socket, &callers));
+        }
+    }
+}
+
+/// Keeps all of `callers`' datagrams under way. Loopback keeps their order, so they return in turn.
+fn keep_window_full(socket: &UdpSocket, callers: &Callers) -> Ended {
+    let payloads: Vec<Bytes> =
+        (0..callers.outstanding).map(|caller| payload(caller, callers.payload)).collect();
+    for payload in &payloads {
+        socket.send(payload).map_err(PeerError::from)?;
+    }
+    let mut reply = [0; DATAGRAM_MAX];
+    for payload in payloads.iter().cycle().take_while(|_| !callers.progress.stops()) {
+        let length = socket.recv(&mut reply).map_err(PeerError::from)?;
+        if reply[..length] != **payload {
+            return Err(LoadError::WrongReply);
+        }
+        callers.progress.count();
+        socket.send(payload).map_err(PeerError::from)?;
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio::{
 use super::{Flush, make_room, next_frame, put_frame};
 use crate::{
     peer::{Caller, PeerError},
-    slots::Slots,
+    peers::slots::Slots,
 };
 
 /// A connection that any number of callers share. It closes when the last handle is dropped.

@@ -18,7 +18,7 @@ use tokio::{net::UdpSocket, task::AbortHandle, time};
 
 use crate::{
     peer::{Caller, Peer, PeerError},
-    slots::Slots,
+    peers::slots::Slots,
 };
 
 /// Bytes before the payload.

@@ -18,8 +18,9 @@ pub(crate) use client::Connection;
 /// The shortest body a frame can have, in bytes: a call number and no payload.
 pub(crate) const FRAME_MIN: usize = 8;
 
-/// The longest body a frame can have, in bytes. Bounds what one connection can make us buffer.
-pub(crate) const FRAME_MAX: usize = 64 * 1024;
+/// The longest body a frame can have, in bytes: a call number and 1 MiB. Bounds what one connection
+/// can make us buffer.
+pub(crate) const FRAME_MAX: usize = FRAME_MIN + (1 << 20);
 
 /// Room made for each read, in bytes; a batch of 256 echoes is 20 KiB.
 const READ_CAPACITY: usize = 32 * 1024;

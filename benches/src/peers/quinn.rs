@@ -1,8 +1,10 @@
 //! quinn as its users call over it: a bidirectional stream for each call, and its defaults.
 //!
-//! Two things are not defaults. 256 streams may be open at once, since the default of 100 would make
-//! callers wait; and the cipher is ChaCha20-Poly1305, as in ours. The server proves itself with
-//! a self-signed certificate that the client knows; the client proves nothing.
+//! Three things are not defaults. 256 streams may be open at once, since the default of 100 would make
+//! callers wait; the cipher is ChaCha20-Poly1305, as in ours; and sessions are not resumed, so that
+//! every connection is a whole handshake. All connections of a client share a socket, as quinn's
+//! documentation asks for. The server proves itself with a self-signed certificate that the client
+//! knows; the client proves nothing.
 
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
@@ -13,6 +15,7 @@ use quinn::{
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
     rustls::{
         self, RootCertStore,
+        client::Resumption,
         crypto::{
             CryptoProvider, ring,
             ring::cipher_suite::{TLS13_AES_128_GCM_SHA256, TLS13_CHACHA20_POLY1305_SHA256},
@@ -23,6 +26,7 @@ use quinn::{
     },
 };
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
 use crate::peer::{Caller, Peer, PeerError};
 
@@ -36,11 +40,14 @@ const CERTIFICATE: &str = "server.der";
 const STREAMS: u32 = 256;
 
 /// The longest payload, in bytes. Bounds what one stream can make us buffer.
-const PAYLOAD_MAX: usize = 64 * 1024;
+const PAYLOAD_MAX: usize = 1 << 20;
 
 /// quinn with a stream for each call.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Quinn;
+#[derive(Debug, Default)]
+pub(crate) struct Quinn {
+    /// The client's socket.
+    client: OnceCell<Endpoint>,
+}
 
 impl Peer for Quinn {
     type Caller = QuinnCaller;
@@ -53,7 +60,9 @@ impl Peer for Quinn {
     }
 
     async fn connect(&self, site: &Path, address: SocketAddr) -> Result<QuinnCaller, PeerError> {
-        Ok(QuinnCaller(dial(site, address).await?))
+        let client = self.client.get_or_try_init(async || client(site)).await?;
+        let connection = client.connect(address, NAME).map_err(QuinnError::from)?.await;
+        Ok(QuinnCaller(connection.map_err(QuinnError::from)?))
     }
 }
 
@@ -115,18 +124,21 @@ fn server_config(site: &Path) -> Result<quinn::ServerConfig, QuinnError> {
     Ok(config)
 }
 
-async fn dial(site: &Path, address: SocketAddr) -> Result<Connection, QuinnError> {
+/// A socket to connect from, with the settings of every connection.
+fn client(site: &Path) -> Result<Endpoint, QuinnError> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(fs::read(site.join(CERTIFICATE))?))?;
-    let tls = rustls::ClientConfig::builder_with_provider(provider())
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(roots)
         .with_no_client_auth();
+    tls.resumption = Resumption::disabled();
     let crypto = QuicClientConfig::with_initial(Arc::new(tls), initial_suite()?)?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));
-    let client = Endpoint::client(loopback())?;
-    Ok(client.connect_with(config, address, NAME)?.await?)
+    let mut client = Endpoint::client(loopback())?;
+    client.set_default_client_config(config);
+    Ok(client)
 }
 
 fn loopback() -> SocketAddr {
@@ -188,6 +200,12 @@ pub(crate) enum QuinnError {
     Read(#[from] ReadToEndError),
 }
 
+impl From<QuinnError> for PeerError {
+    fn from(error: QuinnError) -> Self {
+        Self::of("quinn")(error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,14 +213,15 @@ mod tests {
     #[tokio::test]
     async fn quinn_answers_and_only_with_its_own_certificate() {
         let site = tempfile::tempdir().unwrap();
-        let address = Quinn.serve(site.path()).await.unwrap();
-        let caller = Quinn.connect(site.path(), address).await.unwrap();
+        let address = Quinn::default().serve(site.path()).await.unwrap();
+        let caller = Quinn::default().connect(site.path(), address).await.unwrap();
         let payload = Bytes::from(vec![5; 64]);
         assert_eq!(caller.echo(&payload).await.unwrap(), payload);
 
         let other = tempfile::tempdir().unwrap();
-        Quinn.serve(other.path()).await.unwrap();
-        let refused = dial(other.path(), address).await.unwrap_err();
-        assert!(matches!(refused, QuinnError::Connection(ConnectionError::TransportError(_))));
+        Quinn::default().serve(other.path()).await.unwrap();
+        let stranger = client(other.path()).unwrap();
+        let refused = stranger.connect(address, NAME).unwrap().await.unwrap_err();
+        assert!(matches!(refused, ConnectionError::TransportError(_)), "{refused}");
     }
 }

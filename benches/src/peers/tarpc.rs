@@ -1,20 +1,23 @@
-//! tarpc as its users get it: the service macro, its TCP transport with bincode, its defaults.
+//! tarpc as its users get it: the service macro, its serde transport with bincode, its defaults.
 //!
-//! `TCP_NODELAY` stays off because tarpc leaves it off: switched on, every one of its small writes
-//! is a segment, and it loses about a quarter of its throughput. The argument is `Bytes`, which bincode
-//! copies whole where a `Vec<u8>` goes byte by byte.
+//! `TCP_NODELAY` stays off over plain TCP because tarpc leaves it off: switched on, every one of its
+//! small writes is a segment, and it loses about a quarter of its throughput. The argument is `Bytes`,
+//! which bincode copies whole where a `Vec<u8>` goes byte by byte.
+
+mod tls;
 
 use std::{future, net::SocketAddr, path::Path};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tarpc::{
-    client, context,
+    ClientMessage, Response, Transport, client, context,
     serde_transport::tcp,
     server::{BaseChannel, Channel},
     tokio_serde::formats::Bincode,
 };
 
+pub(crate) use self::tls::TarpcTls;
 use crate::peer::{Caller, Peer, PeerError};
 
 #[tarpc::service]
@@ -34,13 +37,7 @@ impl Peer for Tarpc {
         let address = listener.local_addr();
         tokio::spawn(listener.for_each(|accepted| {
             match accepted {
-                Ok(transport) => {
-                    let requests = BaseChannel::with_defaults(transport).execute(Server.serve());
-                    tokio::spawn(requests.for_each(|call| {
-                        tokio::spawn(call);
-                        future::ready(())
-                    }));
-                }
+                Ok(transport) => drop(tokio::spawn(answer(transport))),
                 Err(error) => eprintln!("tarpc: a connection was not accepted: {error}"),
             }
             future::ready(())
@@ -54,13 +51,29 @@ impl Peer for Tarpc {
     }
 }
 
+/// Answers what comes by `transport` until it ends, each call in a task of its own.
+async fn answer<T>(transport: T)
+where
+    T: Transport<Response<EchoResponse>, ClientMessage<EchoRequest>> + Send + 'static,
+    T::Error: Send + Sync,
+{
+    let requests = BaseChannel::with_defaults(transport).execute(Server.serve());
+    requests
+        .for_each(|call| {
+            tokio::spawn(call);
+            future::ready(())
+        })
+        .await;
+}
+
 /// A generated client on one connection.
 #[derive(Clone)]
 pub(crate) struct TarpcCaller(EchoClient);
 
 impl Caller for TarpcCaller {
     async fn echo(&self, payload: &Bytes) -> Result<Bytes, PeerError> {
-        Ok(self.0.echo(context::current(), payload.clone()).await?)
+        let echoed = self.0.echo(context::current(), payload.clone()).await;
+        echoed.map_err(PeerError::of("tarpc"))
     }
 }
 
