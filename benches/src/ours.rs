@@ -25,6 +25,9 @@ use crate::peer::{Caller, Peer, PeerError};
 /// tarpc's default, so that both keep a timer of the same length for each call.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// As long as `Limits::busy_poll` says is worth it.
+const BUSY_POLL: Duration = Duration::from_micros(50);
+
 /// Who calls. The policy's rows before and behind this principal's are those of others.
 const CALLER: &str = "bench";
 
@@ -68,8 +71,9 @@ impl Echo for Echoing {
 }
 
 /// What a row asks for beyond the defaults. All of these bounds cost nothing unless they are reached.
-fn limits() -> Limits {
+fn limits(busy_poll: Duration) -> Limits {
     Limits {
+        busy_poll,
         // 1 MiB and what is around it; 64 KiB over UDP and what is around it.
         max_frame: 2 << 20,
         max_message_udp: 128 << 10,
@@ -86,6 +90,8 @@ fn limits() -> Limits {
 pub(crate) struct Bailiwick {
     /// The endpoint at `host:port`.
     endpoint: fn(String) -> Endpoint,
+    /// How long both sides look for more before they sleep.
+    busy_poll: Duration,
     /// The client's keys, read once.
     keys: OnceCell<Keys>,
 }
@@ -98,12 +104,17 @@ struct Keys {
 impl Bailiwick {
     /// Bailiwick over TCP.
     pub(crate) fn tcp() -> Self {
-        Self { endpoint: Endpoint::tcp, keys: OnceCell::new() }
+        Self { endpoint: Endpoint::tcp, busy_poll: Duration::ZERO, keys: OnceCell::new() }
+    }
+
+    /// Bailiwick over TCP where each side has a processor to spare.
+    pub(crate) fn busy() -> Self {
+        Self { busy_poll: BUSY_POLL, ..Self::tcp() }
     }
 
     /// Bailiwick over UDP.
     pub(crate) fn udp() -> Self {
-        Self { endpoint: Endpoint::udp, keys: OnceCell::new() }
+        Self { endpoint: Endpoint::udp, ..Self::tcp() }
     }
 }
 
@@ -112,7 +123,8 @@ impl Peer for Bailiwick {
 
     async fn serve(&self, site: &Path) -> Result<SocketAddr, PeerError> {
         let endpoint = (self.endpoint)("127.0.0.1:0".to_owned());
-        let server = bind(&Files::in_folder(site), endpoint).await.map_err(Box::new)?;
+        let server =
+            bind(&Files::in_folder(site), endpoint, self.busy_poll).await.map_err(Box::new)?;
         let address = server.addresses().first().copied().ok_or(PeerError::Closed)?;
         tokio::spawn(server.serve_until(pending()));
         Ok(address)
@@ -122,7 +134,7 @@ impl Peer for Bailiwick {
         let read = async || Files::in_folder(site).keys();
         let keys = self.keys.get_or_try_init(read).await.map_err(Box::new)?;
         let endpoint = (self.endpoint)(address.to_string());
-        Ok(EchoClient::new(dial(keys, endpoint).await.map_err(Box::new)?))
+        Ok(EchoClient::new(dial(keys, endpoint, self.busy_poll).await.map_err(Box::new)?))
     }
 }
 
@@ -171,19 +183,23 @@ impl Files {
     }
 }
 
-async fn bind(files: &Files, endpoint: Endpoint) -> Result<Server, SetupError> {
+async fn bind(
+    files: &Files,
+    endpoint: Endpoint,
+    busy_poll: Duration,
+) -> Result<Server, SetupError> {
     files.create()?;
     let server = Server::builder(Identity::read(&files.server)?)
         .policy(PolicyFile::read(&files.policy)?)
         .audit(AuditLog::open(&files.audit)?)
         .service(EchoServer::new(Echoing))
-        .limits(limits())
+        .limits(limits(busy_poll))
         .listen(endpoint);
     Ok(server.bind().await?)
 }
 
-async fn dial(keys: &Keys, endpoint: Endpoint) -> Result<Channel, SetupError> {
-    let config = ChannelConfig { limits: limits(), ..ChannelConfig::default() };
+async fn dial(keys: &Keys, endpoint: Endpoint, busy_poll: Duration) -> Result<Channel, SetupError> {
+    let config = ChannelConfig { limits: limits(busy_poll), ..ChannelConfig::default() };
     Ok(Channel::connect_with(endpoint, keys.server, keys.caller.clone(), config).await?)
 }
 

@@ -114,6 +114,7 @@ pub(crate) fn on(system: System, role: impl Role) -> Result<(), AnyError> {
         System::TonicTlsChacha => role.play(Tonic::tls(Ciphers::ChaCha20Poly1305)),
         System::Capnp => role.play(Capnp),
         System::Bailiwick => role.play(Bailiwick::tcp()),
+        System::BailiwickBusy => role.play(Bailiwick::busy()),
         System::UdpFloor => role.play(UdpFloor),
         System::UdpPingPong => role.play(PingPong),
         System::Quinn => role.play(Quinn::default()),

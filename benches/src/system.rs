@@ -27,6 +27,8 @@ pub(crate) enum System {
     Capnp,
     /// Bailiwick over TCP with mutual authentication, encryption, policy and audit.
     Bailiwick,
+    /// The same, both sides looking for more before they sleep (`Limits::busy_poll`).
+    BailiwickBusy,
     /// Plain echo with a datagram a call.
     UdpFloor,
     /// Two blocking sockets.
@@ -41,7 +43,7 @@ pub(crate) enum System {
 
 impl System {
     /// Every system that is compared.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::FloorAfterYield,
         Self::FloorAtOnce,
         Self::Tarpc,
@@ -51,6 +53,7 @@ impl System {
         Self::TonicTlsChacha,
         Self::Capnp,
         Self::Bailiwick,
+        Self::BailiwickBusy,
         Self::UdpFloor,
         Self::UdpPingPong,
         Self::Quinn,
@@ -75,6 +78,7 @@ impl System {
             Self::TonicTlsChacha => "tonic-tls-chacha",
             Self::Capnp => "capnp",
             Self::Bailiwick => "bailiwick",
+            Self::BailiwickBusy => "bailiwick-busy",
             Self::UdpFloor => "udp-floor",
             Self::UdpPingPong => "udp-ping-pong",
             Self::Quinn => "quinn",
@@ -85,7 +89,10 @@ impl System {
 
     /// Whether it is Bailiwick.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Bailiwick | Self::BailiwickUdp | Self::BailiwickDocuments)
+        matches!(
+            self,
+            Self::Bailiwick | Self::BailiwickBusy | Self::BailiwickUdp | Self::BailiwickDocuments
+        )
     }
 
     /// Whether it has this row. Only what sends lost datagrams again is given loss.
@@ -96,6 +103,14 @@ impl System {
             Self::UdpFloor => {
                 workload.loss() == 0.0 && !workload.is_handshake() && workload.payload() <= 1024
             }
+            // What waits for a processor to wake, and what keeps both busy.
+            Self::BailiwickBusy => matches!(
+                workload,
+                Workload::Lone
+                    | Workload::Outstanding64
+                    | Workload::Outstanding256
+                    | Workload::Kib1x8
+            ),
             Self::Quinn => true,
             // A message over UDP has at most 1 MiB with its header; longer ones go by TCP.
             Self::BailiwickUdp => workload != Workload::Mib1x8,
@@ -103,9 +118,10 @@ impl System {
         }
     }
 
-    /// Whether its server keeps anything of a client that does not call.
+    /// Whether what its server keeps of a client that does not call is measured: some keep nothing, and
+    /// one keeps what another does.
     pub(crate) fn has_connections(self) -> bool {
-        !matches!(self, Self::UdpFloor | Self::UdpPingPong)
+        !matches!(self, Self::UdpFloor | Self::UdpPingPong | Self::BailiwickBusy)
     }
 }
 

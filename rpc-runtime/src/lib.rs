@@ -68,6 +68,10 @@ pub mod witness;
 #[doc(hidden)]
 pub mod fuzzing;
 
+#[cfg(any(test, feature = "benchmarks"))]
+#[doc(hidden)]
+pub mod benchmarks;
+
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub mod simulation;

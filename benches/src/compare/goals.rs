@@ -28,10 +28,12 @@ pub(crate) struct Goals {
 /// Judges ours by what `comparison` measured.
 pub(crate) fn judge(comparison: &Comparison) -> Goals {
     let ours = Ours { comparison, tcp: System::Bailiwick, udp: System::BailiwickUdp };
-    Goals { must: ours.must(), aim: ours.aim() }
+    let busy = Ours { tcp: System::BailiwickBusy, ..ours };
+    Goals { must: ours.must(), aim: [busy.busy_aim(), ours.aim()].concat() }
 }
 
 /// Ours and what it is held against.
+#[derive(Clone, Copy)]
 struct Ours<'a> {
     comparison: &'a Comparison,
     tcp: System,
@@ -120,6 +122,31 @@ impl Ours<'_> {
                 "UDP, 64 outstanding, 1 % loss: calls/s, × without",
                 AtLeast(0.5),
                 self.under_loss(),
+            ),
+        ]
+    }
+
+    /// What is asked of both sides that look for more before they sleep.
+    fn busy_aim(&self) -> Vec<Verdict> {
+        use Workload::{Kib1x8, Lone, Outstanding64};
+        let p50 = self.comparison.spread(self.tcp, Lone, lone_p50);
+        vec![
+            verdict("busy-polling, lone call: p50, µs", AtMost(10.0), p50),
+            verdict("busy-polling, lone call: p50, × mTLS", AtMost(0.09), self.p50_to_mtls(Lone)),
+            verdict(
+                "busy-polling, 64 outstanding: calls/s, × mTLS",
+                AtLeast(15.0),
+                self.to_mtls(Outstanding64),
+            ),
+            verdict(
+                "busy-polling, 64 outstanding: calls/s, × floor",
+                AtLeast(2.0),
+                self.to_floor(Outstanding64),
+            ),
+            verdict(
+                "busy-polling, 1 KiB, 8 outstanding: calls/s, × mTLS",
+                AtLeast(4.5),
+                self.to_mtls(Kib1x8),
             ),
         ]
     }
@@ -251,6 +278,7 @@ mod tests {
     #[test]
     fn a_system_twenty_times_as_fast_as_its_peers_and_as_fast_as_the_floor_meets_all() {
         let goals = judge(&comparison(|system, _| match system {
+            System::BailiwickBusy => 200_000.0,
             System::Bailiwick | System::BailiwickUdp => 2000.0,
             System::FloorAtOnce | System::FloorAfterYield | System::UdpPingPong => 2000.0,
             _ => 100.0,
