@@ -32,6 +32,7 @@ mod dispatch;
 pub mod durable;
 pub mod metrics;
 mod observe;
+mod overload;
 mod policy_file;
 mod repeat;
 mod reply;

@@ -37,6 +37,7 @@ const fn method(id: u64, name: &'static str, delivery: Delivery) -> MethodDescri
         delivery,
         recorded: Recorded::AsTheServerSays,
         timeout: None,
+        reserve: false,
         arguments: &[],
         result: "u64",
         error: "Never",
@@ -128,6 +129,7 @@ struct Peer {
     session: Arc<SessionInfo>,
     caller: Caller,
     names: Names,
+    parked: Parked,
 }
 
 /// What a client reads, and what goes on at the server.
@@ -195,7 +197,7 @@ impl Scene {
         let principal = caller.principal().clone();
         let peer = "here".to_owned();
         let session = Arc::new(SessionInfo { principal, client, incarnation, peer });
-        Peer { memory, session, caller, names: Names::default() }
+        Peer { memory, session, caller, names: Names::default(), parked: Parked::default() }
     }
 
     fn receive(&self, peer: &mut Peer, frame: &[u8]) -> Result<Outcome, ProtocolError> {
@@ -209,8 +211,11 @@ impl Scene {
             max_here: self.max_here,
             max_in_flight: 10,
             in_flight: self.in_flight,
+            parked: &mut peer.parked,
+            origin: None,
             news: self.news,
             draining: self.draining,
+            arrived: self.now,
             now: self.now,
         };
         let mut out = Vec::new();
