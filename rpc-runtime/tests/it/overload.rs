@@ -214,11 +214,12 @@ const TAKES: std::ops::Range<u32> = 10_000..30_000;
 const PEAK: f64 = STONES as f64 / 0.02;
 const DEADLINE: Duration = Duration::from_millis(200);
 /// How long the load lasts that is looked at.
-const WINDOW: Duration = Duration::from_secs(2);
+const WINDOW: Duration = Duration::from_secs(1);
 
-/// As many at work as there are stones, beside the one of the reserve.
+/// As many at work as there are stones, beside the one of the reserve. Who comes to a full queue and
+/// has the oldest leave first does not leave before its deadline.
 fn protected() -> Limits {
-    Limits { max_concurrent_calls: STONES + 1, max_queued_calls: 128, ..Limits::default() }
+    Limits { max_concurrent_calls: STONES + 1, max_queued_calls: 512, ..Limits::default() }
 }
 
 fn unprotected() -> Limits {
@@ -285,10 +286,10 @@ async fn under_ten_times_the_load_a_server_does_what_it_can_and_recovers() {
     assert!(run.all.p99() <= DEADLINE, "seed {seed}: {:?}", run.all.p99());
     assert!(run.most_at_work <= STONES, "seed {seed}: {}", run.most_at_work);
     assert!(run.recovered > 0.99, "seed {seed}: {}", run.recovered);
-    // 128 wait, 800 a second leave.
+    // 512 wait, 800 a second leave.
     let told = run.all.longest;
     assert!(
-        (Duration::from_millis(80)..Duration::from_millis(400)).contains(&told),
+        (Duration::from_millis(400)..Duration::from_millis(1200)).contains(&told),
         "seed {seed}: {told:?}"
     );
 }
@@ -315,7 +316,7 @@ async fn p99_beside(greedy: f64, seed: u64) -> Duration {
         let rate = if number == 0 { greedy } else { 100.0 };
         let client = client(&mill, number).await;
         let seed = seed.wrapping_add(number as u64);
-        let micros = 5_000..15_000;
+        let micros = TAKES;
         let ended = load(client, Load { rate, until, deadline: DEADLINE, micros, seed });
         clients.spawn(async move { (number, ended.await) });
     }
