@@ -163,7 +163,18 @@ impl Router {
         let gates = gates(&services, &limits, &(Arc::new(clock::now) as Now));
         let status = ServerStatus::of(&services, &monitor);
         services.iter().for_each(|service| service.watch(&status));
-        Ok(Self { services, methods, monitor, redaction, limits, books, store, meters, gates, status })
+        Ok(Self {
+            services,
+            methods,
+            monitor,
+            redaction,
+            limits,
+            books,
+            store,
+            meters,
+            gates,
+            status,
+        })
     }
 
     /// Has queues live by another clock. Nothing may have been received.

@@ -426,8 +426,7 @@ impl<S: Socket> ServerDriver<S> {
         let (router, max_frame) = (&self.common.router, self.core.peer_max_frame());
         let own = (&mut self.names, &mut self.parked);
         let times = (self.arrived, now);
-        let mut connection =
-            session.connection(&self.common, own, max_frame, self.draining, times);
+        let mut connection = session.connection(&self.common, own, max_frame, self.draining, times);
         let mut lateness = Lateness::since(now);
         let (handlers, unanswered) = (&mut self.handlers, &mut self.unanswered);
         let flow = self.core.handle_input(now, |frame, out| {

@@ -100,7 +100,8 @@ impl UdpServer {
         time: Time,
         rng: &mut impl CryptoRng,
     ) {
-        let Self { common, endpoint, sessions, handlers, parked, names, answers, draining, .. } = self;
+        let Self { common, endpoint, sessions, handlers, parked, names, answers, draining, .. } =
+            self;
         answers.clear();
         let arrived = endpoint.handle_datagram(datagram, from, time, rng, &mut |id, frame| {
             let Some(session) = sessions.get_mut(&id) else { return Ok(()) };
@@ -120,8 +121,7 @@ impl UdpServer {
                     session.in_flight += usize::from(handlers.insert(call, pending));
                 }
                 Received::Cancelled(call) => {
-                    let was_here =
-                        parked.cancel(Some(id), call) || handlers.cancel((id, call));
+                    let was_here = parked.cancel(Some(id), call) || handlers.cancel((id, call));
                     session.in_flight -= usize::from(was_here);
                 }
                 // As though it had been lost: the client asks again.
@@ -327,10 +327,7 @@ impl UdpServer {
     pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let quiet = (self.draining && !self.sessions.is_empty()).then(|| now + QUIET / 4);
         let (handlers, parked) = (self.handlers.next_deadline(), self.parked.next_deadline());
-        [self.endpoint.next_timeout(), handlers, parked, quiet]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.endpoint.next_timeout(), handlers, parked, quiet].into_iter().flatten().min()
     }
 
     /// Puts on record whose handshakes were turned away.

@@ -197,8 +197,7 @@ impl Parked {
         // One that has just left the queue is told of that.
         self.calls.retain(|_, place| {
             let is_late = place.deadline <= now;
-            let taken =
-                if is_late { place.gate.withdraw(place.class, place.ticket) } else { None };
+            let taken = if is_late { place.gate.withdraw(place.class, place.ticket) } else { None };
             let keep = taken.is_none();
             late.extend(taken);
             keep

@@ -178,7 +178,10 @@ impl Scene {
         let lines: usize = queue.lines.values().map(|line| line.calls.len()).sum();
         assert_eq!(lines, queue.waiting.len());
         assert!(queue.lines.values().all(|line| !line.calls.is_empty()));
-        assert_eq!((queue.turns.len(), queue.longest.len()), (queue.lines.len(), queue.lines.len()));
+        assert_eq!(
+            (queue.turns.len(), queue.longest.len()),
+            (queue.lines.len(), queue.lines.len())
+        );
         for (client, line) in &queue.lines {
             assert_eq!(queue.turns.get(&line.turn), Some(client));
             assert!(queue.longest.contains(&(line.places, *client)));

@@ -341,7 +341,11 @@ async fn one_client_with_ten_times_the_load_of_all_others_does_not_push_them_out
 }
 
 /// A server of which every ordinary place is taken, and so many calls wait.
-async fn full(windmill: &Windmill, limits: Limits, waiting: usize) -> (InMemory<MillClient>, JoinSet<()>) {
+async fn full(
+    windmill: &Windmill,
+    limits: Limits,
+    waiting: usize,
+) -> (InMemory<MillClient>, JoinSet<()>) {
     let at_work = limits.max_concurrent_calls - 1;
     let mill = served(windmill, limits);
     let client = client(&mill, 0).await;
@@ -426,11 +430,8 @@ async fn a_call_that_is_cancelled_leaves_the_queue_or_its_place_at_work() {
 
 #[tokio::test(start_paused = true)]
 async fn pings_do_not_wait_however_long_all_places_are_taken() {
-    let limits = Limits {
-        idle_timeout: Duration::from_secs(3),
-        keepalive: Duration::from_secs(1),
-        ..few()
-    };
+    let limits =
+        Limits { idle_timeout: Duration::from_secs(3), keepalive: Duration::from_secs(1), ..few() };
     let windmill = Windmill::with_stones(0);
     let (_mill, mut calls) = full(&windmill, limits, 1).await;
     time::sleep(Duration::from_secs(15)).await;
