@@ -70,6 +70,17 @@ struct Found<'a> {
     index: usize,
 }
 
+/// A request whose turn it is.
+struct Due<'a> {
+    frame: frame::Request<'a>,
+    /// The frame's own allocation, if it has one.
+    message: Option<&'a Bytes>,
+    part: Part,
+    /// Its place at work, if it has waited for one.
+    slot: Option<Slot>,
+    arrived: Instant,
+}
+
 /// Whether a service can tell what it ran before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -315,21 +326,19 @@ impl Router {
             return Ok(Received::Done);
         };
         let arrived = connection.arrived;
-        Ok(self.run(&found, frame, whole.shared(), (part, None), arrived, connection, out))
+        let due = Due { frame, message: whole.shared(), part, slot: None, arrived };
+        Ok(self.run(&found, due, connection, out))
     }
 
-    /// Asks the policy, and runs the handler or says what it has done before. A call that has waited
-    /// has a place at work already.
+    /// Asks the policy, and runs the handler or says what it has done before.
     fn run(
         &self,
         found: &Found<'_>,
-        frame: frame::Request<'_>,
-        message: Option<&Bytes>,
-        (part, slot): (Part, Option<Slot>),
-        arrived: Instant,
+        due: Due<'_>,
         connection: &mut Connection<'_>,
         out: &mut Vec<u8>,
     ) -> Received {
+        let Due { frame, message, part, slot, arrived } = due;
         let is_recorded =
             found.described.delivery == Delivery::Durable && found.service.durable().is_some();
         let request = Request {
@@ -378,7 +387,8 @@ impl Router {
             dispatch::deadline(arrived, frame.remaining, found.described, self.limits.max_deadline);
         let header = connection.reply_to(frame);
         let client = connection.session.client;
-        Waiting::new(message, claim, client, header, (arrived, deadline), connection.origin)
+        let times = (arrived, deadline);
+        Waiting::new(message, claim, client, header, times, connection.origin)
     }
 
     /// Has a request wait until a call of its service ends, if there is room for it.
@@ -430,8 +440,9 @@ impl Router {
             (Frame::parse(&message, self.limits.max_metadata), claim)
             && let Some(found) = self.find(frame.method)
         {
-            let part = (Part::Run(claim), Some(slot));
-            return self.run(&found, frame, Some(&message), part, arrived, connection, out);
+            let (message, slot) = (Some(&message), Some(slot));
+            let due = Due { frame, message, part: Part::Run(claim), slot, arrived };
+            return self.run(&found, due, connection, out);
         }
         Received::Done
     }
@@ -543,10 +554,8 @@ impl Found<'_> {
 }
 
 fn gates(services: &[Box<dyn Service>], limits: &Limits, now: &Now) -> Vec<Arc<Gate>> {
-    let gate = |service: &Box<dyn Service>| {
-        Arc::new(Gate::new(service.description().name, limits, Arc::clone(now)))
-    };
-    services.iter().map(gate).collect()
+    let services = services.iter().map(|service| service.description().name);
+    services.map(|name| Arc::new(Gate::new(name, limits, Arc::clone(now)))).collect()
 }
 
 /// There is no room for a call; it says when there may be some.

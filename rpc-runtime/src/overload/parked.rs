@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     mem,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -27,7 +28,9 @@ use crate::{
 
 /// A request that waits. Its body has not been looked at, and nothing of it has run: if it is dropped
 /// that is final, and remembered.
-pub(crate) struct Waiting {
+pub(crate) struct Waiting(Box<Parts>);
+
+pub(crate) struct Parts {
     /// The whole frame.
     message: Bytes,
     claim: Option<Claim>,
@@ -89,7 +92,8 @@ impl Waiting {
         (arrived, deadline): (Instant, Instant),
         origin: Option<SessionId>,
     ) -> Self {
-        Self { message, claim: Some(claim), client, header, arrived, deadline, origin }
+        let claim = Some(claim);
+        Self(Box::new(Parts { message, claim, client, header, arrived, deadline, origin }))
     }
 
     pub(crate) fn message(&self) -> &[u8] {
@@ -102,12 +106,12 @@ impl Waiting {
 
     /// The frame, and the claim to the call that it makes; none if it was refused before.
     pub(crate) fn into_parts(mut self) -> (Bytes, Option<Claim>) {
-        (mem::take(&mut self.message), self.claim.take())
+        (mem::take(&mut self.0.message), self.0.claim.take())
     }
 
     /// Nothing has run, and now never will.
     pub(crate) fn refuse(mut self, refusal: &Refusal) -> Refused {
-        self.claim.take().map_or(Refused::Stale, |claim| claim.refuse(refusal.into()))
+        self.0.claim.take().map_or(Refused::Stale, |claim| claim.refuse(refusal.into()))
     }
 
     fn name(&self) -> Name {
@@ -115,10 +119,18 @@ impl Waiting {
     }
 }
 
+impl Deref for Waiting {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Drop for Waiting {
     /// Its connection is gone, or its client waits no more.
     fn drop(&mut self) {
-        if let Some(claim) = self.claim.take() {
+        if let Some(claim) = self.0.claim.take() {
             claim.refuse((&Refusal::Overloaded { retry_after: Duration::ZERO }).into());
         }
     }

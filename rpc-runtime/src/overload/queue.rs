@@ -149,7 +149,7 @@ impl<C: Copy + Eq + Ord + Hash, T> Queue<C, T> {
                 continue;
             }
             self.served += 1;
-            self.to_the_back(&client);
+            self.go_to_the_back(&client);
             self.rate.left(now, !self.is_empty());
             self.look(now);
             let waited = now.saturating_duration_since(waiting.since);
@@ -208,7 +208,7 @@ impl<C: Copy + Eq + Ord + Hash, T> Queue<C, T> {
     }
 
     /// Its client has had its turn.
-    fn to_the_back(&mut self, client: &C) {
+    fn go_to_the_back(&mut self, client: &C) {
         let last = self.turns.last_key_value().map_or(0, |(turn, _)| *turn);
         if let Some(line) = self.lines.get_mut(client) {
             self.turns.remove(&line.turn);

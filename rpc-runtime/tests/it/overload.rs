@@ -269,7 +269,7 @@ async fn overload(limits: Limits, times: f64, seed: u64) -> Run {
     }
     Run {
         goodput: good as f64 / WINDOW.as_secs_f64(),
-        recovered: f64::from(answered as u32) / f64::from(asked as u32),
+        recovered: answered as f64 / asked as f64,
         all,
         most_at_work: windmill.0.most_at_work.load(Ordering::SeqCst),
     }
