@@ -281,7 +281,7 @@ impl Router {
                 None => match found.as_ref().filter(|found| !found.is_open()) {
                     None => Part::Run(claim),
                     Some(found) => {
-                        let waiting = self.waiting(found, claim, &frame, whole, connection);
+                        let waiting = self.to_wait(found, claim, &frame, whole, connection);
                         return Ok(self.wait(found, waiting, connection, meter, out));
                     }
                 },
@@ -370,7 +370,8 @@ impl Router {
         }
     }
 
-    fn waiting(
+    /// A request that is to wait, as it came.
+    fn to_wait(
         &self,
         found: &Found<'_>,
         claim: Claim,
