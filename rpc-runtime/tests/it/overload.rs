@@ -23,7 +23,11 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::world::cx;
+use crate::{
+    probe::{Probe, ProbeClient, method},
+    raw::{Raw, request, varint},
+    world::{Beside, World, cx, eventually},
+};
 
 #[rpc_service(verb = "use", object = "mill")]
 trait Mill {
@@ -476,6 +480,51 @@ async fn what_a_connection_has_waiting_leaves_the_queue_with_it() {
         settle().await;
     }
     assert_eq!(windmill.0.begun.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn over_udp_calls_wait_and_are_refused_beyond_the_queue_too() {
+    let limits = Limits { max_concurrent_calls: 2, max_queued_calls: 1, ..Limits::default() };
+    let world = World::over_udp(limits, Beside::Nothing).await;
+    let alice = world.client("alice").await;
+    let hanging = alice.clone();
+    let hanging = tokio::spawn(async move { hanging.hang(&cx()).await });
+    eventually("one hangs", || world.state.hanging() == 1).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..2 {
+        let alice = alice.clone();
+        calls.spawn(async move { alice.increment(&cx(), "k".into()).await });
+    }
+    let refused = calls.join_next().await.unwrap().unwrap();
+    assert!(matches!(refused, Err(CallError::Overloaded { .. })), "{refused:?}");
+    assert_eq!(world.state.counter(), 0);
+    world.state.go.add_permits(1);
+    assert_eq!(hanging.await.unwrap(), Ok(()));
+    assert_eq!(calls.join_next().await.unwrap().unwrap(), Ok(1));
+    assert_eq!(alice.increment(&cx(), "k".into()).await, Ok(2));
+}
+
+/// Its handlers are not run on, and must not have the places of others meanwhile.
+#[tokio::test]
+async fn a_client_that_reads_nothing_holds_no_places_at_work() {
+    const SIZE: u64 = 256 * 1024;
+    let limits = Limits { max_concurrent_calls: 4, max_unsent: 1 << 20, ..Limits::default() };
+    let world = World::with_limits(limits).await;
+    let mut greedy = Raw::client(&world, test_identity("alice")).await;
+    let mut size = Vec::new();
+    varint(SIZE, &mut size);
+    let frames: Vec<_> =
+        (0..200).flat_map(|call| request(call, method("produce_later"), &size)).collect();
+    greedy.send(&frames).await;
+    let hangs: Vec<_> = (200..300).flat_map(|call| request(call, method("hang"), &[])).collect();
+    greedy.send(&hangs).await;
+    let other = ProbeClient::new(world.channel("alice", Limits::default()).await.unwrap());
+    for _ in 0..10 {
+        let brief = Context::within(Duration::from_secs(5));
+        let answer = other.produce_later(&brief, 8).await;
+        assert_eq!(answer.map(|bytes| bytes.len()), Ok(8));
+        time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// By the clock of the machine: the handlers have the thread that the requests behind them wait for.
