@@ -17,6 +17,7 @@ mod load;
 mod loss;
 mod machine;
 mod ours;
+mod overload;
 mod peer;
 mod peers;
 mod plots;
@@ -92,6 +93,12 @@ enum Command {
     PolicyDecide(policy::Task),
     /// Measure the audit log: denials a second, and the speed of `verify`.
     Audit(Output),
+    /// Offer a server up to ten times what it can do, with protection and without.
+    Overload(Output),
+    #[command(hide = true)]
+    OverloadServe(overload::Site),
+    #[command(hide = true)]
+    OverloadLoad(overload::Task),
     #[command(hide = true)]
     DurableCheckpoint(durable::Site),
     #[command(hide = true)]
@@ -132,6 +139,9 @@ fn main() -> ExitCode {
         Command::Policy(output) => policy(&output),
         Command::PolicyDecide(task) => policy_decide(&task),
         Command::Audit(output) => audit(&output),
+        Command::Overload(output) => overload(&output),
+        Command::OverloadServe(site) => Ok(overload::serve(site.protection)?),
+        Command::OverloadLoad(task) => overload_load(&task),
         Command::DurableCheckpoint(site) => durable_checkpoint(&site),
         Command::Serve(serve) => roles::on(serve.site.system, serve),
         Command::Load(load) => roles::on(load.site.system, load),
@@ -211,6 +221,23 @@ fn audit(output: &Output) -> Result<(), AnyError> {
     let measured = audit::run(output.extent().repetitions, output.quick)?;
     println!("{}", audit::text(&measured));
     output.write_json(&measured)
+}
+
+fn overload(output: &Output) -> Result<(), AnyError> {
+    let (repetitions, window_seconds) = if output.quick { (1, 1.0) } else { (5, 3.0) };
+    let measured = overload::run(overload::Extent {
+        repetitions: output.repetitions.unwrap_or(repetitions),
+        window_seconds: output.window.map_or(window_seconds, |time| time.as_secs_f64()),
+        quick: output.quick,
+    })?;
+    let goals = overload::judge(&measured);
+    println!("{}", overload::text(&measured, &goals));
+    output.write_json(&overload::Document { measured: &measured, goals: &goals })
+}
+
+fn overload_load(task: &overload::Task) -> Result<(), AnyError> {
+    println!("{}", serde_json::to_string(&overload::play(task)?)?);
+    Ok(())
 }
 
 fn durable_checkpoint(site: &durable::Site) -> Result<(), AnyError> {

@@ -47,6 +47,7 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
             delivery: ::bailiwick::service::Delivery::Readonly,
             recorded: ::bailiwick::service::Recorded::AsTheServerSays,
             timeout: ::core::option::Option::None,
+            reserve: false,
             arguments: &[
                 ::bailiwick::service::ArgumentDescription {
                     name: "key",
@@ -66,6 +67,7 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
             delivery: ::bailiwick::service::Delivery::Durable,
             recorded: ::bailiwick::service::Recorded::AsTheServerSays,
             timeout: ::core::option::Option::None,
+            reserve: false,
             arguments: &[
                 ::bailiwick::service::ArgumentDescription {
                     name: "key",
@@ -92,6 +94,7 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
             timeout: ::core::option::Option::Some(
                 ::core::time::Duration::from_millis(500),
             ),
+            reserve: false,
             arguments: &[
                 ::bailiwick::service::ArgumentDescription {
                     name: "key",
@@ -116,6 +119,7 @@ pub const TABLE: ::bailiwick::service::ServiceDescription = ::bailiwick::service
             delivery: ::bailiwick::service::Delivery::AtMostOnce,
             recorded: ::bailiwick::service::Recorded::AsTheServerSays,
             timeout: ::core::option::Option::None,
+            reserve: false,
             arguments: &[],
             result: "Vec<u8>",
             error: "TableError",

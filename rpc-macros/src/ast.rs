@@ -46,6 +46,8 @@ pub(crate) struct Method {
     pub(crate) timeout: Option<u64>,
     /// The type of `cx`, as the user wrote it.
     pub(crate) context: Type,
+    /// Whether it may use the places that a server keeps.
+    pub(crate) reserve: bool,
     /// What follows `cx`.
     pub(crate) arguments: Vec<Argument>,
     /// The struct that carries the arguments.

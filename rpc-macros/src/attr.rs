@@ -31,6 +31,7 @@ pub(crate) struct MethodKeys {
     pub(crate) idempotent: Option<Path>,
     pub(crate) durable: Option<Path>,
     pub(crate) audit: Option<Path>,
+    pub(crate) reserve: Option<Path>,
     pub(crate) timeout: Option<LitStr>,
     pub(crate) id: Option<LitInt>,
     pub(crate) rename: Option<LitStr>,
@@ -64,7 +65,7 @@ impl ServiceKeys {
 }
 
 impl MethodKeys {
-    const KEYS: [&str; 10] = [
+    const KEYS: [&str; 11] = [
         "verb",
         "object",
         "objects",
@@ -72,6 +73,7 @@ impl MethodKeys {
         "idempotent",
         "durable",
         "audit",
+        "reserve",
         "timeout",
         "id",
         "rename",
@@ -108,6 +110,7 @@ impl MethodKeys {
             "idempotent" => flag(entry).and_then(|v| store(&mut self.idempotent, v, entry)),
             "durable" => flag(entry).and_then(|v| store(&mut self.durable, v, entry)),
             "audit" => flag(entry).and_then(|v| store(&mut self.audit, v, entry)),
+            "reserve" => flag(entry).and_then(|v| store(&mut self.reserve, v, entry)),
             "timeout" => text(entry, "500ms").and_then(|v| store(&mut self.timeout, v, entry)),
             "id" => number(entry).and_then(|v| store(&mut self.id, v, entry)),
             "rename" => text(entry, "name").and_then(|v| store(&mut self.rename, v, entry)),

@@ -106,6 +106,7 @@ fn check_method(
         verb: verb?,
         object: object?,
         delivery: delivery?,
+        reserve: keys.reserve.is_some(),
         recorded: match keys.audit {
             Some(_) => Recorded::Always,
             None => Recorded::AsTheServerSays,

@@ -49,6 +49,7 @@ mod tests;
 /// | `idempotent` | running it twice is the same as once: may be retried |
 /// | `durable` | runs exactly once, also across crashes of the server, which keeps a log: `TableServer<T>` then asks `T` for `bailiwick::durable::Durable` |
 /// | none of these | runs at most once |
+/// | `reserve` | may use the places at work that a server keeps for such methods: those by which others get on, such as the end of a transaction |
 /// | `timeout = "500ms"` | the longest time a call gets (`ms`, `s`, `m` or `h`); the caller's deadline alone if absent |
 /// | `id = 7` | the method's number on the wire; a hash of its name if absent |
 /// | `rename = "…"` | the method's name on the wire; its name in the trait if absent |

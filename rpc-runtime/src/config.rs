@@ -20,6 +20,16 @@ pub struct Limits {
     pub max_calls_in_flight: usize,
     /// The same over UDP. Default: 64.
     pub max_calls_in_flight_udp: usize,
+    /// Handlers of one service that are at work at once, of all its clients. A sixteenth of them, and
+    /// at least one of two, is kept for methods marked `reserve`. Default: 1,024; `usize::MAX` for as
+    /// many as clients ask for.
+    ///
+    /// A handler that is ready at once does not count. Further calls wait.
+    pub max_concurrent_calls: usize,
+    /// Calls of one service that wait for a place at work, of all its clients together; a request of
+    /// more than 1 KiB counts once for each KiB that it has begun. Default: 4,096. Beyond it the
+    /// client with the longest line is answered `Overloaded`.
+    pub max_queued_calls: usize,
     /// The longest message over UDP, in bytes: 0 (none is put together from fragments) to 2^20.
     /// Default: 64 KiB. Longer ones go by TCP, if the server offers it. The peer learns it in the
     /// handshake.
@@ -89,6 +99,8 @@ impl Default for Limits {
         Self {
             max_frame: 1 << 20,
             max_calls_in_flight: 1024,
+            max_concurrent_calls: 1024,
+            max_queued_calls: 4096,
             max_calls_in_flight_udp: 64,
             max_message_udp: 65_536,
             max_reassembly_total: 64 << 20,
@@ -150,6 +162,7 @@ impl Limits {
             ("keepalive", self.keepalive < self.idle_timeout, "less than idle_timeout"),
             ("max_calls_in_flight", self.max_calls_in_flight > 0, "at least 1"),
             ("max_calls_in_flight_udp", self.max_calls_in_flight_udp > 0, "at least 1"),
+            ("max_concurrent_calls", self.max_concurrent_calls > 0, "at least 1"),
             ("max_unsent", self.max_unsent >= self.max_frame as usize, "at least max_frame"),
             ("max_clients", self.max_clients > 0, "at least 1"),
             ("max_kept_answers", self.max_kept_answers >= 1 << 16, "at least 64 KiB"),

@@ -26,6 +26,7 @@ use crate::{
         meters::{AtWork, ServerMeter},
         spans,
     },
+    overload::{Gate, Slot},
     proto::{
         claim::{Claim, Refused},
         duplicate_requests::Answered,
@@ -49,6 +50,9 @@ pub struct Request<'a> {
     pub(crate) message: Option<&'a Bytes>,
     pub(crate) method: &'static MethodDescription,
     pub(crate) part: Part,
+    /// Where its handler counts while it is at work, and the place that it has there already.
+    pub(crate) gate: &'a Arc<Gate>,
+    pub(crate) slot: Option<Slot>,
     /// The service keeps what this method answers.
     pub(crate) is_recorded: bool,
     pub(crate) memory: &'a Attached,
@@ -61,6 +65,8 @@ pub struct Request<'a> {
     pub(crate) max_deadline: Duration,
     pub(crate) max_metadata: usize,
     pub(crate) news: News,
+    /// When it came.
+    pub(crate) arrived: Instant,
     pub(crate) now: Instant,
     /// The connection's outgoing frames.
     pub(crate) out: &'a mut Vec<u8>,
@@ -105,6 +111,8 @@ pub(crate) struct Pending {
     pub(crate) deadline: Instant,
     pub(crate) awaits: Awaits,
     pub(crate) memory: Arc<ClientMemory>,
+    /// Its place at work, if it is a handler's.
+    pub(crate) slot: Option<Slot>,
     /// Gives the reply's whole frame, or nothing if the reply has gone elsewhere.
     pub(crate) frame: Pin<Box<dyn Future<Output = Vec<u8>> + Send>>,
 }
@@ -277,21 +285,22 @@ impl Request<'_> {
             Ok((_, Poll::Ready(result))) => result,
             Ok((running, Poll::Pending)) => {
                 if self.news == News::AtOnce {
-                    frame::put_working(header.call, header.attempt, FIRST_ESTIMATE, self.out);
+                    put_first_estimate(header, self.out);
                 }
                 let readonly = claim.is_readonly();
                 let awaits = if readonly { Awaits::Readonly } else { Awaits::Handler };
                 let memory = Arc::clone(claim.memory());
-                let at_work = AtWork::count(self.meter, self.now, deadline, span.clone());
+                let at_work = AtWork::count(self.meter, self.arrived, deadline, span.clone());
+                let slot = Some(self.slot.take().unwrap_or_else(|| self.gate.enter()));
                 let frame = Box::pin(frame_of(header, claim, at_work, running).instrument(span));
-                return Work::Pending(Pending { header, deadline, awaits, memory, frame });
+                return Work::Pending(Pending { header, deadline, awaits, memory, slot, frame });
             }
             Err(_) => Err(CallError::Internal),
         };
         reply::write_result(header, &result, self.out, |answer| {
             let ended = Ended::of_answer(answer);
             claim.finish(answer);
-            self.meter.ran(self.now, ended);
+            self.meter.ran(self.arrived, ended);
             spans::end(&span, ended);
         });
         Work::Answered
@@ -307,15 +316,13 @@ impl Request<'_> {
         }
         let (deadline, memory) = (self.deadline(), Arc::clone(self.memory.memory()));
         let watching = repeat::watch(header, Arc::clone(&memory), via, self.now);
-        let awaits = Awaits::Another;
-        Work::Pending(Pending { header, deadline, awaits, memory, frame: Box::pin(watching) })
+        let (awaits, slot, frame) = (Awaits::Another, None, Box::pin(watching));
+        Work::Pending(Pending { header, deadline, awaits, memory, slot, frame })
     }
 
     /// The caller's deadline, within the method's and the server's bounds.
     fn deadline(&self) -> Instant {
-        let method = self.method.timeout.unwrap_or(self.max_deadline);
-        let allowed = self.frame.remaining.min(method).min(self.max_deadline);
-        self.now.checked_add(allowed).unwrap_or(self.now)
+        deadline(self.arrived, self.frame.remaining, self.method, self.max_deadline)
     }
 
     /// The handler's span; what it passes on stands below it.
@@ -324,6 +331,22 @@ impl Request<'_> {
         let metadata = &mut self.frame.metadata;
         spans::of_handler(self.method, self.session, named, metadata, self.max_metadata)
     }
+}
+
+/// Until when a call that came at `arrived` may run.
+pub(crate) fn deadline(
+    arrived: Instant,
+    remaining: Duration,
+    method: &MethodDescription,
+    max_deadline: Duration,
+) -> Instant {
+    let method = method.timeout.unwrap_or(max_deadline);
+    arrived.checked_add(remaining.min(method).min(max_deadline)).unwrap_or(arrived)
+}
+
+/// Tells a client that its call is at work, or waits to be.
+pub(crate) fn put_first_estimate(header: ReplyHeader, out: &mut Vec<u8>) {
+    frame::put_working(header.call, header.attempt, FIRST_ESTIMATE, out);
 }
 
 /// The reply's frame, once the handler is done; a panic is an internal failure of this call alone.

@@ -33,6 +33,7 @@ mod dispatch;
 pub mod durable;
 pub mod metrics;
 mod observe;
+mod overload;
 mod policy_file;
 mod regular_file;
 mod repeat;

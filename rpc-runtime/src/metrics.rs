@@ -9,6 +9,8 @@
 //! | `bailiwick_calls_total` | counter | service, method, outcome | calls that a server has answered or given up |
 //! | `bailiwick_call_duration_seconds` | histogram | service, method | from a request's arrival to its handler's answer; refused calls are not in it |
 //! | `bailiwick_calls_in_flight` | gauge | service, method | handlers at work that were not ready at once |
+//! | `bailiwick_calls_waiting` | gauge | service | calls that wait because as many as the limits allow are at work |
+//! | `bailiwick_call_queue_seconds` | histogram | service | how long those waited that then ran |
 //! | `bailiwick_duplicate_requests_total` | counter | service, method | requests that had come before: answered from memory, or told that they are at work or too late |
 //! | `bailiwick_client_calls_total` | counter | service, method, outcome | calls of this process's channels that are over |
 //! | `bailiwick_client_call_duration_seconds` | histogram | service, method | from the call to its answer, the wait for a place and a connection included |
@@ -39,6 +41,8 @@ pub use crate::prometheus::{MetricsPage, Prometheus, PrometheusError};
 pub(crate) const CALLS: &str = "bailiwick_calls_total";
 pub(crate) const CALL_SECONDS: &str = "bailiwick_call_duration_seconds";
 pub(crate) const CALLS_IN_FLIGHT: &str = "bailiwick_calls_in_flight";
+pub(crate) const CALLS_WAITING: &str = "bailiwick_calls_waiting";
+pub(crate) const QUEUE_SECONDS: &str = "bailiwick_call_queue_seconds";
 pub(crate) const REPEATED: &str = "bailiwick_duplicate_requests_total";
 pub(crate) const CLIENT_CALLS: &str = "bailiwick_client_calls_total";
 pub(crate) const CLIENT_CALL_SECONDS: &str = "bailiwick_client_call_duration_seconds";
@@ -139,6 +143,8 @@ pub(crate) fn describe() {
     describe_counter!(CALLS, "Calls that a server has answered or given up.");
     describe_histogram!(CALL_SECONDS, Unit::Seconds, "From a request's arrival to its answer.");
     describe_gauge!(CALLS_IN_FLIGHT, "Handlers at work that were not ready at once.");
+    describe_gauge!(CALLS_WAITING, "Calls that wait for one at work to end.");
+    describe_histogram!(QUEUE_SECONDS, Unit::Seconds, "How long calls waited that then ran.");
     describe_counter!(REPEATED, "Requests that had come before.");
     describe_counter!(CLIENT_CALLS, "Calls of this process's channels that are over.");
     describe_histogram!(CLIENT_CALL_SECONDS, Unit::Seconds, "From a call to its answer.");

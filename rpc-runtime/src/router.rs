@@ -10,13 +10,15 @@ use bailiwick_acl::{self as acl, Caller, Denial, Monitor, Reason};
 use bytes::Bytes;
 
 use crate::{
+    clock,
     config::Limits,
     context::SessionInfo,
-    dispatch::{News, Part, Pending, Request, Work},
+    dispatch::{self, News, Part, Pending, Request, Work},
     error::{Executed, ProtocolError, Unavailable},
     id::MethodId,
     object::Names,
     observe::meters::{ServerMeter, ServerMeters},
+    overload::{Class, Gate, Now, Parked, Slot, Summons, Verdict, Waiting},
     proto::{
         claim::{self, Claim, Refused, Turn},
         completions::{Books, Life, Past},
@@ -24,6 +26,7 @@ use crate::{
         frame::{self, Frame, MemoryId},
         joiner::Joined,
         memories::Attached,
+        udp::sessions::SessionId,
     },
     reply::{self, Refusal, ReplyHeader},
     service::{Delivery, MethodDescription, Recorded, Service},
@@ -31,10 +34,8 @@ use crate::{
     status::ServerStatus,
 };
 
-/// When a caller that found the server full may try again.
+/// When a caller that asks for what no service has may try again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
-
-const OVERLOADED: Refusal = Refusal::Overloaded { retry_after: RETRY_AFTER };
 
 /// Finds the method that a request names.
 pub(crate) struct Router {
@@ -51,6 +52,8 @@ pub(crate) struct Router {
     store: [u8; 8],
     digests: DigestKey,
     meters: ServerMeters,
+    /// The services', in their order.
+    gates: Vec<Arc<Gate>>,
     pub(crate) status: ServerStatus,
 }
 
@@ -60,11 +63,23 @@ type Place = (usize, usize);
 /// A method that a service here has.
 struct Found<'a> {
     service: &'a dyn Service,
+    gate: &'a Arc<Gate>,
     /// Its position in the service's description.
     method: usize,
     described: &'static MethodDescription,
     /// Its position among the methods of all services.
     index: usize,
+}
+
+/// A request whose turn it is.
+struct Due<'a> {
+    frame: frame::Request<'a>,
+    /// The frame's own allocation, if it has one.
+    message: Option<&'a Bytes>,
+    part: Part,
+    /// Its place at work, if it has waited for one.
+    slot: Option<Slot>,
+    arrived: Instant,
 }
 
 /// Whether a service can tell what it ran before.
@@ -98,8 +113,13 @@ pub(crate) struct Connection<'a> {
     /// How many calls may wait for an answer, and how many do.
     pub(crate) max_in_flight: usize,
     pub(crate) in_flight: usize,
+    /// Those of them that wait for a place at work, and whose session this is among theirs.
+    pub(crate) parked: &'a mut Parked,
+    pub(crate) origin: Option<SessionId>,
     pub(crate) news: News,
     pub(crate) draining: bool,
+    /// When what is handled now was read.
+    pub(crate) arrived: Instant,
     pub(crate) now: Instant,
 }
 
@@ -109,6 +129,8 @@ pub(crate) enum Received {
     Done,
     /// A handler to drive on.
     Pending(Pending),
+    /// The call waits for a place at work.
+    Parked,
     /// The client no longer waits for this call.
     Cancelled(u64),
     /// A service is reading its log, and before that nothing true can be said of what may have run.
@@ -150,6 +172,7 @@ impl Router {
         let books = Books::new(durable, limits.max_kept_answers);
         let store = if keep_all(&services) { books.store() } else { [0; 8] };
         let meters = ServerMeters::of(&services, methods.iter().map(|&(_, place)| place));
+        let gates = gates(&services, &limits, &(Arc::new(clock::now) as Now));
         let status = ServerStatus::of(&services, &monitor);
         services.iter().for_each(|service| service.watch(&status));
         let digests = DigestKey::draw();
@@ -163,8 +186,21 @@ impl Router {
             store,
             digests,
             meters,
+            gates,
             status,
         })
+    }
+
+    /// Has queues live by another clock. Nothing may have been received.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn keep_time(&mut self, now: &Now) {
+        self.gates = gates(&self.services, &self.limits, now);
+    }
+
+    /// Calls that wait for a place at work, of all services.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.gates.iter().map(|gate| gate.waiting()).sum()
     }
 
     /// What a client is told of the memory that this server has of it. `tcp_port` is where it takes
@@ -184,13 +220,9 @@ impl Router {
         connection: &mut Connection<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Received, ProtocolError> {
-        let (bytes, message) = match frame {
-            Joined::Lent(bytes) => (*bytes, None),
-            Joined::Owned(message) => (&message[..], Some(message)),
-        };
-        match Frame::parse(bytes, self.limits.max_metadata)? {
+        match Frame::parse(frame.bytes(), self.limits.max_metadata)? {
             Frame::Request(request) => {
-                return self.handle(request, message, connection, out);
+                return self.handle(request, frame, connection, out);
             }
             Frame::Cancel { call } => {
                 connection.memory.lock().cancel(call);
@@ -230,7 +262,7 @@ impl Router {
     fn handle(
         &self,
         frame: frame::Request<'_>,
-        message: Option<&Bytes>,
+        whole: &Joined<'_>,
         connection: &mut Connection<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Received, ProtocolError> {
@@ -248,11 +280,20 @@ impl Router {
         }
         let meter = self.meters.get(found.as_ref().map(|found| found.index));
         let part = match connection.memory.arrive(frame.call, frame.floor, keep, past, now)? {
-            Turn::Mine(claim) => match self.limit(&frame, phase, connection) {
-                None => Part::Run(claim),
+            Turn::Mine(claim) => match self.limit(found.as_ref(), &frame, phase, connection) {
+                None => match found.as_ref().filter(|found| !found.is_open()) {
+                    None => Part::Run(claim),
+                    Some(found) => {
+                        let waiting = self.to_wait(found, claim, &frame, whole, connection);
+                        return Ok(self.wait(found, waiting, connection, meter, out));
+                    }
+                },
                 Some(refusal) => return Ok(refuse(claim, &refusal, meter, header, out)),
             },
-            Turn::Full(claim) => return Ok(refuse(claim, &OVERLOADED, meter, header, out)),
+            Turn::Full(claim) => {
+                let refusal = overloaded(found.as_ref());
+                return Ok(refuse(claim, &refusal, meter, header, out));
+            }
             Turn::Repeated => {
                 meter.repeated();
                 Part::Repeat
@@ -287,14 +328,30 @@ impl Router {
             }
             return Ok(Received::Done);
         };
+        let arrived = connection.arrived;
+        let due = Due { frame, message: whole.shared(), part, slot: None, arrived };
+        Ok(self.run(&found, due, connection, out))
+    }
+
+    /// Asks the policy, and runs the handler or says what it has done before.
+    fn run(
+        &self,
+        found: &Found<'_>,
+        due: Due<'_>,
+        connection: &mut Connection<'_>,
+        out: &mut Vec<u8>,
+    ) -> Received {
+        let Due { frame, message, part, slot, arrived } = due;
         let is_recorded =
             found.described.delivery == Delivery::Durable && found.service.durable().is_some();
         let request = Request {
-            header,
+            header: connection.reply_to(&frame),
             frame,
             message,
             method: found.described,
             part,
+            gate: found.gate,
+            slot,
             is_recorded,
             memory: connection.memory,
             session: connection.session,
@@ -302,22 +359,113 @@ impl Router {
             monitor: &self.monitor,
             redaction: &self.redaction,
             names: connection.names,
-            meter,
+            meter: self.meters.get(Some(found.index)),
             max_deadline: self.limits.max_deadline,
             max_metadata: self.limits.max_metadata,
             news: connection.news,
+            arrived,
             now: connection.now,
             out,
         };
-        Ok(match found.service.handle(found.method, request).into_work() {
+        match found.service.handle(found.method, request).into_work() {
             Work::Answered => Received::Done,
             Work::Pending(pending) => Received::Pending(pending),
-        })
+        }
+    }
+
+    /// A request that is to wait, as it came.
+    fn to_wait(
+        &self,
+        found: &Found<'_>,
+        claim: Claim,
+        frame: &frame::Request<'_>,
+        whole: &Joined<'_>,
+        connection: &Connection<'_>,
+    ) -> Waiting {
+        let message = match whole {
+            Joined::Lent(bytes) => Bytes::copy_from_slice(bytes),
+            Joined::Owned(message) => Bytes::clone(message),
+        };
+        let arrived = connection.arrived;
+        let deadline =
+            dispatch::deadline(arrived, frame.remaining, found.described, self.limits.max_deadline);
+        let header = connection.reply_to(frame);
+        let client = connection.session.client;
+        let times = (arrived, deadline);
+        Waiting::new(message, claim, client, header, times, connection.origin)
+    }
+
+    /// Has a request wait until a call of its service ends, if there is room for it.
+    fn wait(
+        &self,
+        found: &Found<'_>,
+        waiting: Waiting,
+        connection: &mut Connection<'_>,
+        meter: &ServerMeter,
+        out: &mut Vec<u8>,
+    ) -> Received {
+        let header = waiting.header;
+        match connection.parked.park(found.gate, found.class(), waiting) {
+            Ok(()) => {
+                if connection.news == News::AtOnce {
+                    dispatch::put_first_estimate(header, out);
+                }
+                Received::Parked
+            }
+            Err(waiting) => {
+                refuse_waiting(waiting, &overloaded(Some(found)), meter, out);
+                Received::Done
+            }
+        }
+    }
+
+    /// A call waits no more: it is its turn, or it is refused.
+    pub(crate) fn resume(
+        &self,
+        Summons { waiting, verdict }: Summons,
+        connection: &mut Connection<'_>,
+        out: &mut Vec<u8>,
+    ) -> Received {
+        let slot = match verdict {
+            Verdict::Run(slot) => slot,
+            Verdict::Refuse(refusal) => {
+                self.refuse_waiting(waiting, &refusal, out);
+                return Received::Done;
+            }
+        };
+        if waiting.deadline <= connection.now {
+            self.refuse_waiting(waiting, &Refusal::DeadlineExceeded(Executed::No), out);
+            return Received::Done;
+        }
+        let arrived = waiting.arrived;
+        let (message, claim) = waiting.into_parts();
+        // It was parsed before, by the same bounds.
+        if let (Ok(Frame::Request(frame)), Some(claim)) =
+            (Frame::parse(&message, self.limits.max_metadata), claim)
+            && let Some(found) = self.find(frame.method)
+        {
+            let (message, slot) = (Some(&message), Some(slot));
+            let due = Due { frame, message, part: Part::Run(claim), slot, arrived };
+            return self.run(&found, due, connection, out);
+        }
+        Received::Done
+    }
+
+    /// Answers a call that does not wait any more, and did not run.
+    pub(crate) fn refuse_waiting(&self, waiting: Waiting, refusal: &Refusal, out: &mut Vec<u8>) {
+        let method = Frame::parse(waiting.message(), self.limits.max_metadata);
+        let found = match method {
+            Ok(Frame::Request(frame)) => self.find(frame.method),
+            _ => None,
+        };
+        let meter = self.meters.get(found.map(|found| found.index));
+        refuse_waiting(waiting, refusal, meter, out);
     }
 
     /// Why nothing new begins at the moment.
     fn limit(
         &self,
+        found: Option<&Found<'_>>,
         frame: &frame::Request<'_>,
         phase: Phase,
         connection: &Connection<'_>,
@@ -327,8 +475,9 @@ impl Router {
         } else if phase == Phase::Recovering {
             Some(Refusal::Unavailable(Unavailable::Recovering))
         } else if connection.in_flight >= connection.max_in_flight {
-            Some(OVERLOADED)
-        } else if frame.remaining.is_zero() {
+            Some(overloaded(found))
+        } else if frame.remaining <= connection.now.saturating_duration_since(connection.arrived) {
+            // The caller left while the request waited behind others that were read with it.
             Some(Refusal::DeadlineExceeded(Executed::No))
         } else {
             None
@@ -359,9 +508,10 @@ impl Router {
     fn find(&self, id: MethodId) -> Option<Found<'_>> {
         let index = self.methods.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         let (_, (service, method)) = *self.methods.get(index)?;
+        let gate = self.gates.get(service)?;
         let service = &*self.services[service];
         let described = &service.description().methods[method];
-        Some(Found { service, method, described, index })
+        Some(Found { service, gate, method, described, index })
     }
 
     /// Somebody tries method ids, or is newer than this server: either is worth a record.
@@ -402,6 +552,28 @@ impl Connection<'_> {
     }
 }
 
+impl Found<'_> {
+    fn class(&self) -> Class {
+        Class::of(self.described.reserve)
+    }
+
+    /// Whether a call of it may begin now.
+    fn is_open(&self) -> bool {
+        self.gate.is_open(self.class())
+    }
+}
+
+fn gates(services: &[Box<dyn Service>], limits: &Limits, now: &Now) -> Vec<Arc<Gate>> {
+    let services = services.iter().map(|service| service.description().name);
+    services.map(|name| Arc::new(Gate::new(name, limits, Arc::clone(now)))).collect()
+}
+
+/// There is no room for a call; it says when there may be some.
+fn overloaded(found: Option<&Found<'_>>) -> Refusal {
+    let retry_after = found.map_or(RETRY_AFTER, |found| found.gate.retry_after());
+    Refusal::Overloaded { retry_after }
+}
+
 /// Whether all durable methods keep what they answered. A client knows one name for all stores, and
 /// would have a call of a method that keeps nothing run again.
 fn keep_all(services: &[Box<dyn Service>]) -> bool {
@@ -426,6 +598,17 @@ fn refuse(
     };
     reply::write_short(header, answer, out);
     Received::Done
+}
+
+/// The same of what has waited.
+fn refuse_waiting(waiting: Waiting, refusal: &Refusal, meter: &ServerMeter, out: &mut Vec<u8>) {
+    meter.refused(refusal);
+    let header = waiting.header;
+    let answer = match waiting.refuse(refusal) {
+        Refused::DidNotRun => refusal.into(),
+        Refused::Stale => reply::IS_STALE,
+    };
+    reply::write_short(header, answer, out);
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ const fn method(id: u64, name: &'static str, delivery: Delivery) -> MethodDescri
         delivery,
         recorded: Recorded::AsTheServerSays,
         timeout: None,
+        reserve: false,
         arguments: &[],
         result: "u64",
         error: "Never",
@@ -128,6 +129,7 @@ struct Peer {
     session: Arc<SessionInfo>,
     caller: Caller,
     names: Names,
+    parked: Parked,
 }
 
 /// What a client reads, and what goes on at the server.
@@ -195,11 +197,22 @@ impl Scene {
         let principal = caller.principal().clone();
         let peer = "here".to_owned();
         let session = Arc::new(SessionInfo { principal, client, incarnation, peer });
-        Peer { memory, session, caller, names: Names::default() }
+        Peer { memory, session, caller, names: Names::default(), parked: Parked::default() }
     }
 
     fn receive(&self, peer: &mut Peer, frame: &[u8]) -> Result<Outcome, ProtocolError> {
-        let mut connection = Connection {
+        let mut out = Vec::new();
+        let received =
+            self.router.receive(&Joined::Lent(frame), &mut self.connection(peer), &mut out)?;
+        let pending = match received {
+            Received::Pending(pending) => Some(pending),
+            _ => None,
+        };
+        Ok(Outcome { frames: read(&out), pending })
+    }
+
+    fn connection<'a>(&self, peer: &'a mut Peer) -> Connection<'a> {
+        Connection {
             session: &peer.session,
             caller: &peer.caller,
             names: &mut peer.names,
@@ -209,17 +222,13 @@ impl Scene {
             max_here: self.max_here,
             max_in_flight: 10,
             in_flight: self.in_flight,
+            parked: &mut peer.parked,
+            origin: None,
             news: self.news,
             draining: self.draining,
+            arrived: self.now,
             now: self.now,
-        };
-        let mut out = Vec::new();
-        let received = self.router.receive(&Joined::Lent(frame), &mut connection, &mut out)?;
-        let pending = match received {
-            Received::Pending(pending) => Some(pending),
-            _ => None,
-        };
-        Ok(Outcome { frames: read(&out), pending })
+        }
     }
 
     fn send(&self, peer: &mut Peer, sent: Sent) -> Outcome {
@@ -243,6 +252,18 @@ impl Scene {
         let mut frame = Vec::new();
         frame::put_inquire(call, &mut frame);
         self.receive(peer, &frame[4..]).unwrap().frames.remove(0)
+    }
+
+    /// What becomes of the calls that waited, once one at work has ended.
+    fn resume(&self, peer: &mut Peer) -> Vec<(Received, Vec<Seen>)> {
+        let polled = peer.parked.poll(&mut Polling::from_waker(Waker::noop()));
+        let Poll::Ready(summoned) = polled else { return Vec::new() };
+        let resumed = summoned.into_iter().map(|summons| {
+            let mut out = Vec::new();
+            let received = self.router.resume(summons, &mut self.connection(peer), &mut out);
+            (received, read(&out))
+        });
+        resumed.collect()
     }
 
     fn replace_policy(&self, rows: &str) {
@@ -681,4 +702,140 @@ fn numbers_out_of_range_break_the_protocol() {
         assert_eq!(refused, Some(ProtocolError::CallNumber), "{call} above {floor}");
     }
     assert_eq!(scene.begun(), 0);
+}
+
+/// One call at work, and one that waits.
+fn full() -> (Scene, Peer, Pending) {
+    let scene =
+        Scene::with(Limits { max_concurrent_calls: 1, max_queued_calls: 1, ..Limits::default() });
+    let mut peer = scene.connect("alice");
+    let at_work = scene.send(&mut peer, sent(0, WAIT)).pending.unwrap();
+    let waits = scene.send(&mut peer, sent(1, PAY));
+    assert!(waits.pending.is_none() && waits.frames.is_empty(), "nothing is said of it yet");
+    (scene, peer, at_work)
+}
+
+#[test]
+fn a_call_that_finds_all_places_taken_runs_when_one_is_free() {
+    let (scene, mut peer, at_work) = full();
+    assert_eq!((scene.begun(), scene.resume(&mut peer).len()), (1, 0));
+    // Asked again meanwhile, it is at work as far as the client need know.
+    let again = scene.send(&mut peer, sent(1, PAY).again());
+    assert_eq!(again.frames, [Seen::Working { call: 1, attempt: 1 }]);
+    drop(at_work);
+    let resumed = scene.resume(&mut peer);
+    let [(Received::Done, frames)] = &resumed[..] else { panic!("{}", resumed.len()) };
+    assert!(
+        matches!(frames[..], [Seen::Reply { call: 1, attempt: 0, status: 0, .. }]),
+        "{frames:?}"
+    );
+    assert_eq!(scene.begun(), 2);
+    assert_eq!(scene.answer(&mut peer, sent(2, PAY)).0, 0, "the place is free again");
+}
+
+#[test]
+fn what_there_was_no_room_for_never_runs_also_once_there_is() {
+    let (scene, mut peer, at_work) = full();
+    let (status, _) = scene.answer(&mut peer, sent(2, PAY));
+    assert_eq!(status, 3);
+    drop(at_work);
+    scene.resume(&mut peer);
+    let (status, _) = scene.answer(&mut peer, sent(2, PAY).again());
+    assert_eq!((status, scene.begun()), (3, 2));
+    assert_eq!(scene.inquire(&mut peer, 2), Seen::Outcome(WireOutcome::Fenced));
+}
+
+#[test]
+fn arguments_that_do_not_decode_are_not_looked_at_before_it_is_their_turn() {
+    let (scene, mut peer, at_work) = full();
+    let mut garbage = sent(2, PAY).frame();
+    garbage.push(0xff);
+    let refused = scene.receive(&mut peer, &garbage).unwrap();
+    assert!(matches!(refused.frames[..], [Seen::Reply { status: 3, .. }]), "{:?}", refused.frames);
+    drop(at_work);
+}
+
+#[test]
+fn a_call_that_waited_is_judged_by_the_policy_of_the_time_at_which_it_begins() {
+    let (scene, mut peer, at_work) = full();
+    scene.replace_policy(NOT_ALICE);
+    drop(at_work);
+    let resumed = scene.resume(&mut peer);
+    assert!(
+        matches!(resumed[0].1[..], [Seen::Reply { call: 1, status: 2, .. }]),
+        "{:?}",
+        resumed[0].1
+    );
+    assert_eq!(scene.begun(), 1);
+}
+
+#[test]
+fn a_call_whose_time_is_over_when_it_leaves_the_queue_did_not_run() {
+    let (mut scene, mut peer, at_work) = full();
+    scene.now += Duration::from_secs(5);
+    drop(at_work);
+    let resumed = scene.resume(&mut peer);
+    let late = Seen::Reply { call: 1, attempt: 0, status: 4, body: vec![0] };
+    assert_eq!(resumed[0].1, [late]);
+    assert_eq!(scene.inquire(&mut peer, 1), Seen::Outcome(WireOutcome::Fenced));
+    assert_eq!(scene.begun(), 1);
+}
+
+#[test]
+fn a_call_whose_connection_ends_while_it_waits_did_not_run_and_leaves_the_queue() {
+    let (scene, mut peer, at_work) = full();
+    drop(std::mem::take(&mut peer.parked));
+    assert_eq!(scene.inquire(&mut peer, 1), Seen::Outcome(WireOutcome::Fenced));
+    let waits = scene.send(&mut peer, sent(2, PAY));
+    assert!(waits.frames.is_empty(), "there is room: {:?}", waits.frames);
+    drop(at_work);
+    assert_eq!(scene.resume(&mut peer).len(), 1);
+    assert_eq!(scene.begun(), 2);
+}
+
+#[test]
+fn a_client_that_is_told_of_its_calls_at_once_is_told_that_one_waits() {
+    let (mut scene, mut peer, at_work) = full();
+    drop(at_work);
+    scene.resume(&mut peer);
+    scene.news = News::AtOnce;
+    let _at_work = scene.send(&mut peer, sent(2, WAIT)).pending.unwrap();
+    let waits = scene.send(&mut peer, sent(3, PAY));
+    assert_eq!(waits.frames, [Seen::Working { call: 3, attempt: 0 }]);
+}
+
+#[test]
+fn a_request_that_waited_behind_others_until_its_time_was_over_does_not_run() {
+    let scene = Scene::set();
+    let mut peer = scene.connect("alice");
+    let mut connection = scene.connection(&mut peer);
+    connection.now = connection.arrived + Duration::from_secs(5);
+    let (frame, mut out) = (sent(0, PAY).frame(), Vec::new());
+    let received = scene.router.receive(&Joined::Lent(&frame), &mut connection, &mut out);
+    assert!(matches!(received, Ok(Received::Done)));
+    assert!(matches!(read(&out)[..], [Seen::Reply { status: 4, .. }]));
+    assert_eq!(scene.begun(), 0);
+}
+
+#[test]
+fn cancels_acknowledgements_pings_and_questions_do_not_wait() {
+    let (scene, mut peer, _at_work) = full();
+    let mut frames = Vec::new();
+    frame::put_cancel(1, &mut frames);
+    let received = scene.router.receive(
+        &Joined::Lent(&frames[4..]),
+        &mut scene.connection(&mut peer),
+        &mut Vec::new(),
+    );
+    assert!(matches!(received, Ok(Received::Cancelled(1))));
+    assert!(peer.parked.cancel(None, 1));
+    assert!(!peer.parked.cancel(None, 1));
+    assert_eq!(scene.inquire(&mut peer, 0), Seen::Outcome(WireOutcome::AtWork));
+    assert_eq!(scene.inquire(&mut peer, 1), Seen::Outcome(WireOutcome::NotKnown));
+    let mut ping = Vec::new();
+    frame::put_ping(7, &mut ping);
+    let mut out = Vec::new();
+    let connection = &mut scene.connection(&mut peer);
+    let received = scene.router.receive(&Joined::Lent(&ping[4..]), connection, &mut out);
+    assert!(matches!(received, Ok(Received::Done)) && !out.is_empty());
 }

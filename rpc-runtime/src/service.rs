@@ -21,7 +21,8 @@ pub use bailiwick_acl::monitor::Recorded;
 /// Displayed it is a table for people. As JSON, for `bailiwick describe` and `bailiwick acl check --service`, it is
 /// `{"service", "methods": [{"name", "id", "verb", "object", "delivery", "timeout_ms",
 /// "arguments": [{"name", "type"}], "result", "error"}]}`; a method that is always recorded has
-/// `"recorded": "always"`, an argument that records show has `"shown": "value"` or `"hmac"`.
+/// `"recorded": "always"`, one that may use the
+/// reserve `"reserve": true`, an argument that records show has `"shown": "value"` or `"hmac"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ServiceDescription {
     /// The service's name, as audit records give it.
@@ -54,6 +55,10 @@ pub struct MethodDescription {
     /// [`Limits::max_deadline`](crate::Limits::max_deadline).
     #[serde(rename = "timeout_ms", serialize_with = "milliseconds")]
     pub timeout: Option<Duration>,
+    /// Whether its calls may take the places that a server keeps for such, so that they are not held
+    /// up by others when there is too much to do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reserve: bool,
     /// The arguments behind the context, in order.
     pub arguments: &'static [ArgumentDescription],
     /// The type of a successful result, as the trait writes it.

@@ -44,11 +44,11 @@ pub(crate) trait Coordinator {
 
     /// What became of a transaction. It tells no balances: whoever may ask may ask about others'
     /// transactions, too.
-    #[rpc(verb = "outcome", object = "transaction", readonly)]
+    #[rpc(verb = "outcome", object = "transaction", readonly, reserve)]
     async fn outcome(&self, cx: &Context, txid: TxId) -> Result<Fate, CallError<Refusal>>;
 
     /// What became of a transaction, for a participant that has promised to follow.
-    #[rpc(verb = "inquire", object = "transaction", readonly)]
+    #[rpc(verb = "inquire", object = "transaction", readonly, reserve)]
     async fn inquire(&self, cx: &Context, txid: TxId) -> Result<Decision, CallError<Refusal>>;
 
     /// How much is under way, and what is committed and not acknowledged by all, for operators.
@@ -79,16 +79,16 @@ pub(crate) trait Participant {
     ) -> Result<(LogId, Vote), CallError<Refusal>>;
 
     /// It is decided: commit. Answered once that is kept for good.
-    #[rpc(verb = "decide", object = "transaction", idempotent)]
+    #[rpc(verb = "decide", object = "transaction", idempotent, reserve)]
     async fn commit(&self, cx: &Context, txid: TxId) -> Result<LogId, CallError<Refusal>>;
 
     /// It is decided: abort.
-    #[rpc(verb = "decide", object = "transaction", idempotent)]
+    #[rpc(verb = "decide", object = "transaction", idempotent, reserve)]
     async fn abort(&self, cx: &Context, txid: TxId) -> Result<(), CallError<Refusal>>;
 
     /// What this participant knows of a transaction that the asking one is in doubt about. One
     /// that is not prepared here is aborted by the question.
-    #[rpc(verb = "ask", object = "transaction", idempotent)]
+    #[rpc(verb = "ask", object = "transaction", idempotent, reserve)]
     async fn ask(&self, cx: &Context, txid: TxId) -> Result<PeerState, CallError<Refusal>>;
 
     /// What is in doubt here, for operators.
@@ -96,7 +96,7 @@ pub(crate) trait Participant {
     async fn in_doubt(&self, cx: &Context) -> Result<Doubts, CallError<Refusal>>;
 
     /// Forces the outcome of a transaction that is in doubt here.
-    #[rpc(verb = "resolve", object = "transaction", idempotent)]
+    #[rpc(verb = "resolve", object = "transaction", idempotent, reserve)]
     async fn resolve(
         &self,
         cx: &Context,

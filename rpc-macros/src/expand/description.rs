@@ -79,6 +79,7 @@ fn expand_method(runtime: &Path, service: &str, method: &Method) -> TokenStream 
         }
         None => quote!(::core::option::Option::None),
     };
+    let reserve = method.reserve;
     let arguments = method.arguments.iter().map(|argument| expand_argument(runtime, argument));
     let result = types::name(&method.result);
     let error = method.error.as_ref().map_or_else(|| "Never".to_owned(), types::name);
@@ -92,6 +93,7 @@ fn expand_method(runtime: &Path, service: &str, method: &Method) -> TokenStream 
             delivery: #delivery,
             recorded: #recorded,
             timeout: #timeout,
+            reserve: #reserve,
             arguments: &[#(#arguments),*],
             result: #result,
             error: #error,

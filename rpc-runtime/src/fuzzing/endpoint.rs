@@ -242,7 +242,7 @@ impl World {
         self.remember(datagram);
         self.bytes.entry(from).or_default().received += datagram.len();
         let unix_seconds = UNIX + self.now.duration_since(self.began).as_secs();
-        let time = Time { now: self.now, unix_seconds };
+        let time = Time { now: self.now, arrived: self.now, unix_seconds };
         let mut frames = Vec::new();
         let arrived = self.endpoint.handle_datagram(
             &mut datagram.to_vec(),

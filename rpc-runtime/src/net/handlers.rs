@@ -18,6 +18,7 @@ use futures_util::{
 use crate::{
     dispatch::{Awaits, Pending},
     error::Executed,
+    overload::Slot,
     proto::{memories::ClientMemory, session::Flow},
     reply::{self, Refusal, ReplyHeader},
 };
@@ -38,6 +39,7 @@ struct Call {
     header: ReplyHeader,
     awaits: Awaits,
     memory: Arc<ClientMemory>,
+    slot: Option<Slot>,
 }
 
 struct Named<K> {
@@ -65,10 +67,11 @@ impl<K: Copy + Eq + Hash + Unpin> Handlers<K> {
     /// Drives a handler on; `true` if that is one more. A readonly call that runs again takes the
     /// place of what its first handler would answer.
     pub(crate) fn insert(&mut self, call: K, pending: Pending) -> bool {
-        let Pending { header, deadline, awaits, memory, frame: future } = pending;
+        let Pending { header, deadline, awaits, memory, slot, frame: future } = pending;
         let (abort, registration) = AbortHandle::new_pair();
         self.running.push(Abortable::new(Named { call, future }, registration));
-        let before = self.calls.insert(call, Call { abort, deadline, header, awaits, memory });
+        let at_work = Call { abort, deadline, header, awaits, memory, slot };
+        let before = self.calls.insert(call, at_work);
         if self.deadline.is_none_or(|earliest| deadline < earliest) {
             self.deadline = Some(deadline);
         }
@@ -121,6 +124,12 @@ impl<K: Copy + Eq + Hash + Unpin> Handlers<K> {
         for (_, call) in self.calls.extract_if(|_, call| call.awaits != Awaits::Handler) {
             call.abort.abort();
         }
+    }
+
+    /// They are not run on as long as their client takes no answers: their places at work go to
+    /// others.
+    pub(crate) fn give_up_slots(&mut self) {
+        self.calls.values_mut().for_each(|call| call.slot = None);
     }
 
     /// When [`expire`](Self::expire) has something to do.

@@ -57,7 +57,7 @@ impl Scene {
         });
         let header = ReplyHeader { call, attempt: 0, max_frame: 1024, max_here: 1024 };
         let (deadline, memory) = (self.now + Duration::from_secs(1), self.memory.memory());
-        Pending { header, deadline, awaits, memory: Arc::clone(memory), frame }
+        Pending { header, deadline, awaits, memory: Arc::clone(memory), slot: None, frame }
     }
 
     /// The replies of the handlers that are done.

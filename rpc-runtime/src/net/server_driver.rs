@@ -26,10 +26,11 @@ use crate::{
     clock,
     context::SessionInfo,
     dispatch::News,
-    error::ProtocolError,
+    error::{Executed, ProtocolError, Unavailable},
     metrics,
     object::Names,
     observe::meters::{Carrier, OpenSession},
+    overload::{Lateness, Parked, Waiting},
     policy_file::reload::Reloader,
     proto::{
         buffers::Input,
@@ -38,6 +39,7 @@ use crate::{
         session::Flow,
         udp::refusals::reason,
     },
+    reply::Refusal,
     router::{Connection, Received, Router},
 };
 
@@ -49,6 +51,9 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// ...or for this many bytes, so that the last record is not lost to a reset.
 const LINGER_BYTES: usize = 64 * 1024;
+
+/// When a client may try again whose calls were not begun because it takes no answers.
+const CHOKED: Duration = Duration::from_millis(50);
 
 /// How often a connection that owes an answer looks whether a service has read its log.
 const RECOVERED: Duration = Duration::from_millis(50);
@@ -81,6 +86,7 @@ pub(crate) struct ServerDriver<S> {
     entered: Option<Entered>,
     session: Option<Connected>,
     handlers: Handlers,
+    parked: Parked,
     names: Names,
     timer: Timer,
     busy_poll: BusyPoll,
@@ -94,6 +100,8 @@ pub(crate) struct ServerDriver<S> {
     unanswered: Option<usize>,
     /// Requests wait in the input until the client has taken some of its answers.
     paused: bool,
+    /// When the input came last.
+    arrived: Instant,
     /// Set once the connection has ended.
     finish_by: Option<Instant>,
     discarded: usize,
@@ -108,6 +116,36 @@ struct Connected {
     /// The revision of the policy under which the caller was known last.
     revision: u64,
     listening: Listening,
+}
+
+impl Connected {
+    /// What the client's requests come with, which came at the first of the times.
+    fn connection<'a>(
+        &'a self,
+        common: &'a Common,
+        (names, parked): (&'a mut Names, &'a mut Parked),
+        max_frame: u32,
+        draining: bool,
+        (arrived, now): (Instant, Instant),
+    ) -> Connection<'a> {
+        Connection {
+            session: &self.info,
+            caller: &self.caller,
+            names,
+            memory: &self.memory,
+            tcp_port: common.tcp_port,
+            max_frame,
+            max_here: max_frame,
+            max_in_flight: common.router.limits.max_calls_in_flight,
+            in_flight: 0,
+            parked,
+            origin: None,
+            news: News::WhenAsked,
+            draining,
+            arrived,
+            now,
+        }
+    }
 }
 
 impl Common {
@@ -133,8 +171,10 @@ impl<S: Socket> ServerDriver<S> {
         drain: Drain,
     ) -> Self {
         let limits = common.router.limits.clone();
+        let now = clock::now();
         Self {
-            handshake_until: clock::now() + limits.handshake_timeout,
+            handshake_until: now + limits.handshake_timeout,
+            arrived: now,
             busy_poll: BusyPoll::new(limits.busy_poll),
             core: Server::new(limits),
             socket,
@@ -143,6 +183,7 @@ impl<S: Socket> ServerDriver<S> {
             entered,
             session: None,
             handlers: Handlers::default(),
+            parked: Parked::default(),
             names: Names::default(),
             timer: Timer::default(),
             drain,
@@ -160,6 +201,7 @@ impl<S: Socket> ServerDriver<S> {
             let now = clock::now();
             self.handle_time(cx, now);
             self.handle_revision(cx, now);
+            self.resume(cx, now);
             self.run_handlers(cx);
             let mut written = self.write(cx, now);
             if self.close_if_done(now) {
@@ -186,10 +228,40 @@ impl<S: Socket> ServerDriver<S> {
         Poll::Pending
     }
 
+    /// Begins the calls whose turn it is, and answers those that wait in vain.
+    fn resume(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Poll::Ready(summoned) = self.parked.poll(cx) else { return };
+        let Some(session) = &self.session else { return };
+        let (router, max_frame) = (&self.common.router, self.core.peer_max_frame());
+        let mut lateness = Lateness::since(now);
+        for summons in summoned {
+            let now = lateness.next(clock::now);
+            if self.core.is_choked() {
+                // A client that takes no answers gets no handler run.
+                let overloaded = Refusal::Overloaded { retry_after: CHOKED };
+                router.refuse_waiting(summons.waiting, &overloaded, self.core.frames());
+                continue;
+            }
+            let own = (&mut self.names, &mut self.parked);
+            let mut connection =
+                session.connection(&self.common, own, max_frame, self.draining, (now, now));
+            let resumed = router.resume(summons, &mut connection, self.core.frames());
+            if let Received::Pending(pending) = resumed {
+                self.handlers.insert(pending.header.call, pending);
+            }
+        }
+    }
+
+    fn refuse_parked(&mut self, late: Vec<Waiting>, refusal: &Refusal) {
+        for waiting in late {
+            self.common.router.refuse_waiting(waiting, refusal, self.core.frames());
+        }
+    }
+
     fn run_handlers(&mut self, cx: &mut Context<'_>) {
         let room = self.core.room();
         if room == 0 {
-            return;
+            return self.handlers.give_up_slots();
         }
         let frames = self.core.frames();
         let full = frames.len().saturating_add(room);
@@ -202,6 +274,8 @@ impl<S: Socket> ServerDriver<S> {
     fn handle_time(&mut self, cx: &mut Context<'_>, now: Instant) {
         if !self.draining && self.drain.poll_unpin(cx).is_ready() {
             self.draining = true;
+            let waiting = self.parked.take_all();
+            self.refuse_parked(waiting, &Refusal::Unavailable(Unavailable::Draining));
             match self.session {
                 Some(_) => self.core.go_away(),
                 None => self.core.handle_end_of_stream(),
@@ -210,6 +284,8 @@ impl<S: Socket> ServerDriver<S> {
         if self.timer.is_due(now) {
             let frames = self.core.frames();
             self.handlers.expire(now, |_, frame| frames.extend_from_slice(frame));
+            let late = self.parked.expire(now);
+            self.refuse_parked(late, &Refusal::DeadlineExceeded(Executed::No));
             self.core.handle_timeout(now);
             let half_open = self.session.is_none() && self.core.ended().is_none();
             if half_open && self.handshake_until <= now {
@@ -238,7 +314,8 @@ impl<S: Socket> ServerDriver<S> {
     fn next_timeout(&self) -> Option<Instant> {
         let handshake = self.session.is_none().then_some(self.handshake_until);
         let recovered = self.unanswered.map(|_| clock::now() + RECOVERED);
-        [handshake, self.core.next_timeout(), self.handlers.next_deadline(), recovered]
+        let (handlers, parked) = (self.handlers.next_deadline(), self.parked.next_deadline());
+        [handshake, self.core.next_timeout(), handlers, parked, recovered]
             .into_iter()
             .flatten()
             .min()
@@ -253,7 +330,8 @@ impl<S: Socket> ServerDriver<S> {
     /// other calls are answered; `true` if it has done so.
     fn close_if_done(&mut self, now: Instant) -> bool {
         let last = self.core.is_closing() || self.draining || self.is_to_be_asked_again();
-        let done = last && self.handlers.is_empty() && !self.core.has_unsent();
+        let answered = self.handlers.is_empty() && self.parked.is_empty();
+        let done = last && answered && !self.core.has_unsent();
         if done && self.core.ended().is_none() {
             self.core.close(now);
             return true;
@@ -282,7 +360,10 @@ impl<S: Socket> ServerDriver<S> {
             // The client has closed in good order; what it asked for before is still answered.
             Poll::Ready(Ok(0)) if self.core.is_closing() => self.input_ended = true,
             Poll::Ready(Ok(0)) => self.end_of_stream("closed_in_handshake"),
-            Poll::Ready(Ok(_)) => self.handle_input(clock::now()),
+            Poll::Ready(Ok(_)) => {
+                self.arrived = clock::now();
+                self.handle_input(self.arrived);
+            }
             Poll::Ready(Err(_)) => self.end_of_stream("broken_in_handshake"),
             Poll::Pending => return false,
         }
@@ -349,32 +430,25 @@ impl<S: Socket> ServerDriver<S> {
     }
 
     fn handle_requests(&mut self, now: Instant) {
-        let Some(Connected { info, caller, memory, .. }) = &self.session else { return };
-        let router = &self.common.router;
-        let mut connection = Connection {
-            session: info,
-            caller,
-            names: &mut self.names,
-            memory,
-            tcp_port: self.common.tcp_port,
-            max_frame: self.core.peer_max_frame(),
-            max_here: self.core.peer_max_frame(),
-            max_in_flight: router.limits.max_calls_in_flight,
-            in_flight: 0,
-            news: News::WhenAsked,
-            draining: self.draining,
-            now,
-        };
+        let Some(session) = &self.session else { return };
+        let (router, max_frame) = (&self.common.router, self.core.peer_max_frame());
+        let own = (&mut self.names, &mut self.parked);
+        let times = (self.arrived, now);
+        let mut connection = session.connection(&self.common, own, max_frame, self.draining, times);
+        let mut lateness = Lateness::since(now);
         let (handlers, unanswered) = (&mut self.handlers, &mut self.unanswered);
         let flow = self.core.handle_input(now, |frame, out| {
-            connection.in_flight = handlers.len();
+            connection.in_flight = handlers.len() + connection.parked.len();
+            connection.now = lateness.next(clock::now);
             match router.receive(&frame, &mut connection, out)? {
-                Received::Done => {}
+                Received::Done | Received::Parked => {}
                 Received::Pending(pending) => {
                     handlers.insert(pending.header.call, pending);
                 }
                 Received::Cancelled(call) => {
-                    handlers.cancel(call);
+                    if !connection.parked.cancel(None, call) {
+                        handlers.cancel(call);
+                    }
                 }
                 Received::Unanswered => {
                     unanswered.get_or_insert(router.books.recovering());
@@ -384,7 +458,7 @@ impl<S: Socket> ServerDriver<S> {
         });
         self.paused = flow == Flow::Pause;
         if let Some(error) = self.core.violation() {
-            self.common.router.monitor.session_broken(caller, violation(&error));
+            router.monitor.session_broken(&session.caller, violation(&error));
         }
     }
 
@@ -397,6 +471,7 @@ impl<S: Socket> ServerDriver<S> {
         now: Instant,
     ) -> Poll<()> {
         self.common.orphans.adopt(&mut self.handlers);
+        drop(self.parked.take_all());
         let until = *self.finish_by.get_or_insert(now + LINGER);
         if now >= until {
             return Poll::Ready(());

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::Arc,
-    task::Context,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -18,11 +18,12 @@ use super::{
 use crate::{
     context::SessionInfo,
     dispatch::News,
-    error::Disconnected,
+    error::{Disconnected, Executed, Unavailable},
     id::Incarnation,
     metrics,
     object::Names,
     observe::meters::{Carrier, OpenSession},
+    overload::{Parked, Waiting},
     proto::{
         frame,
         memories::Attached,
@@ -33,6 +34,7 @@ use crate::{
             sessions::SessionId,
         },
     },
+    reply::Refusal,
     router::{Connection, Received},
 };
 
@@ -47,6 +49,7 @@ pub(crate) struct UdpServer {
     endpoint: Endpoint,
     sessions: HashMap<SessionId, Session>,
     handlers: Handlers<(SessionId, u64)>,
+    parked: Parked,
     names: Names,
     /// Answers to what one datagram brought.
     answers: Vec<u8>,
@@ -82,6 +85,7 @@ impl UdpServer {
             common,
             sessions: HashMap::new(),
             handlers: Handlers::default(),
+            parked: Parked::default(),
             names: Names::default(),
             answers: Vec::new(),
             draining: false,
@@ -96,7 +100,8 @@ impl UdpServer {
         time: Time,
         rng: &mut impl CryptoRng,
     ) {
-        let Self { common, endpoint, sessions, handlers, names, answers, draining, .. } = self;
+        let Self { common, endpoint, sessions, handlers, parked, names, answers, draining, .. } =
+            self;
         answers.clear();
         let arrived = endpoint.handle_datagram(datagram, from, time, rng, &mut |id, frame| {
             let Some(session) = sessions.get_mut(&id) else { return Ok(()) };
@@ -105,15 +110,19 @@ impl UdpServer {
                 // As though it had been lost: the client asks again.
                 return Ok(());
             }
-            let mut connection = session.connection(common, names, *draining, time.now);
+            let own = (&mut *names, &mut *parked);
+            let times = (time.arrived, time.now);
+            let mut connection = session.connection(id, common, own, *draining, times);
             match router.receive(&frame, &mut connection, answers)? {
                 Received::Done => {}
+                Received::Parked => session.in_flight += 1,
                 Received::Pending(pending) => {
                     let call = (id, pending.header.call);
                     session.in_flight += usize::from(handlers.insert(call, pending));
                 }
                 Received::Cancelled(call) => {
-                    session.in_flight -= usize::from(handlers.cancel((id, call)));
+                    let was_here = parked.cancel(Some(id), call) || handlers.cancel((id, call));
+                    session.in_flight -= usize::from(was_here);
                 }
                 // As though it had been lost: the client asks again.
                 Received::Unanswered => {}
@@ -205,6 +214,7 @@ impl UdpServer {
     /// client to ask for again.
     fn ended(&mut self, id: SessionId, failure: &Failure) {
         let Some(session) = self.sessions.remove(&id) else { return };
+        self.parked.forget(id);
         if let Disconnected::Protocol(error) = &failure.why {
             self.common.router.monitor.session_broken(&session.caller, violation(error));
         }
@@ -229,8 +239,9 @@ impl UdpServer {
         });
     }
 
-    /// Runs the handlers that can go on, and sends what they answer.
-    pub(crate) fn run_handlers(&mut self, cx: &mut Context<'_>) {
+    /// Begins the calls whose turn it is, runs the handlers that can go on, and sends what they answer.
+    pub(crate) fn run_handlers(&mut self, cx: &mut Context<'_>, now: Instant) {
+        self.resume(cx, now);
         let (endpoint, sessions) = (&mut self.endpoint, &mut self.sessions);
         self.handlers.poll(cx, |(id, _), frame| {
             if let (Some(session), Some(link)) = (sessions.get_mut(&id), endpoint.link(id)) {
@@ -240,6 +251,39 @@ impl UdpServer {
             }
             Flow::Continue
         });
+    }
+
+    fn resume(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Poll::Ready(summoned) = self.parked.poll(cx) else { return };
+        for summons in summoned {
+            // One without a session is refused as it is dropped.
+            let Some(id) = summons.waiting.origin else { continue };
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            self.answers.clear();
+            session.in_flight -= 1;
+            let own = (&mut self.names, &mut self.parked);
+            let mut connection =
+                session.connection(id, &self.common, own, self.draining, (now, now));
+            let router = &self.common.router;
+            let resumed = router.resume(summons, &mut connection, &mut self.answers);
+            if let Received::Pending(pending) = resumed {
+                let call = (id, pending.header.call);
+                session.in_flight += usize::from(self.handlers.insert(call, pending));
+            }
+            self.answer(id);
+        }
+    }
+
+    /// Answers calls that wait in vain.
+    fn refuse_parked(&mut self, waiting: Vec<Waiting>, refusal: &Refusal) {
+        for waiting in waiting {
+            let Some(id) = waiting.origin else { continue };
+            let Some(session) = self.sessions.get_mut(&id) else { continue };
+            session.in_flight -= 1;
+            self.answers.clear();
+            self.common.router.refuse_waiting(waiting, refusal, &mut self.answers);
+            self.answer(id);
+        }
     }
 
     /// Puts datagrams into `out`, which is empty; `None` if nothing is to be sent now.
@@ -266,6 +310,8 @@ impl UdpServer {
                 send(link, frame);
             }
         });
+        let late = self.parked.expire(now);
+        self.refuse_parked(late, &Refusal::DeadlineExceeded(Executed::No));
         let mut ended = Vec::new();
         self.endpoint.handle_timeout(now, &mut |id, failure| ended.push((id, failure)));
         for (id, failure) in ended {
@@ -280,10 +326,8 @@ impl UdpServer {
     /// [`poll_transmit`](Self::poll_transmit) has nothing more.
     pub(crate) fn next_timeout(&self, now: Instant) -> Option<Instant> {
         let quiet = (self.draining && !self.sessions.is_empty()).then(|| now + QUIET / 4);
-        [self.endpoint.next_timeout(), self.handlers.next_deadline(), quiet]
-            .into_iter()
-            .flatten()
-            .min()
+        let (handlers, parked) = (self.handlers.next_deadline(), self.parked.next_deadline());
+        [self.endpoint.next_timeout(), handlers, parked, quiet].into_iter().flatten().min()
     }
 
     /// Puts on record whose handshakes were turned away.
@@ -300,6 +344,8 @@ impl UdpServer {
     /// Begins to shut down: no new calls, those that run may end.
     pub(crate) fn drain(&mut self, now: Instant) {
         self.draining = true;
+        let waiting = self.parked.take_all();
+        self.refuse_parked(waiting, &Refusal::Unavailable(Unavailable::Draining));
         let mut go_away = Vec::new();
         frame::put_go_away(&mut go_away);
         for id in self.sessions.keys() {
@@ -337,12 +383,14 @@ impl UdpServer {
 }
 
 impl Session {
+    /// What the client's requests come with, which came at the first of the times.
     fn connection<'a>(
         &'a self,
+        id: SessionId,
         common: &'a Common,
-        names: &'a mut Names,
+        (names, parked): (&'a mut Names, &'a mut Parked),
         draining: bool,
-        now: Instant,
+        (arrived, now): (Instant, Instant),
     ) -> Connection<'a> {
         Connection {
             session: &self.info,
@@ -354,8 +402,11 @@ impl Session {
             max_here: self.max_here,
             max_in_flight: common.router.limits.max_calls_in_flight_udp,
             in_flight: self.in_flight,
+            parked,
+            origin: Some(id),
             news: News::AtOnce,
             draining,
+            arrived,
             now,
         }
     }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clock,
+    overload::Lateness,
     proto::udp::{endpoint::Time, link::Transmit},
 };
 
@@ -75,7 +76,7 @@ impl UdpServerDriver {
             }
             self.listening.listen(cx);
             self.core.handle_revision(now);
-            self.core.run_handlers(cx);
+            self.core.run_handlers(cx, now);
             self.send(cx, now);
             if self.record_at <= now {
                 self.core.record_refusals();
@@ -122,8 +123,11 @@ impl UdpServerDriver {
         match self.socket.poll_receive(&mut self.received, cx) {
             Poll::Pending => return false,
             Poll::Ready(Ok(())) => {
-                let time = Time { now: clock::now(), unix_seconds: unix_seconds() };
+                let (arrived, unix_seconds) = (clock::now(), unix_seconds());
+                let mut lateness = Lateness::since(arrived);
                 for (from, datagram) in self.received.iter_mut() {
+                    let now = lateness.next(clock::now);
+                    let time = Time { now, arrived, unix_seconds };
                     self.core.handle_datagram(datagram, from, time, &mut rand::rng());
                 }
             }

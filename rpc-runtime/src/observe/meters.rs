@@ -3,7 +3,10 @@
 //!
 //! Labels come from what services declare, never from the network.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ::metrics::{Counter, Gauge, Histogram, IntoF64, counter, gauge, histogram};
 use arc_swap::ArcSwap;
@@ -136,6 +139,32 @@ impl Drop for AtWork {
         self.meter.at_work.decrement(1.0);
         self.meter.ran(self.arrived, ended);
         spans::end(&self.span, ended);
+    }
+}
+
+/// The queue before one service.
+pub(crate) struct QueueMeter {
+    waiting: Gauge,
+    seconds: Histogram,
+}
+
+impl QueueMeter {
+    pub(crate) fn of(service: &'static str) -> Self {
+        describe();
+        Self {
+            waiting: gauge!(names::CALLS_WAITING, "service" => service),
+            seconds: histogram!(names::QUEUE_SECONDS, "service" => service),
+        }
+    }
+
+    /// So many wait.
+    pub(crate) fn waiting(&self, calls: usize) {
+        self.waiting.set(u32::try_from(calls).unwrap_or(u32::MAX));
+    }
+
+    /// A call has left the queue for work.
+    pub(crate) fn waited(&self, waited: Duration) {
+        self.seconds.record(waited.as_secs_f64());
     }
 }
 

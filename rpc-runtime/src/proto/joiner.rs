@@ -26,6 +26,23 @@ pub(crate) enum Joined<'a> {
     Owned(Bytes),
 }
 
+impl Joined<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Owned(message) => message,
+        }
+    }
+
+    /// The frame's own allocation, if it has one.
+    pub(crate) fn shared(&self) -> Option<&Bytes> {
+        match self {
+            Self::Lent(_) => None,
+            Self::Owned(message) => Some(message),
+        }
+    }
+}
+
 impl Joiner {
     /// A joiner that refuses frames longer than `max_frame` bytes.
     pub(crate) fn new(max_frame: u32) -> Self {

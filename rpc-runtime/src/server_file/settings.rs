@@ -166,6 +166,8 @@ pub(super) fn limits(mut section: Section<'_>) -> Limits {
     section.set("max_frame", &mut limits.max_frame);
     section.set("max_calls_in_flight", &mut limits.max_calls_in_flight);
     section.set("max_calls_in_flight_udp", &mut limits.max_calls_in_flight_udp);
+    section.set("max_concurrent_calls", &mut limits.max_concurrent_calls);
+    section.set("max_queued_calls", &mut limits.max_queued_calls);
     section.set("max_message_udp", &mut limits.max_message_udp);
     section.set("max_reassembly_total", &mut limits.max_reassembly_total);
     section.set("max_clients", &mut limits.max_clients);

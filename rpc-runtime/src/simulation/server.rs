@@ -17,6 +17,7 @@ use super::transmits::{SEGMENTS, Transmits};
 use crate::{
     id::Incarnation,
     net::{dialer::params, server_driver::Common, udp_server::UdpServer},
+    overload::Now,
     policy_file::PolicyFile,
     proto::udp::endpoint::Time,
     server::{ServeError, ServerBuilder},
@@ -57,6 +58,8 @@ pub struct Usage {
     pub reassembly: usize,
     /// Handlers at work.
     pub handlers: usize,
+    /// Calls that wait until one at work ends.
+    pub waiting: usize,
 }
 
 /// The calendar's time goes with the virtual clock.
@@ -70,9 +73,12 @@ impl Clock {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
+    fn now(&self) -> Instant {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn calendar(&self) -> SystemTime {
-        let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = now.saturating_duration_since(self.started);
+        let since = self.now().saturating_duration_since(self.started);
         SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000) + since
     }
 }
@@ -103,6 +109,8 @@ impl SimServer {
         let clock = Arc::new(Clock { started: epoch, now: Mutex::new(now) });
         let calendar = Arc::clone(&clock);
         let (mut common, _warnings) = builder.into_common(0, move || calendar.calendar())?;
+        let time = Arc::clone(&clock);
+        common.router.keep_time(&(Arc::new(move || time.now()) as Now));
         common.handshake.params = seeded_params(&common, &mut rng);
         let common = Arc::new(common);
         let core = UdpServer::new(Arc::clone(&common), unix_seconds(&clock), &mut rng);
@@ -134,7 +142,15 @@ impl SimServer {
     pub fn usage(&self) -> Usage {
         let (clients, kept, kept_by_one) = self.common.memories.usage();
         let (connections, reassembly, handlers) = self.core.usage();
-        Usage { connections, clients, kept_by_one, kept, reassembly, handlers }
+        Usage {
+            connections,
+            clients,
+            kept_by_one,
+            kept,
+            reassembly,
+            handlers,
+            waiting: self.common.router.waiting(),
+        }
     }
 
     /// Begins to shut down.
@@ -145,7 +161,7 @@ impl SimServer {
     /// Takes one datagram, which is changed.
     pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &mut [u8], now: Instant) {
         self.clock.set(now);
-        let time = Time { now, unix_seconds: unix_seconds(&self.clock) };
+        let time = Time { now, arrived: now, unix_seconds: unix_seconds(&self.clock) };
         self.core.handle_datagram(datagram, from, time, &mut self.rng);
         // Whatever handler it brought is polled for the first time.
         self.woken.0.store(true, Ordering::Release);
@@ -155,7 +171,7 @@ impl SimServer {
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
         self.clock.set(now);
         self.core.handle_revision(now);
-        self.run_handlers();
+        self.run_handlers(now);
         let core = &mut self.core;
         let next = self.transmits.next(|batch| core.poll_transmit(now, batch, SEGMENTS));
         if next.is_none() {
@@ -165,13 +181,13 @@ impl SimServer {
         next
     }
 
-    fn run_handlers(&mut self) {
+    fn run_handlers(&mut self, now: Instant) {
         let waker = Waker::from(Arc::clone(&self.woken));
         for _ in 0..TURNS {
             if !self.woken.0.swap(false, Ordering::AcqRel) {
                 return;
             }
-            self.core.run_handlers(&mut Context::from_waker(&waker));
+            self.core.run_handlers(&mut Context::from_waker(&waker), now);
         }
     }
 

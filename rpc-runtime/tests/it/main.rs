@@ -21,6 +21,7 @@ mod floods; // many connections
 mod modes; // who is forgiven, and what a shadow would say
 mod observe; // what is seen of calls: spans, metrics, health
 mod outcomes; // every failure, and whether the call ran
+mod overload; // more calls than a server can run
 mod reconnect; // what a channel does between two connections
 mod redaction; // what records show of arguments
 mod reload; // a policy that changes under a server

@@ -95,6 +95,7 @@ impl Host {
             kept: most.kept.max(now.kept),
             reassembly: most.reassembly.max(now.reassembly),
             handlers: most.handlers.max(now.handlers),
+            waiting: most.waiting.max(now.waiting),
         };
         now
     }

@@ -18,6 +18,7 @@ use crate::{
     dispatch::News,
     net::handlers::Handlers,
     object::Names,
+    overload::Parked,
     proto::{memories::Attached, server::Server, session::Flow},
     router::{Connection, Received, Router},
 };
@@ -30,6 +31,7 @@ pub(super) struct Open {
     pub(super) memory: Attached,
     pub(super) handlers: Handlers,
     pub(super) names: Names,
+    pub(super) parked: Parked,
     pub(super) peer: Peer,
     /// The client takes what the server sends.
     pub(super) is_reading: bool,
@@ -100,15 +102,19 @@ impl Open {
             max_here: self.core.peer_max_frame(),
             max_in_flight: MAX_IN_FLIGHT,
             in_flight: 0,
+            parked: &mut self.parked,
+            origin: None,
             news: News::WhenAsked,
             draining,
+            arrived: now,
             now,
         };
         let handlers = &mut self.handlers;
         let flow = self.core.handle_input(now, |frame, out| {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
-                Received::Done => {}
+                // This world's limits let as many be at work as there are.
+                Received::Done | Received::Parked => {}
                 Received::Pending(pending) => {
                     handlers.insert(pending.header.call, pending);
                 }

@@ -70,6 +70,7 @@ const fn method(number: u64, name: &'static str, delivery: Delivery) -> MethodDe
         delivery,
         recorded: Recorded::AsTheServerSays,
         timeout: None,
+        reserve: false,
         arguments: &[],
         result: "Bytes",
         error: "String",

@@ -24,6 +24,7 @@ use crate::{
     marshal,
     net::handlers::Handlers,
     object::Names,
+    overload::Parked,
     policy_file::facts,
     proto::{
         frame::{self, RequestHeader, SPAN},
@@ -232,6 +233,7 @@ impl World {
             memory,
             handlers: Handlers::default(),
             names: Names::default(),
+            parked: Parked::default(),
             peer,
             is_reading: true,
             has_input: false,

@@ -50,6 +50,8 @@ const RESTS_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Time {
     pub(crate) now: Instant,
+    /// When the datagram was read; others that were read with it may have been handled since.
+    pub(crate) arrived: Instant,
     /// Since 1970, for the age of tokens.
     pub(crate) unix_seconds: u64,
 }
@@ -214,7 +216,7 @@ impl Endpoint {
         init: &[u8],
         summary: &InitSummary,
         from: SocketAddr,
-        Time { now, unix_seconds }: Time,
+        Time { now, unix_seconds, .. }: Time,
         rng: &mut impl CryptoRng,
     ) {
         self.retry_keys.rotate(unix_seconds, rng);

@@ -120,6 +120,7 @@ impl Server {
         let frames = &mut self.frames;
         let time = Time {
             now: self.now,
+            arrived: self.now,
             unix_seconds: UNIX + self.now.duration_since(self.began).as_secs(),
         };
         let arrived = self.endpoint.handle_datagram(
