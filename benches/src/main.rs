@@ -11,7 +11,9 @@ mod audit_query;
 mod compare;
 mod durable;
 mod goals;
+mod growth;
 mod idle;
+mod instructions;
 mod knee;
 mod load;
 mod loss;
@@ -69,8 +71,18 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         plots: Option<PathBuf>,
     },
+    /// Let connections, calls outstanding, bytes, rows and services grow, one at a time.
+    Growth {
+        #[command(flatten)]
+        output: Output,
+        /// Also draw each as an SVG file in this folder.
+        #[arg(long, value_name = "DIR")]
+        plots: Option<PathBuf>,
+    },
     /// Count the write system calls of each server with `strace`.
     Syscalls(Output),
+    /// Count the instructions that some servers spend on a call, with `valgrind`.
+    Instructions(Output),
     /// Measure what durability costs: updates, recovery, checkpoints.
     Durable {
         /// Where the files lie while it runs: on a disk, not in memory.
@@ -106,6 +118,8 @@ enum Command {
     #[command(hide = true)]
     Load(roles::Load),
     #[command(hide = true)]
+    Grow(roles::Grow),
+    #[command(hide = true)]
     Offer(roles::Offer),
     #[command(hide = true)]
     Hold(roles::Hold),
@@ -133,18 +147,21 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Compare { output, plots } => compare(&output, plots.as_deref()),
         Command::Knee { output, plots } => knee(&output, plots.as_deref()),
+        Command::Growth { output, plots } => growth(&output, plots.as_deref()),
         Command::Syscalls(output) => syscalls(&output),
+        Command::Instructions(output) => instructions(&output),
         Command::Durable { dir, output } => durable(&dir, &output),
         Command::AuditQuery { dir, output } => audit_query(&dir, &output),
         Command::Policy(output) => policy(&output),
         Command::PolicyDecide(task) => policy_decide(&task),
         Command::Audit(output) => audit(&output),
         Command::Overload(output) => overload(&output),
-        Command::OverloadServe(site) => Ok(overload::serve(site.protection)?),
+        Command::OverloadServe(site) => overload::serve(site.protection).map_err(Into::into),
         Command::OverloadLoad(task) => overload_load(&task),
         Command::DurableCheckpoint(site) => durable_checkpoint(&site),
         Command::Serve(serve) => roles::on(serve.site.system, serve),
         Command::Load(load) => roles::on(load.site.system, load),
+        Command::Grow(grow) => roles::on(grow.site.system, grow),
         Command::Offer(offer) => roles::on(offer.site.system, offer),
         Command::Hold(hold) => roles::on(hold.site.system, hold),
     };
@@ -181,9 +198,26 @@ fn knee(output: &Output, plots: Option<&Path>) -> Result<(), AnyError> {
     output.write_json(&measured)
 }
 
+fn growth(output: &Output, plots: Option<&Path>) -> Result<(), AnyError> {
+    let preset = if output.quick { Extent::KNEE_QUICK } else { Extent::KNEE };
+    let measured = growth::run(output.extent_of(preset))?;
+    println!("{}", growth::text(&measured));
+    if let Some(folder) = plots {
+        fs::create_dir_all(folder)?;
+        plots::growth(&measured, folder)?;
+    }
+    output.write_json(&measured)
+}
+
 fn syscalls(output: &Output) -> Result<(), AnyError> {
     let counts = syscalls::run(output.extent())?;
     println!("{}", syscalls::text(&counts));
+    output.write_json(&counts)
+}
+
+fn instructions(output: &Output) -> Result<(), AnyError> {
+    let counts = instructions::run(output.extent())?;
+    println!("{}", instructions::text(&counts));
     output.write_json(&counts)
 }
 

@@ -15,7 +15,7 @@ use std::{
 use bailiwick::{
     AuditError, AuditLog, Bytes, CallError, Channel, ChannelConfig, ConnectError, Context,
     Endpoint, Identity, Limits, PolicyFile, PolicyFileError, PublicKey, ServeError, Server,
-    key_file, key_file::KeyFileError, rpc_service,
+    ServerBuilder, key_file, key_file::KeyFileError, rpc_service,
 };
 use thiserror::Error;
 use tokio::sync::OnceCell;
@@ -80,6 +80,8 @@ fn limits(busy_poll: Duration) -> Limits {
         // Eight calls of 1 MiB.
         max_unsent: 16 << 20,
         max_kept_answers: 16 << 20,
+        // All clients are on this machine.
+        max_connections_per_source: 16_384,
         // Thousands of handshakes a second by one key, each remembered for the lease of a minute.
         max_clients: 1 << 20,
         ..Limits::default()
@@ -118,16 +120,28 @@ impl Bailiwick {
     }
 }
 
+impl Bailiwick {
+    /// Serves with what `more` adds to the server.
+    pub(crate) async fn serve_with(
+        &self,
+        site: &Path,
+        more: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Result<SocketAddr, PeerError> {
+        let endpoint = (self.endpoint)("127.0.0.1:0".to_owned());
+        let server =
+            builder(&Files::in_folder(site), endpoint, self.busy_poll).map_err(Box::new)?;
+        let server = more(server).bind().await.map_err(SetupError::from).map_err(Box::new)?;
+        let address = server.addresses().first().copied().ok_or(PeerError::Closed)?;
+        tokio::spawn(server.serve_until(pending()));
+        Ok(address)
+    }
+}
+
 impl Peer for Bailiwick {
     type Caller = EchoClient;
 
     async fn serve(&self, site: &Path) -> Result<SocketAddr, PeerError> {
-        let endpoint = (self.endpoint)("127.0.0.1:0".to_owned());
-        let server =
-            bind(&Files::in_folder(site), endpoint, self.busy_poll).await.map_err(Box::new)?;
-        let address = server.addresses().first().copied().ok_or(PeerError::Closed)?;
-        tokio::spawn(server.serve_until(pending()));
-        Ok(address)
+        self.serve_with(site, |server| server).await
     }
 
     async fn connect(&self, site: &Path, address: SocketAddr) -> Result<EchoClient, PeerError> {
@@ -183,19 +197,18 @@ impl Files {
     }
 }
 
-async fn bind(
+fn builder(
     files: &Files,
     endpoint: Endpoint,
     busy_poll: Duration,
-) -> Result<Server, SetupError> {
+) -> Result<ServerBuilder, SetupError> {
     files.create()?;
-    let server = Server::builder(Identity::read(&files.server)?)
+    Ok(Server::builder(Identity::read(&files.server)?)
         .policy(PolicyFile::read(&files.policy)?)
         .audit(AuditLog::open(&files.audit)?)
         .service(EchoServer::new(Echoing))
         .limits(limits(busy_poll))
-        .listen(endpoint);
-    Ok(server.bind().await?)
+        .listen(endpoint))
 }
 
 async fn dial(keys: &Keys, endpoint: Endpoint, busy_poll: Duration) -> Result<Channel, SetupError> {
@@ -243,7 +256,8 @@ mod tests {
         let keys = Files::in_folder(site.path()).keys().unwrap();
         // Somebody whose key is in no policy.
         let stranger = Keys { caller: Identity::generate(&mut rand::rng()), ..keys };
-        let refused = dial(&stranger, Endpoint::tcp(address.to_string())).await.unwrap_err();
+        let endpoint = Endpoint::tcp(address.to_string());
+        let refused = dial(&stranger, endpoint, Duration::ZERO).await.unwrap_err();
         assert!(matches!(refused, SetupError::Connect(ConnectError::AccessDenied { .. })));
     }
 
@@ -259,8 +273,9 @@ mod tests {
     #[tokio::test]
     async fn the_policy_is_in_force_without_a_warning() {
         let site = tempfile::tempdir().unwrap();
-        let server =
-            bind(&Files::in_folder(site.path()), Endpoint::tcp("127.0.0.1:0")).await.unwrap();
+        let files = Files::in_folder(site.path());
+        let server = builder(&files, Endpoint::tcp("127.0.0.1:0".to_owned()), Duration::ZERO);
+        let server = server.unwrap().bind().await.unwrap();
         assert_eq!(server.policy_warnings().len(), 0, "{:?}", server.policy_warnings());
     }
 }

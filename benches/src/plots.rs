@@ -3,11 +3,12 @@
 //! They lie on a light ground of their own, so that they are as legible on a dark page.
 
 mod calls;
+mod growth;
 mod knee;
 
 use plotters::prelude::{Color, FontStyle, IntoFont, RGBColor, TextStyle};
 
-pub(crate) use self::{calls::draw as calls, knee::draw as knee};
+pub(crate) use self::{calls::draw as calls, growth::draw as growth, knee::draw as knee};
 use crate::system::System;
 
 const GROUND: RGBColor = RGBColor(0xfc, 0xfc, 0xfa);
@@ -47,7 +48,7 @@ fn label(system: System) -> &'static str {
         System::TonicTls => "tonic, mutual TLS",
         System::TonicTlsChacha => "tonic, mutual TLS, ChaCha20",
         System::Capnp => "capnp-rpc",
-        System::Bailiwick | System::BailiwickDocuments => "Bailiwick",
+        System::Bailiwick | System::BailiwickDocuments | System::BailiwickCrowded => "Bailiwick",
         System::BailiwickBusy => "Bailiwick, busy-polling",
         System::UdpFloor => "UDP floor",
         System::UdpPingPong => "UDP ping-pong",

@@ -231,9 +231,7 @@ impl Measured {
 
     /// Calls to a server with the fewest rows and to one with the most, in turn.
     fn call(&mut self) -> Result<(), PolicyBenchError> {
-        let many = tempfile::tempdir()?;
-        calls::prepare(many.path(), MANY, &[])?;
-        let objects = documents(&Files::in_folder(many.path()).ours)?;
+        let objects = called()?;
         let mut servers = Vec::new();
         for rows in [ROWS[0], MANY] {
             let site = tempfile::tempdir()?;
@@ -280,6 +278,22 @@ fn one_window(
     extent: Extent,
 ) -> Result<Sample, CompareError> {
     load_once(System::BailiwickDocuments, site.path(), server, workload, extent)
+}
+
+/// Makes what a server with so many rows and its clients need, in `site`.
+///
+/// # Errors
+///
+/// What the disk said.
+pub(crate) fn prepare_calls(site: &Path, rows: usize) -> Result<(), PolicyBenchError> {
+    calls::prepare(site, rows, &called()?)
+}
+
+/// The documents that calls name, however few of them the rows of a server do.
+fn called() -> Result<Vec<Request>, PolicyBenchError> {
+    let many = tempfile::tempdir()?;
+    calls::prepare(many.path(), MANY, &[])?;
+    documents(&Files::in_folder(many.path()).ours)
 }
 
 /// Documents that rows of our policy name, from all over it.

@@ -15,7 +15,9 @@ use tokio::{
 };
 
 use crate::{
-    AnyError, compare, idle,
+    AnyError, compare,
+    growth::{Shape, crowded::Crowded},
+    idle,
     load::{self, Progress, closed::Callers, handshakes, open},
     loss,
     ours::Bailiwick,
@@ -34,7 +36,7 @@ use crate::{
 };
 
 /// Descriptors for the idle connections and everything else a process has open.
-const DESCRIPTORS: u64 = 8_000;
+const DESCRIPTORS: u64 = 12_000;
 
 /// Which system, and the folder that its server and its clients share.
 #[derive(Debug, Args)]
@@ -72,6 +74,23 @@ pub(crate) struct Load {
     target: Target,
     #[arg(long)]
     workload: Workload,
+    #[arg(long)]
+    server_pid: u32,
+}
+
+/// As [`Load`], shaped freely.
+#[derive(Debug, Args)]
+pub(crate) struct Grow {
+    #[command(flatten)]
+    pub(crate) site: Site,
+    #[command(flatten)]
+    target: Target,
+    #[arg(long)]
+    connections: u32,
+    #[arg(long)]
+    outstanding: u32,
+    #[arg(long)]
+    payload: usize,
     #[arg(long)]
     server_pid: u32,
 }
@@ -120,6 +139,7 @@ pub(crate) fn on(system: System, role: impl Role) -> Result<(), AnyError> {
         System::Quinn => role.play(Quinn::default()),
         System::BailiwickUdp => role.play(Bailiwick::udp()),
         System::BailiwickDocuments => role.play(policy::Documented),
+        System::BailiwickCrowded => role.play(Crowded::new()),
     }
 }
 
@@ -187,6 +207,32 @@ impl Load {
             connection.keep_calling(Callers::of(workload, number, progress), &mut tasks);
         }
         Ok(tasks)
+    }
+}
+
+impl Role for Grow {
+    fn play<P: Peer>(self, peer: P) -> Result<(), AnyError> {
+        process::pin(process::CLIENT_CPU)?;
+        process::allow_descriptors(DESCRIPTORS)?;
+        let (connections, outstanding, payload) =
+            (self.connections, self.outstanding, self.payload);
+        let shape = Shape { connections, outstanding, payload };
+        let sample = run(&one_worker::<P>()?, async move {
+            let Target { address, warm_up, window } = self.target;
+            let progress = Arc::<Progress>::default();
+            let mut open = Vec::new();
+            for _ in 0..shape.connections {
+                open.push(peer.connect(&self.site.site, address).await?);
+            }
+            let mut tasks = JoinSet::new();
+            for (connection, number) in open.into_iter().zip(0..) {
+                connection.keep_calling(Callers::shaped(shape, number, &progress), &mut tasks);
+            }
+            let plan = load::Plan { warm_up, window, server: self.server_pid };
+            Ok::<_, AnyError>(load::run(tasks, progress, plan).await?)
+        })??;
+        println!("{}", serde_json::to_string(&sample)?);
+        Ok(())
     }
 }
 

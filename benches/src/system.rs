@@ -39,6 +39,8 @@ pub(crate) enum System {
     BailiwickUdp,
     /// Bailiwick over TCP with the policy of `policy`; not one of those compared.
     BailiwickDocuments,
+    /// Bailiwick over TCP among the services of `growth`; not one of those compared.
+    BailiwickCrowded,
 }
 
 impl System {
@@ -84,6 +86,7 @@ impl System {
             Self::Quinn => "quinn",
             Self::BailiwickUdp => "bailiwick-udp",
             Self::BailiwickDocuments => "bailiwick-documents",
+            Self::BailiwickCrowded => "bailiwick-crowded",
         }
     }
 
@@ -91,7 +94,11 @@ impl System {
     pub(crate) fn is_ours(self) -> bool {
         matches!(
             self,
-            Self::Bailiwick | Self::BailiwickBusy | Self::BailiwickUdp | Self::BailiwickDocuments
+            Self::Bailiwick
+                | Self::BailiwickBusy
+                | Self::BailiwickUdp
+                | Self::BailiwickDocuments
+                | Self::BailiwickCrowded
         )
     }
 

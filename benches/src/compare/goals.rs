@@ -28,12 +28,11 @@ pub(crate) struct Goals {
 /// Judges ours by what `comparison` measured.
 pub(crate) fn judge(comparison: &Comparison) -> Goals {
     let ours = Ours { comparison, tcp: System::Bailiwick, udp: System::BailiwickUdp };
-    let busy = Ours { tcp: System::BailiwickBusy, ..ours };
+    let busy = Ours { tcp: System::BailiwickBusy, comparison, udp: System::BailiwickUdp };
     Goals { must: ours.must(), aim: [busy.busy_aim(), ours.aim()].concat() }
 }
 
 /// Ours and what it is held against.
-#[derive(Clone, Copy)]
 struct Ours<'a> {
     comparison: &'a Comparison,
     tcp: System,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::{Ended, Progress, echo_once, nanoseconds_since, payload};
-use crate::{peer::Caller, workload::Workload};
+use crate::{growth::Shape, peer::Caller, workload::Workload};
 
 /// The callers of one connection.
 #[derive(Debug, Clone)]
@@ -26,11 +26,18 @@ pub(crate) struct Callers {
 impl Callers {
     /// Those of the connection with this number, from 0.
     pub(crate) fn of(workload: Workload, connection: u32, progress: &Arc<Progress>) -> Self {
+        let (outstanding, payload) = (workload.outstanding(), workload.payload());
+        let shape = Shape { connections: workload.connections(), outstanding, payload };
+        Self { timed: workload.is_lone(), ..Self::shaped(shape, connection, progress) }
+    }
+
+    /// The same of a shape that is no row of the comparison.
+    pub(crate) fn shaped(shape: Shape, connection: u32, progress: &Arc<Progress>) -> Self {
         Self {
-            first: connection * workload.outstanding(),
-            outstanding: workload.outstanding(),
-            payload: workload.payload(),
-            timed: workload.is_lone(),
+            first: connection * shape.outstanding,
+            outstanding: shape.outstanding,
+            payload: shape.payload,
+            timed: false,
             progress: Arc::clone(progress),
         }
     }
