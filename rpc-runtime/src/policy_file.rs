@@ -7,6 +7,8 @@ mod notices;
 pub(crate) mod reload;
 mod text;
 #[cfg(feature = "net")]
+mod told;
+#[cfg(feature = "net")]
 pub(crate) mod watch;
 
 use std::{

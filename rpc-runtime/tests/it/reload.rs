@@ -142,6 +142,27 @@ async fn ten_changes(folder: &Folder) -> usize {
     10
 }
 
+#[tokio::test]
+async fn people_are_told_what_becomes_of_each_change() {
+    let folder = Folder::with(BOB);
+    let world = folder.serve(PolicyFile::read(folder.policy()).unwrap()).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(world.policy.outcomes().tell(move |words| tell.send(words.to_owned()).unwrap()));
+    // A backslash is refused in every request.
+    let doubtful = "serial 3\nbob | table/a\\\\b | write | allow\n";
+    folder.save(doubtful);
+    world.policy.reload().await.unwrap();
+    let mut next = async || time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    let doubt = next().await;
+    assert!(doubt.contains("backslash"), "{doubt}");
+    assert!(next().await.starts_with("policy: now in force: serial 3, sha256:"));
+    folder.save("serial 4\nbob | table/bob | write | alow\nbob | table/bob | wirte | allow\n");
+    assert!(world.policy.reload().await.is_err());
+    let errors = next().await;
+    assert!(errors.contains("2 errors") && errors.contains("alow"), "{errors}");
+    assert!(next().await.contains("the one before stays in force"));
+}
+
 type IsExpected = fn(&ReloadError) -> bool;
 
 #[tokio::test]
