@@ -2,8 +2,12 @@
 //! followed from then on if that is asked for.
 
 #[cfg(feature = "net")]
+mod notices;
+#[cfg(feature = "net")]
 pub(crate) mod reload;
 mod text;
+#[cfg(feature = "net")]
+mod told;
 #[cfg(feature = "net")]
 pub(crate) mod watch;
 
@@ -84,8 +88,8 @@ impl PolicyFile {
     }
 
     /// Reads the file at `path`, and again whenever it changes while the server serves: as the
-    /// system tells of a change in its directory (a file renamed over it, a symbolic link switched),
-    /// on SIGHUP, and every 2 s if there is one. The same holds for the file of principals and for the
+    /// system tells of a change in its directory (a file written and closed, one renamed over it, a
+    /// symbolic link switched), on SIGHUP, and every 2 s if there is one. The same holds for the file of principals and for the
     /// signature.
     ///
     /// Each new revision is built aside, checked as at the start, and put in force at once for the

@@ -114,7 +114,7 @@ impl Prometheus {
     }
 
     /// As [`listen`](Self::listen), at any address: whoever reaches it learns the names of services
-    /// and methods, and how much they are used.
+    /// and methods, and how much they are used. A warning says so where others may reach it.
     ///
     /// # Errors
     ///
@@ -124,6 +124,11 @@ impl Prometheus {
         address: SocketAddr,
         server: ServerStatus,
     ) -> Result<MetricsPage, PrometheusError> {
+        if !address.ip().is_loopback() {
+            tracing::warn!(
+                "whoever reaches {address} may read the metrics; nobody has to prove who he is"
+            );
+        }
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|source| PrometheusError::Bind { address, source })?;
         let bound = listener.local_addr();

@@ -11,7 +11,6 @@ mod dial;
 mod exit;
 mod hammer;
 mod health;
-mod metrics;
 mod output;
 mod paint;
 mod process; // what each server does beside its service

@@ -2,7 +2,7 @@
 
 use std::{io, process};
 
-use bailiwick::{Drained, Endpoint, Outcomes, Server};
+use bailiwick::{Drained, Endpoint, Server};
 use miette::{Report, miette};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
@@ -29,7 +29,8 @@ pub(crate) fn introduce(server: &Server, asked: &[Endpoint]) {
         output::tell(format_args!("{:?}", Report::new(warning.clone())));
     }
     announce(server, asked);
-    tokio::spawn(tell_of_policies(server.policy_handle().outcomes()));
+    let outcomes = server.policy_handle().outcomes();
+    tokio::spawn(outcomes.tell(|words| output::tell(words)));
 }
 
 /// A line for each endpoint, of what clients take; scripts wait for it. The addresses
@@ -48,24 +49,6 @@ fn announce(server: &Server, asked: &[Endpoint]) {
         output::tell(format_args!(
             "audit: the log's anchor is {anchor}: keep it elsewhere, for `bailiwick audit verify --anchor`"
         ));
-    }
-}
-
-/// Tells people what has become of each change of the policy.
-async fn tell_of_policies(mut outcomes: Outcomes) {
-    while let Some(outcome) = outcomes.next().await {
-        match outcome {
-            Ok(reloaded) => {
-                for warning in reloaded.warnings {
-                    output::tell(format_args!("{:?}", Report::new(warning)));
-                }
-                output::tell(format_args!("policy: now in force: {}", reloaded.revision));
-            }
-            Err(error) => {
-                output::tell(format_args!("{:?}", Report::new(error)));
-                output::tell("policy: the one before stays in force: mend the file and save it");
-            }
-        }
     }
 }
 

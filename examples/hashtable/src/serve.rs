@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use bailiwick::{Drained, Health};
+use bailiwick::{Drained, Health, metrics::Prometheus};
 use hashtable::{kept::KeptTable, service::TableServer, store::Store};
 use stable_store::Journal;
 
@@ -10,7 +10,7 @@ use crate::{
     args::ServeArgs,
     data::{self, Data},
     exit::Failure,
-    metrics::Metrics,
+    output,
     process::{self, Signals, refused, refused_with_help},
     settings::Settings,
 };
@@ -25,7 +25,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         Some(data) => data.table(),
         None => Store::in_memory(bounds),
     };
-    let metrics = Metrics::install(metrics).map_err(refused_with_help)?;
+    let prometheus =
+        metrics.map(|_| Prometheus::install()).transpose().map_err(refused_with_help)?;
     let server = start
         .builder(&listen)?
         .service(TableServer::new(table.clone()))
@@ -34,7 +35,16 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .await
         .map_err(refused_with_help)?;
     process::introduce(&server, &listen);
-    let _page = metrics.serve(server.status()).await.map_err(refused_with_help)?;
+    let page = match prometheus.zip(metrics) {
+        // An operator who names the address has been told what it means.
+        Some((it, address)) => Some(it.listen_beyond_loopback(address, server.status()).await),
+        None => None,
+    };
+    let page = page.transpose().map_err(refused_with_help)?;
+    if let Some(page) = &page {
+        // A server goes on serving, whether or not somebody reads this.
+        let _ = output::line(format_args!("metrics: http://{}/metrics", page.address()));
+    }
     let serve = server.serve_until(signals.shutdown());
     let drained = match data {
         Some(data) => keep(serve, data.recover(table, bounds)).await?,

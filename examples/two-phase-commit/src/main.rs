@@ -10,7 +10,6 @@ mod cluster;
 mod commands;
 mod demo;
 mod exit;
-mod metrics;
 mod nodes;
 mod output;
 mod paint;

@@ -17,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bailiwick::{Drained, Endpoint, Health, Identity, Outcomes, Server, service::Service};
+use bailiwick::{
+    Drained, Endpoint, Health, Identity, Server, metrics::Prometheus, service::Service,
+};
 use miette::{Report, miette};
 use stable_store::{FileStorage, Opening, Options, Recovery};
 use two_phase_commit::{
@@ -29,7 +31,6 @@ use two_phase_commit::{
 
 use crate::{
     exit::{Exit, Failure, INTERRUPTED},
-    metrics::Metrics,
     nodes::{self, Nodes},
     output,
     settings::Settings,
@@ -179,7 +180,9 @@ where
         figures: Figures<M>,
     ) -> Result<(), Failure> {
         let Self { checked, start, recovery, took, mut signals } = self;
-        let metrics = Metrics::install(checked.settings.metrics).map_err(refused_with_help)?;
+        let metrics = checked.settings.metrics;
+        let prometheus =
+            metrics.map(|_| Prometheus::install()).transpose().map_err(refused_with_help)?;
         let prepared = Engine::prepare();
         let engine = prepared.engine.clone();
         // The ports first: a node that cannot be asked must not take part.
@@ -198,10 +201,20 @@ where
                  --anchor`"
             ));
         }
-        let _page = metrics.serve(server.status()).await.map_err(refused_with_help)?;
+        let page = match prometheus.zip(metrics) {
+            // An operator who names the address has been told what it means.
+            Some((it, address)) => Some(it.listen_beyond_loopback(address, server.status()).await),
+            None => None,
+        };
+        let page = page.transpose().map_err(refused_with_help)?;
+        if let Some(page) = &page {
+            // A node goes on, whether or not somebody reads this.
+            let _ = output::line(format_args!("metrics: http://{}/metrics", page.address()));
+        }
         let counting = figures::watch(engine.clone(), figures);
         tokio::pin!(counting);
-        tokio::spawn(tell_of_policies(server.policy_handle().outcomes()));
+        let outcomes = server.policy_handle().outcomes();
+        tokio::spawn(outcomes.tell(|words| output::tell(words)));
 
         let shutdown = async {
             signals.next().await;
@@ -223,24 +236,6 @@ where
         match end.await {
             Ok(Ok(())) => Ok(()),
             ended => Err(unwritable(ended.ok().and_then(Result::err))),
-        }
-    }
-}
-
-/// Tells people what has become of each change of the policy.
-async fn tell_of_policies(mut outcomes: Outcomes) {
-    while let Some(outcome) = outcomes.next().await {
-        match outcome {
-            Ok(reloaded) => {
-                for warning in reloaded.warnings {
-                    output::tell(format_args!("{:?}", Report::new(warning)));
-                }
-                output::tell(format_args!("policy: now in force: {}", reloaded.revision));
-            }
-            Err(error) => {
-                output::tell(format_args!("{:?}", Report::new(error)));
-                output::tell("policy: the one before stays in force: mend the file and save it");
-            }
         }
     }
 }

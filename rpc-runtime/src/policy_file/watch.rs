@@ -11,18 +11,14 @@ use std::{
     time::Duration,
 };
 
-use notify::{
-    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
-    event::{DataChange, ModifyKind},
-};
 use tokio::{
+    runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
-    sync::Notify,
     task,
     time::{self, Instant, MissedTickBehavior},
 };
 
-use super::reload::Reloader;
+use super::{notices::Notices, reload::Reloader};
 use crate::regular_file::Stamp;
 
 /// Files that have not changed for this long are at rest.
@@ -38,22 +34,21 @@ type Seen = Vec<Option<Stamp>>;
 pub(crate) async fn follow(reloader: &Arc<Reloader>) -> Infallible {
     let Some(poll) = reloader.origin.poll else { return future::pending().await };
     let paths: Arc<[PathBuf]> = reloader.origin.paths().collect();
-    let news = Arc::new(Notify::new());
     let mut every = time::interval(poll);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut hangup = hangup();
     let mut seen = Seen::new();
-    let mut watcher = None;
+    let mut notices = None;
     loop {
         let asked = tokio::select! {
             // The first tick comes at once: the files may have changed since they were read.
             _ = every.tick() => Asked::ToLook,
-            () = news.notified() => Asked::ToLook,
+            () = told(&mut notices) => Asked::ToLook,
             () = next(&mut hangup) => Asked::ToRead,
         };
         let Some(found) = at_rest(&paths, &seen, asked).await else { continue };
         // Before the files are read, so that no change falls between.
-        watcher = watch_folders(&paths, &news).await.or(watcher);
+        notices = watch_folders(&paths).await.or(notices);
         // What is wrong with them is on record, and told to whoever listens.
         let _ = reloader.reload().await;
         seen = found;
@@ -93,31 +88,32 @@ async fn look(paths: &Arc<[PathBuf]>) -> Seen {
     looked.await.unwrap_or_default()
 }
 
-/// Has `news` notified of changes in the directories of the files, and of what they link to. They
-/// are looked up anew each time, since a directory may be another one by now.
-async fn watch_folders(paths: &Arc<[PathBuf]>, news: &Arc<Notify>) -> Option<RecommendedWatcher> {
-    let (paths, news) = (Arc::clone(paths), Arc::clone(news));
+/// Watches the directories of the files, and of what they link to. They are looked up anew each time,
+/// since a directory may be another one by now.
+async fn watch_folders(paths: &Arc<[PathBuf]>) -> Option<Notices> {
+    let (paths, runtime) = (Arc::clone(paths), Handle::current());
     let watching = task::spawn_blocking(move || {
+        let _within = runtime.enter();
         let names: BTreeSet<OsString> =
             paths.iter().filter_map(|path| path.file_name()).map(OsString::from).collect();
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // After an error events may be missing.
-            if event.is_err() || event.is_ok_and(|event| concerns(&event, &names)) {
-                news.notify_one();
-            }
-        })?;
-        for folder in folders(&paths) {
-            watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-        }
-        Ok::<_, notify::Error>(watcher)
+        Notices::of(folders(&paths), names)
     });
     match watching.await {
-        Ok(Ok(watcher)) => Some(watcher),
+        Ok(Ok(notices)) => Some(notices),
         Ok(Err(error)) => {
             tracing::warn!(%error, "changes of the policy are found by looking now and then only");
             None
         }
         Err(_) => None,
+    }
+}
+
+/// Waits until the system tells of a change.
+async fn told(notices: &mut Option<Notices>) {
+    let Some(watching) = notices else { return future::pending().await };
+    if let Err(error) = watching.next().await {
+        tracing::warn!(%error, "changes of the policy are found by looking now and then only");
+        *notices = None;
     }
 }
 
@@ -135,22 +131,6 @@ fn folders(paths: &[PathBuf]) -> BTreeSet<PathBuf> {
         .map(|path| folder(&path))
         .filter(|it| it.is_dir())
         .collect()
-}
-
-/// Our own reading is no news, nor is what is written to other files: an audit log often lies in the
-/// same directory. A link on the way to a file may have any name.
-fn concerns(event: &Event, names: &BTreeSet<OsString>) -> bool {
-    let is_ours = || {
-        let mut found = event.paths.iter().filter_map(|path| path.file_name());
-        found.any(|name| names.contains(name))
-    };
-    match event.kind {
-        EventKind::Access(_) => false,
-        EventKind::Modify(ModifyKind::Data(
-            DataChange::Any | DataChange::Content | DataChange::Size,
-        )) => is_ours(),
-        _ => true,
-    }
 }
 
 fn hangup() -> Option<Signal> {

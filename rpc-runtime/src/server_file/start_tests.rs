@@ -57,7 +57,9 @@ fn a_file_that_is_no_regular_one_is_refused_and_not_waited_for() {
     crate::regular_file::tests::pipe(&path);
     let (tell, told) = mpsc::channel();
     let read = path.clone();
-    thread::spawn(move || tell.send(ServerFile::read(read)));
+    thread::spawn(move || {
+        let _ = tell.send(ServerFile::read(read));
+    });
     match told.recv_timeout(Duration::from_secs(10)).expect("nobody writes into the pipe") {
         Err(ServerFileError::Unreadable { source, name }) => {
             assert_eq!(source.kind(), io::ErrorKind::InvalidInput);

@@ -2,6 +2,13 @@
 
 use std::{
     fs,
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -14,6 +21,9 @@ use crate::{
     probe::Probe as _,
     world::{World, cx},
 };
+
+/// How long something that must come about may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const NOBODY: &str = "serial 1\n";
 const BOB: &str = "serial 2\nbob | table/bob | write | allow\n";
@@ -82,6 +92,75 @@ async fn a_change_that_the_system_does_not_tell_of_is_found_by_looking_and_by_si
         }
         assert_eq!(next(&mut outcomes).await.unwrap().revision.serial, Some(2));
     }
+}
+
+#[test]
+fn what_is_written_beside_the_policy_without_end_holds_up_neither_a_change_nor_the_end() {
+    let folder = Folder::in_memory(NOBODY);
+    // A link, so that there are two directories to follow.
+    fs::create_dir(folder.path("data")).unwrap();
+    fs::rename(folder.policy(), folder.path("data/policy.acl")).unwrap();
+    folder.link("data/policy.acl", "policy.acl");
+    let stop = AtomicBool::new(false);
+    let (seen, ended) = thread::scope(|scope| {
+        for nth in 0..8 {
+            let files = ["a", "b"].map(|name| folder.path(&format!("{name}{nth}")));
+            scope.spawn(|| write_in_turn(files, &stop));
+        }
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let seen = runtime.block_on(ten_changes(&folder));
+        let (tell, ended) = mpsc::channel();
+        thread::spawn(move || {
+            drop(runtime);
+            tell.send(())
+        });
+        let ended = ended.recv_timeout(PATIENCE);
+        stop.store(true, Ordering::Relaxed);
+        (seen, ended)
+    });
+    assert_eq!((seen, ended), (10, Ok(())), "changes seen, and whether the runtime ended");
+}
+
+/// Writes to one after the other: what is written to one alone is one notice.
+fn write_in_turn(files: [PathBuf; 2], stop: &AtomicBool) {
+    let files = files.map(|path| fs::File::create(path).unwrap());
+    while !stop.load(Ordering::Relaxed) {
+        files.iter().for_each(|file| file.write_all_at(b"x", 0).unwrap());
+    }
+}
+
+/// How many changes a server has seen until one was not.
+async fn ten_changes(folder: &Folder) -> usize {
+    let world = folder.serve(folder.watched().polled_every(Duration::from_secs(3_600))).await;
+    let mut outcomes = world.policy.outcomes();
+    for nth in 0..10 {
+        fs::write(folder.policy(), with_keys(&format!("serial {}\n", nth + 2))).unwrap();
+        if time::timeout(PATIENCE, outcomes.next()).await.is_err() {
+            return nth;
+        }
+    }
+    10
+}
+
+#[tokio::test]
+async fn people_are_told_what_becomes_of_each_change() {
+    let folder = Folder::with(BOB);
+    let world = folder.serve(PolicyFile::read(folder.policy()).unwrap()).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(world.policy.outcomes().tell(move |words| tell.send(words.to_owned()).unwrap()));
+    // A backslash is refused in every request.
+    let doubtful = "serial 3\nbob | table/a\\\\b | write | allow\n";
+    folder.save(doubtful);
+    world.policy.reload().await.unwrap();
+    let mut next = async || time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    let doubt = next().await;
+    assert!(doubt.contains("backslash"), "{doubt}");
+    assert!(next().await.starts_with("policy: now in force: serial 3, sha256:"));
+    folder.save("serial 4\nbob | table/bob | write | alow\nbob | table/bob | wirte | allow\n");
+    assert!(world.policy.reload().await.is_err());
+    let errors = next().await;
+    assert!(errors.contains("2 errors") && errors.contains("alow"), "{errors}");
+    assert!(next().await.contains("the one before stays in force"));
 }
 
 type IsExpected = fn(&ReloadError) -> bool;

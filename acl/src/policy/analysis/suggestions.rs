@@ -15,13 +15,14 @@ use crate::object;
 use crate::policy::decision::{Effect, Reason};
 use crate::policy::names::is_name;
 use crate::policy::pattern::{Extent, Pattern, Segment};
-use crate::policy::{Policy, PolicyError};
+use crate::policy::{Policy, PolicyError, PolicyErrors};
 
 /// Most alternatives that are offered; each is tried by a load of the whole policy.
 pub const MAX_ALTERNATIVES: usize = 16;
 
 /// Most loads of the whole policy that find out which rows it would refuse. Whoever may ask may be
-/// refused many rows, by a `never` say, and each costs some.
+/// refused many rows, by a `never` say, and each costs some: those who are refused any share what
+/// is left, once all others have their rows.
 pub const MAX_TRIALS: usize = 256;
 
 /// What could be written, and what could not.
@@ -94,7 +95,8 @@ pub enum Why {
         /// Which line refuses it, and why.
         message: String,
     },
-    /// Too many rows are refused: [`MAX_TRIALS`] were over before this one's turn.
+    /// Too many rows of its principal are refused: its share of [`MAX_TRIALS`] was over before this
+    /// one's turn.
     NotTried,
 }
 
@@ -106,19 +108,19 @@ pub enum Why {
 #[must_use]
 pub fn suggest(rules: &Ruleset, refusals: Refusals) -> Suggestions {
     let mut answer = Suggestions { beyond: refusals.beyond(), ..Suggestions::default() };
-    let mut wanted: BTreeMap<(String, String), Wanted> = BTreeMap::new();
+    let mut wanted: BTreeMap<String, BTreeMap<String, Wanted>> = BTreeMap::new();
     for refusal in refusals.counted() {
         match obstacle(rules.policy(), &refusal) {
             Some(why) => answer.not.push(NotSuggested { refusal, why }),
             None => {
-                let key = (refusal.principal.clone(), refusal.object.clone());
-                wanted.entry(key).or_default().refusals.push(refusal);
+                let his = wanted.entry(refusal.principal.clone()).or_default();
+                his.entry(refusal.object.clone()).or_default().refusals.push(refusal);
             }
         }
     }
-    let candidates: Vec<_> = wanted.into_values().filter_map(Wanted::exact).collect();
+    let rows_of = |his: BTreeMap<_, Wanted>| his.into_values().filter_map(Wanted::exact).collect();
     let mut trial = Trial { rules, left: MAX_TRIALS, taken: Vec::new(), not: answer.not };
-    trial.admit(candidates);
+    trial.admit_all(wanted.into_values().map(rows_of).collect());
     let taken = trial.taken;
     answer.not = trial.not;
     answer.rows = taken.iter().map(Candidate::suggestion).collect();
@@ -193,21 +195,49 @@ struct Trial<'r> {
 }
 
 impl Trial<'_> {
+    /// Takes the rows that the policy loads with, given each principal's. Those of whom none is refused come
+    /// first; the others then share what trials are left, who wants little before who wants much.
+    fn admit_all(&mut self, mut folk: Vec<Vec<Candidate>>) {
+        folk.sort_by_key(Vec::len);
+        let mut noisy = Vec::new();
+        self.admit_quiet(folk, &mut noisy);
+        let mut others = noisy.len();
+        for rows in noisy {
+            let share = self.left / others;
+            let kept = self.left - share;
+            self.left = share;
+            self.admit(rows);
+            self.left += kept;
+            others -= 1;
+        }
+    }
+
+    /// Takes the rows of as many of `folk` as have all their rows taken; `noisy` gets those of the others.
+    fn admit_quiet(&mut self, mut folk: Vec<Vec<Candidate>>, noisy: &mut Vec<Vec<Candidate>>) {
+        if folk.is_empty() {
+            return;
+        }
+        match self.refusal(folk.iter().flatten()) {
+            Some(None) => self.taken.extend(folk.into_iter().flatten()),
+            Some(Some(_)) if folk.len() > 1 => {
+                let rest = folk.split_off(folk.len() / 2);
+                self.admit_quiet(folk, noisy);
+                self.admit_quiet(rest, noisy);
+            }
+            Some(Some(_)) | None => noisy.append(&mut folk),
+        }
+    }
+
     /// Takes as many of `batch` as the policy loads with, halving it where it does not. Whether a row
     /// breaks an `expect` or a `never` does not depend on other allows, so halves can be tried alone.
     fn admit(&mut self, mut batch: Vec<Candidate>) {
         if batch.is_empty() {
             return;
         }
-        let Some(left) = self.left.checked_sub(1) else {
+        let Some(refused) = self.refusal(&batch) else {
             return batch.iter().for_each(|candidate| self.leave(candidate, &Why::NotTried));
         };
-        self.left = left;
-        let candidates = self.taken.iter().chain(&batch);
-        let rows: Vec<_> = candidates.map(|candidate| candidate.row.clone()).collect();
-        let Err(errors) = self.rules.with_rows(&rows) else {
-            return self.taken.append(&mut batch);
-        };
+        let Some(errors) = refused else { return self.taken.append(&mut batch) };
         if let [only] = &batch[..] {
             let message = errors.errors().first().map_or_else(String::new, refusal_of);
             return self.leave(only, &Why::Refused { message });
@@ -215,6 +245,18 @@ impl Trial<'_> {
         let rest = batch.split_off(batch.len() / 2);
         self.admit(batch);
         self.admit(rest);
+    }
+
+    /// Why the policy does not load with these rows and those taken, if it does not; `None` if no trial
+    /// is left to find out.
+    fn refusal<'c>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'c Candidate>,
+    ) -> Option<Option<PolicyErrors>> {
+        self.left = self.left.checked_sub(1)?;
+        let mut all: Vec<_> = self.taken.iter().map(|taken| taken.row.clone()).collect();
+        all.extend(rows.into_iter().map(|candidate| candidate.row.clone()));
+        Some(self.rules.with_rows(&all).err())
     }
 
     fn leave(&mut self, candidate: &Candidate, why: &Why) {

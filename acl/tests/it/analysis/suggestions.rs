@@ -98,22 +98,65 @@ fn counts_that_no_number_holds_stay_at_the_highest() {
     assert_eq!(answer.rows[0].instead.as_ref().unwrap().flips, u64::MAX);
 }
 
+/// So many requests of one principal whose rows the rules below refuse.
+fn vault(principal: &str, count: usize) -> impl Iterator<Item = Refusal> {
+    (0..count).map(move |n| refusal([principal, "r", &format!("vault/{n:03}")], 1))
+}
+
+/// How many rows of this principal were refused, and how many were not tried.
+fn tried(answer: &Suggestions, principal: &str) -> (usize, usize) {
+    let his = answer.not.iter().filter(|not| not.refusal.principal == principal);
+    let (untried, refused): (Vec<_>, Vec<_>) = his.partition(|not| not.why == Why::NotTried);
+    assert!(refused.iter().all(|not| matches!(not.why, Why::Refused { .. })));
+    (refused.len(), untried.len())
+}
+
 #[test]
 fn so_many_rows_that_the_policy_refuses_are_not_all_tried() {
-    let rules = ruleset("never a | vault/** | *\na | y | r | allow\nb | y | r | allow");
-    let mut asked: Vec<_> =
-        (0..MAX_TRIALS).map(|n| refusal(["a", "r", &format!("vault/{n:03}")], 1)).collect();
-    asked.push(refusal(["b", "r", "x"], 1));
-    let answer = suggest(&rules, asked.clone());
+    let rules = ruleset("never a | vault/** | *\na | y | r | allow");
+    let answer = suggest(&rules, vault("a", MAX_TRIALS));
     assert_eq!(rows(&answer), []);
-    let refused = answer.not.iter().filter(|not| matches!(not.why, Why::Refused { .. })).count();
-    let untried = answer.not.iter().filter(|not| not.why == Why::NotTried).count();
-    assert_eq!(refused + untried, MAX_TRIALS + 1);
+    let (refused, untried) = tried(&answer, "a");
+    assert_eq!(refused + untried, MAX_TRIALS);
     // All are tried together first, then each half; each refused row takes about two trials.
     assert!((MAX_TRIALS / 2 - 10..=MAX_TRIALS / 2).contains(&refused), "{refused}");
-    // For one principal alone there is an answer.
-    let answer = suggest(&rules, asked.split_off(MAX_TRIALS));
-    assert_eq!(rows(&answer), [("b | x | r | allow", 1)]);
+}
+
+#[test]
+fn who_is_refused_many_rows_takes_no_trial_from_others() {
+    let rules =
+        ruleset("never * | vault/** | *\na | y | r | allow\nb | y | r | allow\nz | y | r | allow");
+    let mut asked: Vec<_> = vault("a", 1_000).collect();
+    asked.push(refusal(["b", "r", "x"], 1));
+    asked.extend(vault("z", 3));
+    asked.push(refusal(["z", "r", "x"], 1));
+    let answer = suggest(&rules, asked);
+    assert_eq!(rows(&answer), [("b | x | r | allow", 1), ("z | x | r | allow", 1)]);
+    assert_eq!(tried(&answer, "z"), (3, 0));
+    let (refused, untried) = tried(&answer, "a");
+    assert_eq!(refused + untried, 1_000);
+    // What the others did not need is his.
+    assert!(refused > MAX_TRIALS / 3, "{refused}");
+}
+
+#[test]
+fn two_who_are_refused_many_rows_share_the_trials() {
+    let rules = ruleset("never * | vault/** | *\na | y | r | allow\nb | y | r | allow");
+    let asked = vault("a", 1_000).chain(vault("b", 2_000)).collect::<Vec<_>>();
+    let answer = suggest(&rules, asked);
+    let [(a, _), (b, _)] = ["a", "b"].map(|principal| tried(&answer, principal));
+    assert!(a > MAX_TRIALS / 5 && b > MAX_TRIALS / 5 && a.abs_diff(b) < MAX_TRIALS / 10, "{a} {b}");
+}
+
+#[test]
+fn more_principals_than_trials_have_their_rows_beside_one_who_is_refused_many() {
+    let folk: Vec<_> = (0..2 * MAX_TRIALS).map(|n| format!("p{n}")).collect();
+    let known: String = folk.iter().map(|name| format!("{name} | y | r | allow\n")).collect();
+    let rules = ruleset(&format!("never a | vault/** | *\na | y | r | allow\n{known}"));
+    let asked = folk.iter().map(|name| refusal([name, "r", "x"], 1)).chain(vault("a", 1_000));
+    let answer = suggest(&rules, asked.collect::<Vec<_>>());
+    assert_eq!(answer.rows.len(), folk.len());
+    assert!(tried(&answer, "a").0 > MAX_TRIALS / 3);
 }
 
 proptest! {

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Ran, Running, World, passes_without_tools, skip};
+use crate::{
+    support::{Ran, Running, World},
+    tools::{passes_without_tools, skip},
+};
 
 const TCP: &[&str] = &["tcp://127.0.0.1:0"];
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use bailiwick::server_file::ServerFile;
 
-use crate::support::{World, skip};
+use crate::{support::World, tools::skip};
 
 /// Where the unit has the settings.
 const CONFIGURATION: &str = "/etc/hashtable";

@@ -6,30 +6,21 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
     process::{Child, Command, Stdio},
-    thread,
 };
 
-use crate::support::{World, passes_without_tools, skip};
-
-/// Beyond the last sync of the longest start: strace counts those of each thread by themselves, and
-/// `fsync` apart from `fdatasync`.
-const LAST: u32 = 14;
-
-/// Where a server failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failed {
-    AtTheStart,
-    InService,
-}
+use crate::{
+    support::World,
+    tools::{Failed, each_sync_in_turn, failing_sync, passes_without_tools},
+};
 
 #[test]
 fn a_sync_that_fails_is_the_last_and_nothing_that_was_answered_is_lost() {
-    each_sync_in_turn(&[]);
+    each_in_turn(&[]);
 }
 
 #[test]
 fn a_sync_of_a_checkpoint_that_fails_is_the_last_too() {
-    each_sync_in_turn(&["--checkpoint-after", "1"]);
+    each_in_turn(&["--checkpoint-after", "1"]);
 }
 
 #[test]
@@ -39,28 +30,9 @@ fn without_strace_this_is_skipped_unless_tools_are_required() {
     assert!(!passes_without_tools(test, "1"));
 }
 
-fn each_sync_in_turn(more: &[&str]) {
-    if let Err(why) = strace_works() {
-        return skip(&format!(
-            "strace must be there (apt-get install strace) and be allowed to trace (in a \
-             container: --cap-add SYS_PTRACE): {why}"
-        ));
-    }
-    // Most of the time a client waits for a server that is gone, so they do it together.
-    let failed: Vec<_> = thread::scope(|scope| {
-        let failing: Vec<_> = (1..=LAST).map(|nth| scope.spawn(move || fail(nth, more))).collect();
-        failing.into_iter().map(|it| it.join().unwrap()).collect()
-    });
-    let times = |place| failed.iter().filter(|it| **it == place).count();
-    let reached = (times(Failed::AtTheStart), times(Failed::InService));
-    assert!(reached.0 >= 2 && reached.1 >= 6, "{failed:?}");
-}
-
-fn strace_works() -> Result<(), String> {
-    let traced = Command::new("strace").args(["-qq", "-e", "trace=fsync", "true"]).output();
-    let traced = traced.map_err(|error| error.to_string())?;
-    let stderr = || String::from_utf8_lossy(&traced.stderr).into_owned();
-    traced.status.success().then_some(()).ok_or_else(stderr)
+fn each_in_turn(more: &[&str]) {
+    let Some((at_the_start, in_service)) = each_sync_in_turn(|nth| fail(nth, more)) else { return };
+    assert!(at_the_start >= 2 && in_service >= 6, "{at_the_start} {in_service}");
 }
 
 /// Fails the `nth` sync of each thread of a server, and looks at what is left.
@@ -113,12 +85,10 @@ fn fail(nth: u32, more: &[&str]) -> Failed {
 }
 
 fn serve_traced(world: &World, nth: u32, more: &[&str]) -> Child {
-    let inject = format!("inject=fdatasync,fsync:error=EIO:when={nth}");
-    // With -D the server is our child, and the tracer is its own.
-    let tracer = ["-D", "-f", "-qq", "-o", "trace", "-e", "trace=fdatasync,fsync", "-e", &inject];
+    let tracer = failing_sync(nth);
     let serve = world.command(&[]);
-    Command::new("strace")
-        .args(tracer)
+    Command::new(&tracer[0])
+        .args(&tracer[1..])
         .arg(serve.get_program())
         .args(["serve", "--listen", "tcp://127.0.0.1:0", "--identity", "server.key"])
         .args(["--policy", "policy.acl", "--principals", "principals.acl"])

@@ -20,4 +20,6 @@ mod policy; // what is saved counts without a restart
 mod relay;
 mod serve;
 mod support;
+#[path = "../../../testing/tools.rs"]
+mod tools; // that may be missing
 mod witness; // of its audit log

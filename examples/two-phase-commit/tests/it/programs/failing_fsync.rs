@@ -1,29 +1,19 @@
 //! The system refuses to sync: strace fails the Kth `fsync` or `fdatasync` of each thread of a real node, for
 //! each K in turn. Run it by itself with `cargo test -p two-phase-commit --test it failing_fsync`.
 
-use std::{process::Command, thread};
-
-use crate::programs::support::{Running, World, passes_without_tools, skip};
-
-/// Beyond the last sync of the longest start: strace counts those of each thread by themselves, and
-/// `fsync` apart from `fdatasync`.
-const LAST: u32 = 14;
-
-/// Where a node failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failed {
-    AtTheStart,
-    InService,
-}
+use crate::programs::{
+    support::{Running, World},
+    tools::{Failed, each_sync_in_turn, failing_sync, passes_without_tools},
+};
 
 #[test]
 fn a_coordinator_whose_sync_fails_ends_and_what_it_told_is_true() {
-    each_sync_in_turn("coordinator");
+    each_in_turn("coordinator");
 }
 
 #[test]
 fn a_participant_whose_sync_fails_ends_and_what_it_promised_is_kept() {
-    each_sync_in_turn("p1");
+    each_in_turn("p1");
 }
 
 #[test]
@@ -34,29 +24,10 @@ fn without_strace_these_are_skipped_unless_tools_are_required() {
     assert!(!passes_without_tools(test, "1"));
 }
 
-fn each_sync_in_turn(victim: &str) {
-    if let Err(why) = strace_works() {
-        return skip(&format!(
-            "strace must be there (apt-get install strace) and be allowed to trace (in a \
-             container: --cap-add SYS_PTRACE): {why}"
-        ));
-    }
-    // Most of the time somebody waits for a node that is gone, so they do it together.
-    let failed: Vec<_> = thread::scope(|scope| {
-        let fail = |nth| scope.spawn(move || fail(victim, nth));
-        let failing: Vec<_> = (1..=LAST).map(fail).collect();
-        failing.into_iter().map(|it| it.join().unwrap()).collect()
-    });
-    let times = |place| failed.iter().filter(|it| **it == place).count();
-    let reached = (times(Failed::AtTheStart), times(Failed::InService));
-    assert!(reached.0 >= 2 && reached.1 >= 5, "{failed:?}");
-}
-
-fn strace_works() -> Result<(), String> {
-    let traced = Command::new("strace").args(["-qq", "-e", "trace=fsync", "true"]).output();
-    let traced = traced.map_err(|error| error.to_string())?;
-    let stderr = || String::from_utf8_lossy(&traced.stderr).into_owned();
-    traced.status.success().then_some(()).ok_or_else(stderr)
+fn each_in_turn(victim: &str) {
+    let counted = each_sync_in_turn(|nth| fail(victim, nth));
+    let Some((at_the_start, in_service)) = counted else { return };
+    assert!(at_the_start >= 2 && in_service >= 5, "{at_the_start} {in_service}");
 }
 
 /// Fails the `nth` sync of each thread of a node, and looks at what is left.
@@ -65,11 +36,10 @@ fn fail(victim: &str, nth: u32) -> Failed {
     let all = ["p1", "p2", "p3", "coordinator"];
     let _others: Vec<_> =
         all.into_iter().filter(|it| *it != victim).map(|it| world.start(it)).collect();
-    let inject = format!("inject=fdatasync,fsync:error=EIO:when={nth}");
-    // With -D the node is our child, and the tracer is its own.
-    let tracer = ["strace", "-D", "-f", "-qq", "-o", "trace", "-e", "trace=fdatasync,fsync", "-e"];
+    let tracer = failing_sync(nth);
+    let tracer: Vec<_> = tracer.iter().map(String::as_str).collect();
     let (mut told, mut place) = (Told::default(), Failed::AtTheStart);
-    let ended = match world.try_start_by(&[&tracer[..], &[&inject]].concat(), victim) {
+    let ended = match world.try_start_by(&tracer, victim) {
         Err(ended) => ended,
         Ok(running) => {
             place = Failed::InService;

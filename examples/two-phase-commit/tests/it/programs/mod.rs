@@ -8,3 +8,5 @@ mod failing_fsync;
 mod metrics;
 mod nodes;
 mod support;
+#[path = "../../../../testing/tools.rs"]
+mod tools; // that may be missing
