@@ -18,6 +18,7 @@ const FAINT: RGBColor = RGBColor(0xd8, 0xd8, 0xd4);
 // Colours that people who see few can tell apart (Okabe and Ito, 2008).
 const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xb2);
 const ORANGE: RGBColor = RGBColor(0xe6, 0x9f, 0x00);
+const GREEN: RGBColor = RGBColor(0x00, 0x9e, 0x73);
 const VERMILLION: RGBColor = RGBColor(0xd5, 0x5e, 0x00);
 const GREY: RGBColor = RGBColor(0x8c, 0x8c, 0x8c);
 

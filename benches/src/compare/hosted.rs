@@ -51,6 +51,8 @@ pub(crate) fn load_once(
     workload: Workload,
     extent: Extent,
 ) -> Result<Sample, CompareError> {
+    let window_seconds = extent.window_seconds.max(workload.least_window_seconds());
+    let extent = Extent { window_seconds, ..extent };
     let more = [("--workload", workload.name()), ("--server-pid", server.pid.to_string())];
     client("load", system, (site, server), extent, &more)
 }

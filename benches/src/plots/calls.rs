@@ -17,9 +17,9 @@ use crate::{
 
 const WIDTH: i32 = 860;
 /// Room for the names.
-const LEFT: i32 = 220;
+const LEFT: i32 = 236;
 /// Room for the figures behind the longest bar.
-const RIGHT: i32 = 170;
+const RIGHT: i32 = 190;
 /// Room for the headings.
 const TOP: i32 = 78;
 const ROW: i32 = 28;

@@ -15,7 +15,7 @@ use plotters::{
     },
 };
 
-use super::{BLUE, FAINT, GREY, GROUND, INK, ORANGE, VERMILLION, bold, label, short, text};
+use super::{BLUE, FAINT, GREEN, GREY, GROUND, INK, VERMILLION, bold, label, short, text};
 use crate::{
     AnyError,
     knee::{Knee, Point, SHARES, SYSTEMS},
@@ -55,6 +55,11 @@ impl Line {
         };
         let points: Option<Vec<_>> = SHARES.into_iter().map(point).collect();
         Some(Self { system, points: points? })
+    }
+
+    /// Here is one floor only.
+    fn name(&self) -> &'static str {
+        if self.system == System::FloorAfterYield { "floor" } else { label(self.system) }
     }
 
     fn p50(&self) -> Vec<(f64, f64)> {
@@ -135,7 +140,7 @@ fn draw_line(chart: &mut Chart<'_, '_>, line: &Line) -> Result<(), AnyError> {
     if let Some(&(rate, latency)) = line.p99().last() {
         let above = Pos::new(HPos::Center, VPos::Bottom);
         let name = bold(13.0, color).pos(above);
-        chart.draw_series([Text::new(label(line.system), (rate, latency * 1.25), name)])?;
+        chart.draw_series([Text::new(line.name(), (rate, latency * 1.25), name)])?;
     }
     Ok(())
 }
@@ -143,7 +148,7 @@ fn draw_line(chart: &mut Chart<'_, '_>, line: &Line) -> Result<(), AnyError> {
 fn color(system: System) -> RGBColor {
     match system {
         System::Bailiwick => BLUE,
-        System::TarpcTls => ORANGE,
+        System::TarpcTls => GREEN,
         System::TonicTls => VERMILLION,
         _ => GREY,
     }
