@@ -180,7 +180,7 @@ fn main() -> ExitCode {
         Command::PolicyDecide(task) => policy_decide(&task),
         Command::Audit(output) => audit(&output),
         Command::Overload(output) => overload(&output),
-        Command::OverloadServe(site) => Ok(overload::serve(site.protection)?),
+        Command::OverloadServe(site) => overload::serve(site.protection).map_err(Into::into),
         Command::OverloadLoad(task) => overload_load(&task),
         Command::DurableCheckpoint(site) => durable_checkpoint(&site),
         Command::Serve(site) => on(site.system, Serve(site)),
