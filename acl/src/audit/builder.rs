@@ -14,8 +14,9 @@ use super::file::{FileSink, Found};
 use super::key_file::{Ends, KeyFile, Random};
 use super::lane::{self, Lane, Takes};
 use super::log::AuditLog;
+use super::sealing::{Keyring, Sealing};
 use super::sink::Sink;
-use super::state::{Core, Gap, Keyring, Sealing, State};
+use super::state::{Core, Gap, State};
 use super::{CHECKPOINT_EVERY, DEADLINE, RESERVE, ROTATE_AT};
 
 /// Opens a log with several sinks, or with other bounds than the defaults.

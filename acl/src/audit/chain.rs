@@ -7,9 +7,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::checkpoint::{CheckpointKey, End, Totals, is_signed_by, totals};
-use super::record::{chain, hash_hex, unhex};
+use super::hex::{hash_hex, unhex};
+use super::line::chain;
 use super::scan::{Scanned, scan};
-use super::verify::{Truncation, What};
+use super::tampered::{Truncation, What};
 use super::{HEARTBEAT_GRACE, IDLE_HEARTBEAT, MAX_LINE, MAX_UNSEALED, MAX_UNSEALED_FOR};
 
 /// A walk, and what it has met.

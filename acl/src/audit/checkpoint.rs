@@ -13,7 +13,8 @@ use std::time::SystemTime;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use thiserror::Error;
 
-use super::record::{Event, Position, Record, hex, unhex};
+use super::hex::{hex, unhex};
+use super::record::{Event, Position, Record};
 use super::scan::Scanned;
 
 /// What the signature of each checkpoint covers first; then come the exact bytes of the line before

@@ -8,10 +8,10 @@ use super::chain::{RawLine, read_line};
 use super::error::AuditError;
 use super::file::{FileSink, Found};
 use super::files::files;
-use super::record::unhex;
+use super::hex::unhex;
 use super::scan::scan;
 use super::sink::Sink as _;
-use super::verify::{Tampered, What};
+use super::tampered::{Tampered, What};
 
 /// Completes the files, and says where the log ends.
 pub(super) fn complete(sinks: &mut [(FileSink, Found)]) -> Result<Found, AuditError> {

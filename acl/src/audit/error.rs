@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::verify::Tampered;
+use super::tampered::Tampered;
 
 /// Why a log cannot be opened or written; each says what to do.
 #[derive(Debug, Error)]

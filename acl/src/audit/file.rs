@@ -13,7 +13,7 @@ use super::chain::{Chain, Next, Start};
 use super::error::AuditError;
 use super::files::{last_rotated, numbered, sync_folder};
 use super::sink::{Sink, SinkError, Space, Syncer};
-use super::verify::Tampered;
+use super::tampered::Tampered;
 
 /// An open and locked audit file.
 pub(super) struct FileSink {

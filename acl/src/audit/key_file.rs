@@ -16,7 +16,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::checkpoint::CheckpointKey;
 use super::error::AuditError;
-use super::record::{hex, unhex};
+use super::hex::{hex, unhex};
 
 /// Bytes of a slot.
 pub(super) const SLOT: usize = 512;

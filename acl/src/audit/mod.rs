@@ -55,14 +55,19 @@ mod complete;
 mod error;
 mod file;
 mod files;
+mod hex;
 mod key_file;
 mod lane;
+mod line;
 mod log;
+mod push;
 mod read;
 mod record;
 mod scan;
+mod sealing;
 mod sink;
 mod state;
+mod tampered;
 mod verify;
 mod witness;
 
@@ -74,6 +79,7 @@ pub use checkpoint_file::CheckpointFile;
 pub use error::AuditError;
 pub use files::files;
 pub use lane::RING;
+pub use line::{MAX_ARGUMENT, MAX_FIELD, escape};
 pub use log::{AuditId, AuditLog, Memory};
 pub use read::entry::Entry;
 pub use read::filter::{Filter, Outcome};
@@ -81,12 +87,10 @@ pub use read::follow::{Batch, Follow, MAX_BATCH, Start, Then};
 pub use read::ocsf::{OCSF_VERSION, ocsf};
 pub use read::query::{QueryError, query};
 pub use read::tally::{By, Counts, MAX_KEYS, Tally};
-pub use record::{Event, MAX_ARGUMENT, MAX_ARGUMENTS, MAX_FIELD, Record, escape};
+pub use record::{Event, MAX_ARGUMENTS, Record};
 pub use sink::{Health, Sink, SinkError, SinkStatus, Space, Syncer};
-pub use verify::{
-    Expected, NotACheckpoint, Report, Tampered, Truncation, What, Witnessed, verify, verify_chain,
-    verify_files,
-};
+pub use tampered::{Tampered, Truncation, What};
+pub use verify::{Expected, NotACheckpoint, Report, Witnessed, verify, verify_chain, verify_files};
 pub use witness::{AttestError, MAX_STREAMS, MAX_WITNESSED, WitnessFolder, stream_of_checkpoint};
 
 /// What the hash of each record begins with.

@@ -7,7 +7,8 @@
 
 use jiff::Timestamp;
 
-use super::record::{ENFORCE, unhex};
+use super::hex::unhex;
+use super::record::ENFORCE;
 
 /// A line, as far as the chain needs it; without its end.
 #[derive(Clone, Copy)]

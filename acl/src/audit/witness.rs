@@ -12,7 +12,8 @@ use super::MAX_LINE;
 use super::chain::{RawLine, read_line};
 use super::checkpoint::{CheckpointKey, is_signed_by, totals};
 use super::files::sync_folder;
-use super::record::{chain, hash_hex, hex, unhex};
+use super::hex::{hash_hex, hex, unhex};
+use super::line::chain;
 use super::scan::scan;
 
 /// Most streams that a witness keeps.
