@@ -60,7 +60,7 @@ impl Extent {
     pub(crate) const KNEE_QUICK: Self =
         Self { repetitions: 1, warm_up_seconds: 0.05, window_seconds: 0.2, ..Self::QUICK };
 
-    /// For `knee`: about four minutes.
+    /// For `knee`: about five minutes.
     pub(crate) const KNEE: Self =
         Self { repetitions: 5, warm_up_seconds: 0.2, window_seconds: 0.75, ..Self::FULL };
 

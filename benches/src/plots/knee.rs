@@ -131,7 +131,7 @@ fn draw_line(chart: &mut Chart<'_, '_>, line: &Line) -> Result<(), AnyError> {
     let color = color(line.system);
     let width = if line.system.is_ours() { 3 } else { 2 };
     let stroke: ShapeStyle = color.stroke_width(width);
-    chart.draw_series([DashedPathElement::new(line.p50(), 6, 5, color.stroke_width(width - 1))])?;
+    chart.draw_series([DashedPathElement::new(line.p50(), 6, 5, color.stroke_width(2))])?;
     chart.draw_series([PathElement::new(line.p99(), stroke)])?;
     chart.draw_series(line.p99().into_iter().map(|at| Circle::new(at, 3, color.filled())))?;
     chart.draw_series(line.points.iter().map(|(rate, _, p99)| {
