@@ -71,17 +71,6 @@ struct Found<'a> {
     index: usize,
 }
 
-/// A request whose turn it is.
-struct Due<'a> {
-    frame: frame::Request<'a>,
-    /// The frame's own allocation, if it has one.
-    message: Option<&'a Bytes>,
-    part: Part,
-    /// Its place at work, if it has waited for one.
-    slot: Option<Slot>,
-    arrived: Instant,
-}
-
 /// Whether a service can tell what it ran before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -118,8 +107,9 @@ pub(crate) struct Connection<'a> {
     pub(crate) origin: Option<SessionId>,
     pub(crate) news: News,
     pub(crate) draining: bool,
-    /// When what is handled now was read.
+    /// When what is handled now was read, and how long ago that is.
     pub(crate) arrived: Instant,
+    pub(crate) late: Duration,
     pub(crate) now: Instant,
 }
 
@@ -329,19 +319,24 @@ impl Router {
             return Ok(Received::Done);
         };
         let arrived = connection.arrived;
-        let due = Due { frame, message: whole.shared(), part, slot: None, arrived };
-        Ok(self.run(&found, due, connection, out))
+        let (message, turn) = (whole.shared(), (part, None, arrived));
+        Ok(self.run(&found, frame, message, turn, connection, out))
     }
 
     /// Asks the policy, and runs the handler or says what it has done before.
+    ///
+    /// Inlined, as all on a request's way: it is some hundred bytes, and would be moved once more.
+    /// A call that has waited brings its place at work.
+    #[inline(always)]
     fn run(
         &self,
         found: &Found<'_>,
-        due: Due<'_>,
+        frame: frame::Request<'_>,
+        message: Option<&Bytes>,
+        (part, slot, arrived): (Part, Option<Slot>, Instant),
         connection: &mut Connection<'_>,
         out: &mut Vec<u8>,
     ) -> Received {
-        let Due { frame, message, part, slot, arrived } = due;
         let is_recorded =
             found.described.delivery == Delivery::Durable && found.service.durable().is_some();
         let request = Request {
@@ -374,6 +369,7 @@ impl Router {
     }
 
     /// A request that is to wait, as it came.
+    #[cold]
     fn to_wait(
         &self,
         found: &Found<'_>,
@@ -396,6 +392,7 @@ impl Router {
     }
 
     /// Has a request wait until a call of its service ends, if there is room for it.
+    #[cold]
     fn wait(
         &self,
         found: &Found<'_>,
@@ -420,6 +417,7 @@ impl Router {
     }
 
     /// A call waits no more: it is its turn, or it is refused.
+    #[inline(never)]
     pub(crate) fn resume(
         &self,
         Summons { waiting, verdict }: Summons,
@@ -445,8 +443,8 @@ impl Router {
             && let Some(found) = self.find(frame.method)
         {
             let (message, slot) = (Some(&message), Some(slot));
-            let due = Due { frame, message, part: Part::Run(claim), slot, arrived };
-            return self.run(&found, due, connection, out);
+            let turn = (Part::Run(claim), slot, arrived);
+            return self.run(&found, frame, message, turn, connection, out);
         }
         Received::Done
     }
@@ -476,7 +474,7 @@ impl Router {
             Some(Refusal::Unavailable(Unavailable::Recovering))
         } else if connection.in_flight >= connection.max_in_flight {
             Some(overloaded(found))
-        } else if frame.remaining <= connection.now.saturating_duration_since(connection.arrived) {
+        } else if frame.remaining <= connection.late {
             // The caller left while the request waited behind others that were read with it.
             Some(Refusal::DeadlineExceeded(Executed::No))
         } else {
@@ -505,6 +503,7 @@ impl Router {
         self.books.of(Life::new(client, incarnation))
     }
 
+    #[inline(always)]
     fn find(&self, id: MethodId) -> Option<Found<'_>> {
         let index = self.methods.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         let (_, (service, method)) = *self.methods.get(index)?;
@@ -569,6 +568,7 @@ fn gates(services: &[Box<dyn Service>], limits: &Limits, now: &Now) -> Vec<Arc<G
 }
 
 /// There is no room for a call; it says when there may be some.
+#[cold]
 fn overloaded(found: Option<&Found<'_>>) -> Refusal {
     let retry_after = found.map_or(RETRY_AFTER, |found| found.gate.retry_after());
     Refusal::Overloaded { retry_after }

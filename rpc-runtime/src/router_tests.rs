@@ -227,6 +227,7 @@ impl Scene {
             news: self.news,
             draining: self.draining,
             arrived: self.now,
+            late: Duration::ZERO,
             now: self.now,
         }
     }
@@ -809,7 +810,7 @@ fn a_request_that_waited_behind_others_until_its_time_was_over_does_not_run() {
     let scene = Scene::set();
     let mut peer = scene.connect("alice");
     let mut connection = scene.connection(&mut peer);
-    connection.now = connection.arrived + Duration::from_secs(5);
+    connection.late = Duration::from_secs(5);
     let (frame, mut out) = (sent(0, PAY).frame(), Vec::new());
     let received = scene.router.receive(&Joined::Lent(&frame), &mut connection, &mut out);
     assert!(matches!(received, Ok(Received::Done)));

@@ -143,6 +143,7 @@ impl Connected {
             news: News::WhenAsked,
             draining,
             arrived,
+            late: Duration::ZERO,
             now,
         }
     }
@@ -435,11 +436,12 @@ impl<S: Socket> ServerDriver<S> {
         let own = (&mut self.names, &mut self.parked);
         let times = (self.arrived, now);
         let mut connection = session.connection(&self.common, own, max_frame, self.draining, times);
-        let mut lateness = Lateness::since(now);
+        let mut lateness = Lateness::of(self.arrived, now);
         let (handlers, unanswered) = (&mut self.handlers, &mut self.unanswered);
         let flow = self.core.handle_input(now, |frame, out| {
             connection.in_flight = handlers.len() + connection.parked.len();
             connection.now = lateness.next(clock::now);
+            connection.late = lateness.late();
             match router.receive(&frame, &mut connection, out)? {
                 Received::Done | Received::Parked => {}
                 Received::Pending(pending) => {

@@ -407,6 +407,7 @@ impl Session {
             news: News::AtOnce,
             draining,
             arrived,
+            late: now.saturating_duration_since(arrived),
             now,
         }
     }

@@ -12,7 +12,10 @@ const SLOW: Duration = Duration::from_millis(1);
 /// When the requests of a batch came, and what the time is by now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lateness {
+    arrived: Instant,
     now: Instant,
+    /// From the one to the other.
+    late: Duration,
     left: u32,
     every: u32,
 }
@@ -20,7 +23,18 @@ pub(crate) struct Lateness {
 impl Lateness {
     pub(crate) fn since(now: Instant) -> Self {
         // Whether the first is slow is not known.
-        Self { now, left: 1, every: EVERY }
+        Self { arrived: now, now, late: Duration::ZERO, left: 1, every: EVERY }
+    }
+
+    /// Of requests that came before.
+    pub(crate) fn of(arrived: Instant, now: Instant) -> Self {
+        let late = now.saturating_duration_since(arrived);
+        Self { arrived, late, ..Self::since(now) }
+    }
+
+    /// How long ago the requests came.
+    pub(crate) fn late(&self) -> Duration {
+        self.late
     }
 
     /// The time before the next request is begun, by `clock` if it is due.
@@ -29,7 +43,13 @@ impl Lateness {
             self.left -= 1;
             return self.now;
         }
-        let before = std::mem::replace(&mut self.now, clock());
+        self.look(clock())
+    }
+
+    #[cold]
+    fn look(&mut self, now: Instant) -> Instant {
+        let before = std::mem::replace(&mut self.now, now);
+        self.late = now.saturating_duration_since(self.arrived);
         let slow = self.now.saturating_duration_since(before) >= SLOW;
         self.every = if slow { 1 } else { EVERY };
         self.left = self.every - 1;

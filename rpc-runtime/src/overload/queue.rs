@@ -1,8 +1,9 @@
 //! Who waits for a place at work, who is next, and who must go when there is no room: a line for each
 //! client, and turns among them, so that none has more of the server than its share.
 //!
-//! While the queue is short the oldest of a line is next, and a client that begins to wait is behind
-//! the others. Once its delay is a standing one it is the other way round ("adaptive LIFO"): those who
+//! A client that begins to wait is before all that have had a turn while they waited (RFC 8290, section
+//! 4.2), so one that asks for little does not notice one that asks for much. While the queue is short
+//! the oldest of a line is next, and the client that has come first. Once its delay is a standing one it is the other way round ("adaptive LIFO"): those who
 //! have just come are served in time, and those who have waited longest may have been given up already.
 
 use std::{
@@ -27,7 +28,7 @@ pub(crate) struct Queue<C, T> {
     waiting: BTreeMap<u64, Waiting<C, T>>,
     lines: HashMap<C, Line>,
     /// Whose turn it is, in order. Each client with a line has one.
-    turns: BTreeMap<i64, C>,
+    turns: BTreeMap<Turn, C>,
     /// The clients by the places that their lines take.
     longest: BTreeSet<(usize, C)>,
     places: usize,
@@ -48,11 +49,19 @@ struct Waiting<C, T> {
 }
 
 /// A client's calls that wait, the oldest in front.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
     calls: VecDeque<u64>,
     places: usize,
-    turn: i64,
+    turn: Turn,
+}
+
+/// In the order in which they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// The first of a client that has begun to wait.
+    First(i64),
+    Next(i64),
 }
 
 /// Names one that waits; no other ever has the same.
@@ -176,22 +185,25 @@ impl<C: Copy + Eq + Ord + Hash, T> Queue<C, T> {
         self.next += 1;
         self.waiting.insert(call, Waiting { client, places, since: now, deadline, item });
         self.places += places;
-        let first = self.turns.first_key_value().map_or(0, |(turn, _)| *turn);
-        let last = self.turns.last_key_value().map_or(0, |(turn, _)| *turn);
-        let order = self.standing.order();
+        let turn = self.first_turn();
         let line = self.lines.entry(client).or_insert_with(|| {
-            let turn = match order {
-                Order::OldestFirst => last + 1,
-                Order::NewestFirst => first - 1,
-            };
             self.turns.insert(turn, client);
-            Line { turn, ..Line::default() }
+            Line { calls: VecDeque::new(), places: 0, turn }
         });
         self.longest.remove(&(line.places, client));
         line.calls.push_back(call);
         line.places += places;
         self.longest.insert((line.places, client));
         Ticket(call)
+    }
+
+    /// That of a client which begins to wait.
+    fn first_turn(&self) -> Turn {
+        let mut firsts = self.turns.range(..Turn::Next(i64::MIN)).map(|(turn, _)| *turn);
+        Turn::First(match self.standing.order() {
+            Order::OldestFirst => firsts.next_back().map_or(0, |last| last.number() + 1),
+            Order::NewestFirst => firsts.next().map_or(0, |first| first.number() - 1),
+        })
     }
 
     fn next_call(&self, order: Order) -> Option<(u64, C)> {
@@ -209,10 +221,10 @@ impl<C: Copy + Eq + Ord + Hash, T> Queue<C, T> {
 
     /// Its client has had its turn.
     fn go_to_the_back(&mut self, client: &C) {
-        let last = self.turns.last_key_value().map_or(0, |(turn, _)| *turn);
+        let last = self.turns.last_key_value().map_or(0, |(turn, _)| turn.number());
         if let Some(line) = self.lines.get_mut(client) {
             self.turns.remove(&line.turn);
-            line.turn = last + 1;
+            line.turn = Turn::Next(last + 1);
             self.turns.insert(line.turn, *client);
         }
     }
@@ -261,6 +273,14 @@ impl<C: Copy + Eq + Ord + Hash, T> Queue<C, T> {
             self.longest.insert((line.places, client));
         }
         Some(waiting)
+    }
+}
+
+impl Turn {
+    fn number(self) -> i64 {
+        match self {
+            Self::First(number) | Self::Next(number) => number,
+        }
     }
 }
 

@@ -86,6 +86,17 @@ fn clients_have_turns_however_many_calls_each_has() {
 }
 
 #[test]
+fn a_client_that_begins_to_wait_is_before_those_that_have_had_a_turn() {
+    let mut scene = Scene::with_places(100);
+    scene.push_all(1, 0..5);
+    scene.push_all(2, 20..23);
+    assert_eq!([scene.pop(), scene.pop(), scene.pop()], [Some(0), Some(20), Some(1)]);
+    scene.push(3, 30).unwrap();
+    scene.push(4, 40).unwrap();
+    assert_eq!(scene.all(), [30, 40, 21, 2, 22, 3, 4]);
+}
+
+#[test]
 fn a_standing_queue_turns_and_turns_back_once_it_is_short() {
     let mut scene = Scene::standing(100);
     scene.push_all(1, 0..3);

@@ -3,7 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bailiwick_acl::Caller;
@@ -107,6 +107,7 @@ impl Open {
             news: News::WhenAsked,
             draining,
             arrived: now,
+            late: Duration::ZERO,
             now,
         };
         let handlers = &mut self.handlers;
