@@ -3,8 +3,11 @@
 use std::{fs, path::Path};
 
 use clap::ValueEnum;
-use plotters::prelude::{
-    ChartBuilder, Circle, Color, IntoDrawingArea, IntoLogRange, PathElement, SVGBackend, Text,
+use plotters::{
+    prelude::{
+        ChartBuilder, Circle, Color, IntoDrawingArea, IntoLogRange, PathElement, SVGBackend, Text,
+    },
+    style::text_anchor::{HPos, Pos, VPos},
 };
 
 use super::{BLUE, FAINT, GROUND, INK, bold, short, text};
@@ -14,7 +17,7 @@ use crate::{
     stats::Spread,
 };
 
-const SIZE: (u32, u32) = (430, 300);
+const SIZE: (u32, u32) = (460, 300);
 
 /// Writes `growth-….svg` for every axis into `folder`.
 ///
@@ -51,8 +54,8 @@ fn picture(axis: Axis, points: &[(f64, Spread)]) -> Result<String, AnyError> {
         .x_label_area_size(46)
         .y_label_area_size(52)
         .build_cartesian_2d(
-            (left * 0.8..right * 1.6).log_scale(),
-            (bottom * 0.6..top * 1.8).log_scale(),
+            (left * 0.6..right * 3.0).log_scale(),
+            (bottom * 0.4..top * 3.0).log_scale(),
         )?;
     chart
         .configure_mesh()
@@ -63,6 +66,8 @@ fn picture(axis: Axis, points: &[(f64, Spread)]) -> Result<String, AnyError> {
         .label_style(text(11.0, INK))
         .axis_desc_style(text(12.0, INK))
         .x_desc(axis.name())
+        .x_labels(6)
+        .y_labels(3)
         .x_label_formatter(&|at| short(*at))
         .y_label_formatter(&|rate| short(*rate))
         .draw()?;
@@ -75,8 +80,8 @@ fn picture(axis: Axis, points: &[(f64, Spread)]) -> Result<String, AnyError> {
         points.iter().map(|(at, rate)| Circle::new((*at, rate.median), 3, BLUE.filled())),
     )?;
     chart.draw_series(points.iter().map(|(at, rate)| {
-        let above = (*at, rate.max * 1.25);
-        Text::new(short(rate.median), above, text(11.0, INK))
+        let above = text(11.0, INK).pos(Pos::new(HPos::Center, VPos::Bottom));
+        Text::new(short(rate.median), (*at, rate.max * 1.15), above)
     }))?;
     root.present()?;
     drop(chart);
