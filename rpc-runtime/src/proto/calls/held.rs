@@ -86,10 +86,11 @@ impl HeldCalls {
     pub(super) fn ask(&mut self, number: u64, waker: &Waker) -> bool {
         let Some(index) = self.find(number) else { return false };
         let asking = &mut self.calls[index].asking;
+        let is_first = asking.is_empty();
         if !asking.iter().any(|other| other.will_wake(waker)) {
             asking.push(waker.clone());
         }
-        asking.len() == 1
+        is_first
     }
 
     /// It is known now what became of the call: the server may forget it.
@@ -158,5 +159,33 @@ impl From<WireOutcome> for Outcome {
             WireOutcome::AtWork => Self::Running,
             WireOutcome::NotKnown => Self::Unknown,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::task::{ArcWake, waker};
+
+    use super::*;
+    use crate::clock;
+
+    struct Asker;
+
+    impl ArcWake for Asker {
+        fn wake_by_ref(_: &Arc<Self>) {}
+    }
+
+    #[test]
+    fn who_looks_again_asks_no_second_question() {
+        let (mut window, now) = (Window::default(), clock::now());
+        let mut held = HeldCalls::new(Duration::from_secs(60));
+        held.insert(0, Durability::Remembered, now, &mut window);
+        let (asker, other) = (waker(Arc::new(Asker)), waker(Arc::new(Asker)));
+        let asked = [&asker, &asker, &other, &asker].map(|asker| held.ask(0, asker));
+        assert_eq!(asked, [true, false, false, false]);
+        held.learn(0, Outcome::Running, &mut window);
+        assert!(held.ask(0, &asker), "what is at work is asked about anew");
     }
 }
