@@ -21,7 +21,7 @@ use crate::policy_args::{Beside, PolicyFiles};
                         nobody uses. Advice may be as meant: a deny of what no row allows.\n\n\
                         Examples:\n  bailiwick acl check policy.acl\n  \
                         bailiwick acl check --deny-warnings policy.acl\n  \
-                        my-server describe > my.json && bailiwick acl check policy.acl --service my.json")]
+                        my-server describe --json > my.json && bailiwick acl check policy.acl --service my.json")]
 pub(crate) struct Check {
     /// The policy file.
     file: PathBuf,

@@ -18,7 +18,7 @@ pub(crate) struct Beside {
     /// A file of further `principal` lines.
     #[arg(long, value_name = "FILE")]
     principals: Option<PathBuf>,
-    /// The description of a service that the policy governs, as its server's `describe` prints it.
+    /// The description of a service that the policy governs, as its server's `describe --json` prints it.
     /// Verbs and objects are checked against all that are given.
     #[arg(long, value_name = "FILE.json")]
     service: Vec<PathBuf>,

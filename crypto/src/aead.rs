@@ -120,9 +120,8 @@ impl Aead<24> for XChaCha {
     }
 }
 
-/// ChaCha20-Poly1305 of ring, in assembly. The key is erased when dropped.
-///
-/// It stays where it was made, so that there is one place to erase.
+/// ChaCha20-Poly1305 of ring, in assembly. The key is erased when dropped, where it is kept: it does not
+/// move from there. Copies on the stack while it is made are not erased.
 #[cfg(feature = "ring")]
 pub struct Ring(Box<ring::aead::LessSafeKey>);
 

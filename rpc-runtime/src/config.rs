@@ -27,8 +27,9 @@ pub struct Limits {
     /// A handler that is ready at once does not count. Further calls wait.
     pub max_concurrent_calls: usize,
     /// Calls of one service that wait for a place at work, of all its clients together; a request of
-    /// more than 1 KiB counts once for each KiB that it has begun. Default: 4,096. Beyond it the
-    /// client with the longest line is answered `Overloaded`.
+    /// more than 1 KiB counts once for each begun KiB. Default: 4,096. Beyond it the client with the
+    /// longest line is answered `Overloaded`. Those of methods marked `reserve` have a queue of their
+    /// own, a sixteenth as long.
     pub max_queued_calls: usize,
     /// The longest message over UDP, in bytes: 0 (none is put together from fragments) to 2^20.
     /// Default: 64 KiB. Longer ones go by TCP, if the server offers it. The peer learns it in the

@@ -20,7 +20,7 @@ pub(crate) struct Stamp {
     changed: (i64, i64),
 }
 
-/// Reads the file at `path`, which has at most `most` bytes. What is no regular file is not opened: a
+/// Reads the file at `path`, which has at most `most` bytes. What is no regular file is not read: a
 /// pipe would hold up whoever reads it until somebody writes.
 ///
 /// # Errors
@@ -61,9 +61,12 @@ impl Stamp {
 ///
 /// `InvalidInput` if it is not, and the system's.
 pub(crate) fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    // Opening a pipe or a device may block or do things; look first.
+    use rustix::fs::{Mode, OFlags};
+    // Opening a device may do things; look first. By the time that it is opened it may be another file:
+    // NONBLOCK, so that a pipe which nobody writes to does not hold up whoever opens it.
     regular(&path.metadata()?)?;
-    let file = File::open(path)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
     let metadata = file.metadata()?;
     regular(&metadata)?;
     Ok((file, metadata))

@@ -13,12 +13,12 @@ use crate::{
     clock,
     config::Limits,
     context::SessionInfo,
-    dispatch::{self, News, Part, Pending, Request, Work},
+    dispatch::{News, Part, Pending, Request, Work},
     error::{Executed, ProtocolError, Unavailable},
     id::MethodId,
     object::Names,
     observe::meters::{ServerMeter, ServerMeters},
-    overload::{Class, Gate, Now, Parked, Slot, Summons, Verdict, Waiting},
+    overload::{Class, Gate, Now, Parked, Slot},
     proto::{
         claim::{self, Claim, Refused, Turn},
         completions::{Books, Life, Past},
@@ -33,6 +33,8 @@ use crate::{
     shown::RedactionKey,
     status::ServerStatus,
 };
+
+mod waiting; // requests that find all places at work taken
 
 /// When a caller that asks for what no service has may try again.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -119,8 +121,10 @@ pub(crate) enum Received {
     Done,
     /// A handler to drive on.
     Pending(Pending),
-    /// The call waits for a place at work.
-    Parked,
+    /// The call waits for a place at work. `more` unless it waited there before.
+    Parked {
+        more: bool,
+    },
     /// The client no longer waits for this call.
     Cancelled(u64),
     /// A service is reading its log, and before that nothing true can be said of what may have run.
@@ -274,8 +278,7 @@ impl Router {
                 None => match found.as_ref().filter(|found| !found.is_open()) {
                     None => Part::Run(claim),
                     Some(found) => {
-                        let waiting = self.to_wait(found, claim, &frame, whole, connection);
-                        return Ok(self.wait(found, waiting, connection, meter, out));
+                        return Ok(self.wait(found, claim, &frame, whole, connection, out));
                     }
                 },
                 Some(refusal) => return Ok(refuse(claim, &refusal, meter, header, out)),
@@ -366,98 +369,6 @@ impl Router {
             Work::Answered => Received::Done,
             Work::Pending(pending) => Received::Pending(pending),
         }
-    }
-
-    /// A request that is to wait, as it came.
-    #[cold]
-    fn to_wait(
-        &self,
-        found: &Found<'_>,
-        claim: Claim,
-        frame: &frame::Request<'_>,
-        whole: &Joined<'_>,
-        connection: &Connection<'_>,
-    ) -> Waiting {
-        let message = match whole {
-            Joined::Lent(bytes) => Bytes::copy_from_slice(bytes),
-            Joined::Owned(message) => Bytes::clone(message),
-        };
-        let arrived = connection.arrived;
-        let deadline =
-            dispatch::deadline(arrived, frame.remaining, found.described, self.limits.max_deadline);
-        let header = connection.reply_to(frame);
-        let client = connection.session.client;
-        let times = (arrived, deadline);
-        Waiting::new(message, claim, client, header, times, connection.origin)
-    }
-
-    /// Has a request wait until a call of its service ends, if there is room for it.
-    #[cold]
-    fn wait(
-        &self,
-        found: &Found<'_>,
-        waiting: Waiting,
-        connection: &mut Connection<'_>,
-        meter: &ServerMeter,
-        out: &mut Vec<u8>,
-    ) -> Received {
-        let header = waiting.header;
-        match connection.parked.park(found.gate, found.class(), waiting) {
-            Ok(()) => {
-                if connection.news == News::AtOnce {
-                    dispatch::put_first_estimate(header, out);
-                }
-                Received::Parked
-            }
-            Err(waiting) => {
-                refuse_waiting(waiting, &overloaded(Some(found)), meter, out);
-                Received::Done
-            }
-        }
-    }
-
-    /// A call waits no more: it is its turn, or it is refused.
-    #[inline(never)]
-    pub(crate) fn resume(
-        &self,
-        Summons { waiting, verdict }: Summons,
-        connection: &mut Connection<'_>,
-        out: &mut Vec<u8>,
-    ) -> Received {
-        let slot = match verdict {
-            Verdict::Run(slot) => slot,
-            Verdict::Refuse(refusal) => {
-                self.refuse_waiting(waiting, &refusal, out);
-                return Received::Done;
-            }
-        };
-        if waiting.deadline <= connection.now {
-            self.refuse_waiting(waiting, &Refusal::DeadlineExceeded(Executed::No), out);
-            return Received::Done;
-        }
-        let arrived = waiting.arrived;
-        let (message, claim) = waiting.into_parts();
-        // It was parsed before, by the same bounds.
-        if let (Ok(Frame::Request(frame)), Some(claim)) =
-            (Frame::parse(&message, self.limits.max_metadata), claim)
-            && let Some(found) = self.find(frame.method)
-        {
-            let (message, slot) = (Some(&message), Some(slot));
-            let turn = (Part::Run(claim), slot, arrived);
-            return self.run(&found, frame, message, turn, connection, out);
-        }
-        Received::Done
-    }
-
-    /// Answers a call that does not wait any more, and did not run.
-    pub(crate) fn refuse_waiting(&self, waiting: Waiting, refusal: &Refusal, out: &mut Vec<u8>) {
-        let method = Frame::parse(waiting.message(), self.limits.max_metadata);
-        let found = match method {
-            Ok(Frame::Request(frame)) => self.find(frame.method),
-            _ => None,
-        };
-        let meter = self.meters.get(found.map(|found| found.index));
-        refuse_waiting(waiting, refusal, meter, out);
     }
 
     /// Why nothing new begins at the moment.
@@ -598,17 +509,6 @@ fn refuse(
     };
     reply::write_short(header, answer, out);
     Received::Done
-}
-
-/// The same of what has waited.
-fn refuse_waiting(waiting: Waiting, refusal: &Refusal, meter: &ServerMeter, out: &mut Vec<u8>) {
-    meter.refused(refusal);
-    let header = waiting.header;
-    let answer = match waiting.refuse(refusal) {
-        Refused::DidNotRun => refusal.into(),
-        Refused::Stale => reply::IS_STALE,
-    };
-    reply::write_short(header, answer, out);
 }
 
 #[cfg(test)]

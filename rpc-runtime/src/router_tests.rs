@@ -153,7 +153,12 @@ fn key(name: &str) -> PublicKey {
 }
 
 fn policy(rows: &str) -> acl::Policy {
-    let keys = ["alice", "bob"].map(|name| format!("principal {name} = {}\n", key(name)));
+    policy_of([("alice", "alice"), ("bob", "bob")], rows)
+}
+
+/// Principals by the names whose keys they have.
+fn policy_of(principals: [(&str, &str); 2], rows: &str) -> acl::Policy {
+    let keys = principals.map(|(name, owner)| format!("principal {name} = {}\n", key(owner)));
     let file = PolicyFile::from_text("policy.acl", keys.concat() + rows);
     file.load(&[facts(&BANK).unwrap()]).unwrap().policy
 }
@@ -758,16 +763,20 @@ fn arguments_that_do_not_decode_are_not_looked_at_before_it_is_their_turn() {
 
 #[test]
 fn a_call_that_waited_is_judged_by_the_policy_of_the_time_at_which_it_begins() {
-    let (scene, mut peer, at_work) = full();
-    scene.replace_policy(NOT_ALICE);
-    drop(at_work);
-    let resumed = scene.resume(&mut peer);
-    assert!(
-        matches!(resumed[0].1[..], [Seen::Reply { call: 1, status: 2, .. }]),
-        "{:?}",
-        resumed[0].1
-    );
-    assert_eq!(scene.begun(), 1);
+    // A row against her, and a key that is hers no more.
+    let rotated = policy_of([("alice", "carol"), ("bob", "bob")], ALLOWED);
+    for next in [policy(NOT_ALICE), rotated] {
+        let (scene, mut peer, at_work) = full();
+        scene.router.monitor.replace(next).unwrap();
+        drop(at_work);
+        let resumed = scene.resume(&mut peer);
+        assert!(
+            matches!(resumed[0].1[..], [Seen::Reply { call: 1, status: 2, .. }]),
+            "{:?}",
+            resumed[0].1
+        );
+        assert_eq!(scene.begun(), 1);
+    }
 }
 
 #[test]
@@ -792,6 +801,32 @@ fn a_call_whose_connection_ends_while_it_waits_did_not_run_and_leaves_the_queue(
     drop(at_work);
     assert_eq!(scene.resume(&mut peer).len(), 1);
     assert_eq!(scene.begun(), 2);
+}
+
+#[test]
+fn a_readonly_call_that_waits_over_two_connections_is_counted_once_for_each_and_outlives_one() {
+    let scene =
+        Scene::with(Limits { max_concurrent_calls: 1, max_queued_calls: 9, ..Limits::default() });
+    let (mut first, mut second) = (scene.connect("alice"), scene.connect("alice"));
+    let at_work = scene.send(&mut first, sent(0, WAIT)).pending.unwrap();
+    let waits = |peer: &mut Peer, sent: Sent| {
+        let frame = sent.frame();
+        let connection = &mut scene.connection(peer);
+        match scene.router.receive(&Joined::Lent(&frame), connection, &mut Vec::new()) {
+            Ok(Received::Parked { more }) => more,
+            _ => panic!("it does not wait"),
+        }
+    };
+    assert!(waits(&mut first, sent(1, BALANCE)));
+    assert!(waits(&mut second, sent(1, BALANCE).again()));
+    assert!(!waits(&mut first, sent(1, BALANCE).again()), "it waited there before");
+    assert_eq!((first.parked.len(), second.parked.len()), (1, 1));
+    first.parked = Parked::default();
+    drop(at_work);
+    let resumed = scene.resume(&mut second);
+    assert!(matches!(resumed[0].1[..], [Seen::Reply { status: 0, .. }]), "{:?}", resumed[0].1);
+    // Nobody is told afterwards that it did not run.
+    assert_eq!(scene.answer(&mut second, sent(1, BALANCE).again()).0, 0);
 }
 
 #[test]

@@ -198,7 +198,15 @@ impl ServerFile {
     /// [`ServerFileError::Unusable`] for the first file that cannot be used, and where it is named. What
     /// the policy says is judged when the server is built.
     pub fn builder(&self) -> Result<ServerBuilder, ServerFileError> {
-        let identity = self.read_identity()?;
+        self.builder_as(self.read_identity()?)
+    }
+
+    /// The same with a key that was read before.
+    ///
+    /// # Errors
+    ///
+    /// As for [`builder`](Self::builder).
+    pub fn builder_as(&self, identity: Identity) -> Result<ServerBuilder, ServerFileError> {
         let mut policy = self.watch(&self.policy.file, "file")?;
         if let Some(signer) = self.policy.signer {
             policy = self.using(&["policy", "signer"], policy.signed_by(signer))?;

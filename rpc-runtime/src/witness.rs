@@ -29,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
     str,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bailiwick_acl::audit::{Sink, SinkError, Space, Syncer, WitnessFolder, stream_of_checkpoint};
@@ -37,11 +37,14 @@ use bailiwick_crypto::{Identity, PublicKey};
 use serde::{Deserialize, Serialize};
 use tokio::{runtime, task, time};
 
-use crate::{client::Channel, context::Context, endpoint::Endpoint, error::CallError};
+use crate::{client::Channel, clock, context::Context, endpoint::Endpoint, error::CallError};
 
 /// How long a witness may take for all that is sent at once, connecting included. The log does not
 /// wait for it.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a witness says that a checkpoint is not kept.
+const TELL: Duration = Duration::from_secs(1);
 
 /// What a witness is asked. [`CheckpointArchive`] implements it, [`WitnessSink`] asks.
 #[bailiwick_macros::rpc_service(crate = "crate", verb = "witness")]
@@ -66,13 +69,38 @@ pub struct NotAttested(pub String);
 /// takes it. A checkpoint that is not signed by the key that the one before announced is refused, and
 /// so is one that comes out of its order; the first of a log is taken on trust.
 #[derive(Clone, Debug)]
-pub struct CheckpointArchive(Arc<Mutex<WitnessFolder>>);
+pub struct CheckpointArchive(Arc<Mutex<Archive>>);
+
+#[derive(Debug)]
+struct Archive {
+    folder: WitnessFolder,
+    /// When it was last told that one is not kept, and how many others were not since.
+    told: Option<Instant>,
+    untold: u64,
+}
 
 impl CheckpointArchive {
     /// An archive in `folder`, which is there and is this process's alone.
     #[must_use]
     pub fn in_folder(folder: impl AsRef<Path>) -> Self {
-        Self(Arc::new(Mutex::new(WitnessFolder::new(folder))))
+        let folder = WitnessFolder::new(folder);
+        Self(Arc::new(Mutex::new(Archive { folder, told: None, untold: 0 })))
+    }
+}
+
+impl Archive {
+    /// Says that a checkpoint is not kept, once a second at the most: whoever may send them may send as
+    /// many as he likes.
+    fn warn(&mut self, stream: &str, error: &str) {
+        let now = clock::now();
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < TELL) {
+            self.untold = self.untold.saturating_add(1);
+            return;
+        }
+        self.told = Some(now);
+        let others = std::mem::take(&mut self.untold);
+        // In quotes, since it may repeat his words.
+        tracing::warn!(?error, ?stream, others, "a checkpoint is not kept");
     }
 }
 
@@ -83,14 +111,14 @@ impl Witness for CheckpointArchive {
         stream: String,
         checkpoint: String,
     ) -> Result<(), CallError<NotAttested>> {
-        let folder = Arc::clone(&self.0);
+        let archive = Arc::clone(&self.0);
         let attested = task::spawn_blocking(move || {
             // It says itself what it has written.
-            let mut folder = folder.lock().unwrap_or_else(PoisonError::into_inner);
-            let attested = folder.attest(&stream, checkpoint.as_bytes());
+            let mut archive = archive.lock().unwrap_or_else(PoisonError::into_inner);
+            let attested = archive.folder.attest(&stream, checkpoint.as_bytes());
             if let Err(error) = &attested {
-                // Its sender may be the last to tell of it. In quotes, since it may repeat his words.
-                tracing::warn!(error = ?error.to_string(), ?stream, "a checkpoint is not kept");
+                // Its sender may be the last to tell of it.
+                archive.warn(&stream, &error.to_string());
             }
             attested
         });

@@ -155,7 +155,7 @@ impl Checked {
 
     /// Reads every file and binds every port, or refuses as a whole.
     async fn bind(&self, service: impl Service) -> Result<Server, Failure> {
-        let server = self.settings.builder(&self.address()?.endpoint)?;
+        let server = self.settings.builder(self.identity.clone(), &self.address()?.endpoint)?;
         let server = server.service(service).service(Health::default());
         server.bind().await.map_err(refused_with_help)
     }

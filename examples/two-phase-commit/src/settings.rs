@@ -20,11 +20,12 @@ use crate::{
     serve::{refused, refused_with_help},
 };
 
-/// How long calls that run may take when the node is asked to end, unless a file says otherwise. What
+/// How long calls that run may take when a node that has no file of settings is asked to end. What
 /// is not over then goes on at the next start.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Handshakes under way from one address: a bank on one machine has all its clients there.
+/// Handshakes under way from one address, without a file of settings: a bank on one machine has all its
+/// clients there.
 const MAX_HALF_OPEN: usize = 512;
 
 /// What a node needs to know.
@@ -142,17 +143,21 @@ impl Settings {
         }
     }
 
-    /// Reads every file; a node with anything wrong refuses to start.
+    /// A server with this key, which [`identity`](Self::identity) gave. Reads every other file; a node with
+    /// anything wrong refuses to start.
     ///
     /// # Errors
     ///
     /// The first file that cannot be used.
-    pub(crate) fn builder(&self, expected: &Endpoint) -> Result<ServerBuilder, Failure> {
+    pub(crate) fn builder(
+        &self,
+        identity: Identity,
+        expected: &Endpoint,
+    ) -> Result<ServerBuilder, Failure> {
         let (policy, principals, audit) = match &self.start {
-            Start::File(file) => return file.builder().map_err(refused_with_help),
+            Start::File(file) => return file.builder_as(identity).map_err(refused_with_help),
             Start::Options { policy, principals, audit, .. } => (policy, principals, audit),
         };
-        let (identity, _) = self.identity()?;
         let mut policy = PolicyFile::watch(policy).map_err(refused_with_help)?;
         if let Some(principals) = principals {
             policy = policy.with_principals(principals).map_err(refused_with_help)?;

@@ -443,7 +443,7 @@ impl<S: Socket> ServerDriver<S> {
             connection.now = lateness.next(clock::now);
             connection.late = lateness.late();
             match router.receive(&frame, &mut connection, out)? {
-                Received::Done | Received::Parked => {}
+                Received::Done | Received::Parked { .. } => {}
                 Received::Pending(pending) => {
                     handlers.insert(pending.header.call, pending);
                 }
@@ -473,7 +473,7 @@ impl<S: Socket> ServerDriver<S> {
         now: Instant,
     ) -> Poll<()> {
         self.common.orphans.adopt(&mut self.handlers);
-        drop(self.parked.take_all());
+        self.parked = Parked::default();
         let until = *self.finish_by.get_or_insert(now + LINGER);
         if now >= until {
             return Poll::Ready(());

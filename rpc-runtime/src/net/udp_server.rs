@@ -115,7 +115,7 @@ impl UdpServer {
             let mut connection = session.connection(id, common, own, *draining, times);
             match router.receive(&frame, &mut connection, answers)? {
                 Received::Done => {}
-                Received::Parked => session.in_flight += 1,
+                Received::Parked { more } => session.in_flight += usize::from(more),
                 Received::Pending(pending) => {
                     let call = (id, pending.header.call);
                     session.in_flight += usize::from(handlers.insert(call, pending));
@@ -228,12 +228,13 @@ impl UdpServer {
         if std::mem::replace(&mut self.revision, revision) == revision {
             return;
         }
-        let endpoint = &mut self.endpoint;
+        let (endpoint, parked) = (&mut self.endpoint, &mut self.parked);
         self.sessions.retain(|id, session| {
             let welcome = monitor.is_welcome(&session.caller);
             if !welcome {
                 monitor.session_revoked(&session.caller);
                 endpoint.abort(*id, Alert::AccessDenied, now);
+                parked.forget(*id);
             }
             welcome
         });

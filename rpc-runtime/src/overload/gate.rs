@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{config::Limits, error::Executed, observe::meters::QueueMeter, reply::Refusal};
 
-/// This part of the places at work, and of those in the queue, is kept for methods that are marked
-/// `reserve`.
+/// This part of the places at work is kept for methods that are marked `reserve`, and their queue is
+/// this part as long as that of the others.
 const RESERVE_PARTS: usize = 16;
 
-/// A request takes one place in the queue for each of so many bytes that it has begun.
+/// A request takes a place in the queue for each begun piece of so many bytes.
 const PLACE: usize = 1024;
 
 /// Tells the time.

@@ -128,9 +128,10 @@ impl Deref for Waiting {
 }
 
 impl Drop for Waiting {
-    /// Its connection is gone, or its client waits no more.
+    /// Its connection is gone, or its client waits no more. A readonly call may wait over another
+    /// connection as well, and is not refused there.
     fn drop(&mut self) {
-        if let Some(claim) = self.0.claim.take() {
+        if let Some(claim) = self.0.claim.take().filter(|claim| !claim.is_readonly()) {
             claim.refuse((&Refusal::Overloaded { retry_after: Duration::ZERO }).into());
         }
     }
@@ -148,7 +149,7 @@ impl Mailbox {
 }
 
 impl Parked {
-    /// Has a call wait at `gate`.
+    /// Has a call wait at `gate`; `true` if that is one more.
     ///
     /// # Errors
     ///
@@ -158,20 +159,17 @@ impl Parked {
         gate: &Arc<Gate>,
         class: Class,
         waiting: Waiting,
-    ) -> Result<(), Waiting> {
+    ) -> Result<bool, Waiting> {
         let mailbox = Arc::clone(self.mailbox.get_or_insert_default());
         let (name, deadline) = (waiting.name(), waiting.deadline);
         let ticket = gate.wait(class, waiting, mailbox)?;
         // A readonly call that comes again waits in the place of the one before.
-        if let Some(before) =
-            self.calls.insert(name, Place { gate: Arc::clone(gate), class, ticket, deadline })
-        {
-            drop(before.gate.withdraw(before.class, before.ticket));
-        }
+        let place = Place { gate: Arc::clone(gate), class, ticket, deadline };
+        let before = self.calls.insert(name, place);
         if self.deadline.is_none_or(|earliest| deadline < earliest) {
             self.deadline = Some(deadline);
         }
-        Ok(())
+        Ok(before.map(|before| drop(before.gate.withdraw(before.class, before.ticket))).is_none())
     }
 
     /// Those that wait no more; `cx` is woken for the next ones.

@@ -3,8 +3,9 @@
 //!
 //! A client that begins to wait is before all that have had a turn while they waited (RFC 8290, section
 //! 4.2), so one that asks for little does not notice one that asks for much. While the queue is short
-//! the oldest of a line is next, and the client that has come first. Once its delay is a standing one it is the other way round ("adaptive LIFO"): those who
-//! have just come are served in time, and those who have waited longest may have been given up already.
+//! the oldest of a line is next, and the client that has come first. Once its delay is a standing one it is
+//! the other way round ("adaptive LIFO"): those who have just come are served in time, and those who have
+//! waited longest may have been given up already.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -17,7 +18,7 @@ use super::{
     standing::{Order, StandingDelay},
 };
 
-/// Where newest come first, every so manieth turn is that of the client who has waited longest for
+/// Where newest come first, every 32nd turn is that of the client who has waited longest for
 /// one: others that come anew all the time do not starve it.
 const OLD_TURN: u64 = 32;
 

@@ -94,8 +94,11 @@ async fn watch_folders(paths: &Arc<[PathBuf]>) -> Option<Notices> {
     let (paths, runtime) = (Arc::clone(paths), Handle::current());
     let watching = task::spawn_blocking(move || {
         let _within = runtime.enter();
+        // What they link to may be called otherwise.
+        let targets = paths.iter().filter_map(|path| path.canonicalize().ok());
+        let all = paths.iter().cloned().chain(targets);
         let names: BTreeSet<OsString> =
-            paths.iter().filter_map(|path| path.file_name()).map(OsString::from).collect();
+            all.filter_map(|path| path.file_name().map(OsString::from)).collect();
         Notices::of(folders(&paths), names)
     });
     match watching.await {

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -105,7 +104,8 @@ fn what_is_written_beside_the_policy_without_end_holds_up_neither_a_change_nor_t
     let (seen, ended) = thread::scope(|scope| {
         for nth in 0..8 {
             let files = ["a", "b"].map(|name| folder.path(&format!("{name}{nth}")));
-            scope.spawn(|| write_in_turn(files, &stop));
+            let stop = &stop;
+            scope.spawn(move || write_in_turn(&files, stop));
         }
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let seen = runtime.block_on(ten_changes(&folder));
@@ -121,11 +121,13 @@ fn what_is_written_beside_the_policy_without_end_holds_up_neither_a_change_nor_t
     assert_eq!((seen, ended), (10, Ok(())), "changes seen, and whether the runtime ended");
 }
 
-/// Writes to one after the other: what is written to one alone is one notice.
-fn write_in_turn(files: [PathBuf; 2], stop: &AtomicBool) {
-    let files = files.map(|path| fs::File::create(path).unwrap());
+/// Makes, writes and removes one after the other: the system tells of each.
+fn write_in_turn(files: &[PathBuf], stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        files.iter().for_each(|file| file.write_all_at(b"x", 0).unwrap());
+        for file in files {
+            fs::write(file, "x").unwrap();
+            fs::remove_file(file).unwrap();
+        }
     }
 }
 

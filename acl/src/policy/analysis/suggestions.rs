@@ -22,7 +22,7 @@ pub const MAX_ALTERNATIVES: usize = 16;
 
 /// Most loads of the whole policy that find out which rows it would refuse. Whoever may ask may be
 /// refused many rows, by a `never` say, and each costs some: those who are refused any share what
-/// is left, once all others have their rows.
+/// is left, once the others have their rows. To tell them apart takes two for each of them.
 pub const MAX_TRIALS: usize = 256;
 
 /// What could be written, and what could not.
@@ -95,8 +95,8 @@ pub enum Why {
         /// Which line refuses it, and why.
         message: String,
     },
-    /// Too many rows of its principal are refused: its share of [`MAX_TRIALS`] was over before this
-    /// one's turn.
+    /// None of the [`MAX_TRIALS`] was left for it: too many rows of its principal are refused, or of too
+    /// many principals.
     NotTried,
 }
 

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn every_step_is_the_field_s_own_arithmetic() {
         let key = Key { point: PRIME - 1, factor: 1 };
-        for (sum, word) in [(1, 0), (PRIME + 7, (1 << 57) - 1), (12_345, 1 << 56)] {
+        for (sum, word) in [(1, 0), (PRIME + 7, (1 << 58) - 1), (12_345, 1 << 56)] {
             let exact = u128::from(sum + word) * u128::from(key.point) % u128::from(PRIME);
             let got = key.step(sum, word);
             assert_eq!(u128::from(got % PRIME), exact);

@@ -115,7 +115,7 @@ impl Open {
             connection.in_flight = handlers.len();
             match router.receive(&frame, &mut connection, out)? {
                 // This world's limits let as many be at work as there are.
-                Received::Done | Received::Parked => {}
+                Received::Done | Received::Parked { .. } => {}
                 Received::Pending(pending) => {
                     handlers.insert(pending.header.call, pending);
                 }
