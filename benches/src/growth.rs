@@ -14,7 +14,7 @@ use crate::{
     load::Sample,
     machine::Machine,
     policy::{self, PolicyBenchError},
-    process::{ProcessError, Server, resident_bytes},
+    process::{ProcessError, Server},
     report::{show, table},
     stats::Spread,
     system::System,
@@ -56,9 +56,18 @@ pub(crate) struct Point {
     pub(crate) at: u32,
     /// Which repetition, from 0.
     pub(crate) repetition: u32,
-    /// What was in RAM of the server afterwards, in bytes.
-    pub(crate) server_bytes: u64,
     /// What was seen.
+    #[serde(flatten)]
+    pub(crate) grown: Grown,
+}
+
+/// What one client saw.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Grown {
+    /// What was in RAM of the server, in bytes, when the callers had ended and their connections were
+    /// still open.
+    pub(crate) server_bytes: u64,
+    /// Its window.
     pub(crate) sample: Sample,
 }
 
@@ -171,10 +180,9 @@ fn one_point(axis: Axis, at: u32, repetition: u32, extent: Extent) -> Result<Poi
         ("--outstanding", outstanding.to_string()),
         ("--payload", payload.to_string()),
     ];
-    let sample = client("grow", system, (site.path(), &server), extent, &more)?;
-    let server_bytes = resident_bytes(server.pid)?;
+    let grown = client("grow", system, (site.path(), &server), extent, &more)?;
     server.stop()?;
-    Ok(Point { axis, at, repetition, server_bytes, sample })
+    Ok(Point { axis, at, repetition, grown })
 }
 
 impl Growth {
@@ -193,9 +201,9 @@ pub(crate) fn text(growth: &Growth) -> String {
             vec![
                 axis.name().to_owned(),
                 at.to_string(),
-                show(each(|point| point.sample.calls_per_second()), 1e3, 1),
-                show(each(|point| point.sample.cpu_seconds_per_million()), 1.0, 2),
-                show(each(|point| point.server_bytes as f64), 1e6, 1),
+                show(each(|point| point.grown.sample.calls_per_second()), 1e3, 1),
+                show(each(|point| point.grown.sample.cpu_seconds_per_million()), 1.0, 2),
+                show(each(|point| point.grown.server_bytes as f64), 1e6, 1),
             ]
         })
     });

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     AnyError, compare,
-    growth::{Shape, crowded::Crowded},
+    growth::{Grown, Shape, crowded::Crowded},
     idle,
     load::{self, Progress, closed::Callers, handshakes, open},
     loss,
@@ -217,21 +217,25 @@ impl Role for Grow {
         let (connections, outstanding, payload) =
             (self.connections, self.outstanding, self.payload);
         let shape = Shape { connections, outstanding, payload };
-        let sample = run(&one_worker::<P>()?, async move {
+        let grown = run(&one_worker::<P>()?, async move {
             let Target { address, warm_up, window } = self.target;
             let progress = Arc::<Progress>::default();
             let mut open = Vec::new();
             for _ in 0..shape.connections {
                 open.push(peer.connect(&self.site.site, address).await?);
             }
+            let held = open.clone();
             let mut tasks = JoinSet::new();
             for (connection, number) in open.into_iter().zip(0..) {
                 connection.keep_calling(Callers::shaped(shape, number, &progress), &mut tasks);
             }
             let plan = load::Plan { warm_up, window, server: self.server_pid };
-            Ok::<_, AnyError>(load::run(tasks, progress, plan).await?)
+            let sample = load::run(tasks, progress, plan).await?;
+            let server_bytes = process::resident_bytes(self.server_pid)?;
+            drop(held);
+            Ok::<_, AnyError>(Grown { server_bytes, sample })
         })??;
-        println!("{}", serde_json::to_string(&sample)?);
+        println!("{}", serde_json::to_string(&grown)?);
         Ok(())
     }
 }

@@ -29,10 +29,11 @@ impl Spread {
     }
 }
 
-/// The value that so many per cent of `sorted` lie at or below; `None` if there are none.
-pub(crate) fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
-    let rank = sorted.len() * percent / 100;
-    sorted.get(rank.min(sorted.len().saturating_sub(1))).copied()
+/// The least value that so many per cent of `sorted` lie at or below (nearest rank); `None` if there are
+/// none.
+pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 #[cfg(test)]
@@ -44,9 +45,9 @@ mod tests {
         let sorted: Vec<u64> = (1..=200).collect();
         assert_eq!(
             [50, 99, 100].map(|percent| percentile(&sorted, percent)),
-            [101, 199, 200].map(Some)
+            [100, 198, 200].map(Some)
         );
-        assert_eq!(percentile(&[], 50), None);
+        assert_eq!(percentile::<u64>(&[], 50), None);
     }
 
     #[test]

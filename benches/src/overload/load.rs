@@ -22,7 +22,10 @@ use super::{
     DEADLINE, Sample,
     quarry::{self, Cutting, CuttingClient, PLACES},
 };
-use crate::process::{self, ProcessError};
+use crate::{
+    process::{self, ProcessError},
+    stats,
+};
 
 /// Before each window, at the same rate: longer than a queue takes to become a standing one.
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -204,8 +207,7 @@ impl Ended {
 /// In milliseconds; 0 of nothing.
 fn percentile(times: &mut [Duration], percent: usize) -> f64 {
     times.sort_unstable();
-    let at = times.get(times.len().saturating_sub(1) * percent / 100);
-    at.map_or(0.0, |time| time.as_secs_f64() * 1000.0)
+    stats::percentile(times, percent).map_or(0.0, |time| time.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]
@@ -214,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_percentile_is_of_the_sorted_times() {
-        let mut times: Vec<_> = (0..=100).rev().map(Duration::from_millis).collect();
+        let mut times: Vec<_> = (1..=100).rev().map(Duration::from_millis).collect();
         assert!((percentile(&mut times, 99) - 99.0).abs() < 1e-9);
         assert!(percentile(&mut [], 99).abs() < 1e-9);
     }

@@ -16,7 +16,8 @@ pub(crate) struct Goal {
     met: bool,
 }
 
-/// Holds the protected server under the heaviest load against the goals.
+/// Holds the protected server under the heaviest load against the goal. The p99 is no goal of its own: an
+/// answer after its deadline is not among the good ones.
 pub(crate) fn judge(measured: &Measured) -> Vec<Goal> {
     let heaviest = measured
         .points
@@ -25,15 +26,7 @@ pub(crate) fn judge(measured: &Measured) -> Vec<Goal> {
         .max_by(|a, b| a.offered.total_cmp(&b.offered));
     let Some(heaviest) = heaviest else { return Vec::new() };
     let part = heaviest.goodput.median / measured.peak.median;
-    vec![
-        Goal { what: "goodput of the peak", measured: part, bound: GOODPUT, met: part >= GOODPUT },
-        Goal {
-            what: "p99 of accepted, ms",
-            measured: heaviest.p99_ms.median,
-            bound: measured.deadline_ms,
-            met: heaviest.p99_ms.median <= measured.deadline_ms,
-        },
-    ]
+    vec![Goal { what: "goodput of the peak", measured: part, bound: GOODPUT, met: part >= GOODPUT }]
 }
 
 /// The table.

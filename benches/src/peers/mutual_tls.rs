@@ -97,10 +97,13 @@ pub(super) fn server_config(site: &Path) -> Result<ServerConfig, TlsError> {
     let roots = Arc::new(credentials.roots()?);
     let clients =
         WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
-    Ok(ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(clients)
-        .with_single_cert(credentials.chain()?, credentials.private_key()?)?)
+        .with_single_cert(credentials.chain()?, credentials.private_key()?)?;
+    // Nobody resumes a session.
+    config.send_tls13_tickets = 0;
+    Ok(config)
 }
 
 /// What a client with the certificate in `site` is configured with.

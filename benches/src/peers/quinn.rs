@@ -66,7 +66,7 @@ impl Peer for Quinn {
     }
 }
 
-/// A connection on a socket of its own.
+/// A connection; all of a client share a socket.
 #[derive(Clone)]
 pub(crate) struct QuinnCaller(Connection);
 
@@ -114,10 +114,12 @@ fn server_config(site: &Path) -> Result<quinn::ServerConfig, QuinnError> {
     let made = rcgen::generate_simple_self_signed([NAME.to_owned()])?;
     fs::write(site.join(CERTIFICATE), made.cert.der())?;
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let tls = rustls::ServerConfig::builder_with_provider(provider())
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.into()], PrivateKeyDer::from(key))?;
+    // Nobody resumes a session.
+    tls.send_tls13_tickets = 0;
     let crypto = QuicServerConfig::with_initial(Arc::new(tls), initial_suite()?)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(Arc::new(transport()));

@@ -27,7 +27,7 @@ const SIZE: (u32, u32) = (460, 300);
 pub(crate) fn draw(growth: &Growth, folder: &Path) -> Result<(), AnyError> {
     for &axis in Axis::value_variants() {
         let points = axis.steps().iter().filter_map(|&at| {
-            let rate = growth.spread(axis, at, |point| point.sample.calls_per_second())?;
+            let rate = growth.spread(axis, at, |point| point.grown.sample.calls_per_second())?;
             Some((f64::from(at), rate))
         });
         let name = axis.to_possible_value().map_or_else(String::new, |it| it.get_name().to_owned());
