@@ -1,21 +1,29 @@
 //! Who a principal is: an Ed25519 key pair, its public half, and the fingerprint people compare.
 
+mod proven;
+mod signer;
+
 use std::fmt;
 use std::str::FromStr;
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine as _};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signature, SigningKey, Verifier as _, VerifyingKey};
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+pub use proven::ProvenKeys;
+use signer::Signer;
 
 /// A principal's secret: an Ed25519 key pair made from a 32-byte seed (RFC 8032, 5.1.5).
 ///
 /// Erased when dropped. `Debug` shows the fingerprint of the public half only.
 #[derive(Clone)]
 pub struct Identity {
-    key: SigningKey,
+    seed: Zeroizing<[u8; 32]>,
+    public: PublicKey,
+    signer: Signer,
 }
 
 impl Identity {
@@ -28,12 +36,13 @@ impl Identity {
 
     /// The identity that belongs to a seed. The caller erases its own copy of the seed.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self { key: SigningKey::from_bytes(seed) }
+        let public = PublicKey { bytes: SigningKey::from_bytes(seed).verifying_key().to_bytes() };
+        Self { seed: Zeroizing::new(*seed), public, signer: Signer::new(seed) }
     }
 
     /// The half that others know this principal by.
     pub fn public_key(&self) -> PublicKey {
-        PublicKey { bytes: self.key.verifying_key().to_bytes() }
+        self.public
     }
 
     /// Signs `message` (Ed25519, RFC 8032).
@@ -41,11 +50,11 @@ impl Identity {
     /// A caller that signs bytes somebody else chose must put its own context in front, as the
     /// handshake does with its 64 spaces and role label (as TLS 1.3, RFC 8446, 4.4.3).
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.key.sign(message).to_bytes()
+        self.signer.sign(message)
     }
 
     pub(crate) fn seed(&self) -> &[u8; 32] {
-        self.key.as_bytes()
+        &self.seed
     }
 }
 
@@ -183,14 +192,26 @@ pub(crate) fn load(bytes: &[u8; 32]) -> Result<(PublicKey, VerifyingKey), KeyErr
     Ok((PublicKey { bytes: *bytes }, key))
 }
 
-/// The one place that verifies, so that nothing verifies less than strictly.
+/// The neutral element's one encoding.
+const IDENTITY: [u8; 32] = {
+    let mut bytes = [0; 32];
+    bytes[0] = 1;
+    bytes
+};
+
+/// The one place that verifies, so that nothing verifies less than strictly. The key is one that
+/// [`load`] has passed.
 pub(crate) fn verify_with(
     key: &VerifyingKey,
     message: &[u8],
     signature: &[u8; 64],
 ) -> Result<(), KeyError> {
-    key.verify_strict(message, &Signature::from_bytes(signature))
-        .map_err(|_| KeyError::BadSignature)
+    // The equation is checked without the cofactor and R by its bytes. With a key of prime order the point
+    // computed for R is in that group too: the identity is all of small order that it can be.
+    if signature.starts_with(&IDENTITY) {
+        return Err(KeyError::BadSignature);
+    }
+    key.verify(message, &Signature::from_bytes(signature)).map_err(|_| KeyError::BadSignature)
 }
 
 /// Decodes exactly `2 * N` hexadecimal digits.

@@ -166,7 +166,7 @@ impl AwaitingResp {
         let clear = resp.get(..RESP_CLEAR).ok_or(HandshakeError::Length)?;
         let shared = ephemeral.agree(&header.share)?;
         let th1 = Transcript::start(transport).absorb(&[init, clear]);
-        let secret = HandshakeSecret::extract(config.psk.as_ref(), shared.as_bytes());
+        let secret = HandshakeSecret::extract(config.psk.as_ref(), &shared);
 
         let hk_r = secret.handshake_key("hs key r", &th1);
         let body = message::open_box(resp, RESP_CLEAR, &hk_r, &th1)?;

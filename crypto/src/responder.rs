@@ -1,18 +1,20 @@
 //! The responder's side of the handshake: read INIT, send RESP, read FIN, then admit or refuse.
 //!
-//! Up to [`AwaitingFin::read_fin`] and [`AwaitingFin::handle_fin`] every failure is silent: the caller closes or drops, and answers
-//! nothing. Then the caller looks the peer up, and only then are its parameters read.
+//! Up to [`AwaitingFin::read_fin`] and [`AwaitingFin::handle_fin`] every failure is silent: the caller
+//! closes or drops, and answers nothing. Then the caller looks the peer up, and only then are its parameters read.
 
 mod admission;
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use ed25519_dalek::VerifyingKey;
 use rand_core::CryptoRng;
 
 use crate::handshake::message::{self, Body, FIN_CLEAR, Init, RESP_CLEAR};
 use crate::handshake::share::Ephemeral;
 use crate::handshake::{ConnectionId, HandshakeError, Psk, Transport};
-use crate::identity::{self, Identity, PublicKey};
+use crate::identity::{self, Identity, ProvenKeys, PublicKey};
 use crate::packet::{Packets, PacketsConfig};
 use crate::params::{self, Params, Sender};
 use crate::record::{RecordLimits, Records, Role};
@@ -33,6 +35,8 @@ pub struct Config {
     pub params: Params,
     /// When record keys are changed.
     pub records: RecordLimits,
+    /// Keys that need no proof. Default: none; each peer that is let in is one from then on.
+    pub proven: Arc<ProvenKeys>,
 }
 
 impl Config {
@@ -43,6 +47,7 @@ impl Config {
             identities: vec![(identity, None)],
             params,
             records: RecordLimits::default(),
+            proven: Arc::default(),
         }
     }
 }
@@ -72,7 +77,7 @@ pub fn accept(
 
     let shared = ephemeral.agree(&parsed.share)?;
     let th1 = Transcript::start(config.transport).absorb(&[init, &resp]);
-    let secret = HandshakeSecret::extract(psk, shared.as_bytes());
+    let secret = HandshakeSecret::extract(psk, &shared);
 
     let id = *local.as_bytes();
     let th2 = th1.absorb(&[&id, &params]);
@@ -99,6 +104,7 @@ pub fn accept(
         keys: Some(keys),
         records: config.records,
         replay_slots: config.params.replay_slots,
+        proven: Arc::clone(&config.proven),
     })
 }
 
@@ -113,6 +119,7 @@ pub struct AwaitingFin {
     keys: Option<FinKeys>,
     records: RecordLimits,
     replay_slots: u32,
+    proven: Arc<ProvenKeys>,
 }
 
 impl AwaitingFin {
@@ -138,10 +145,13 @@ impl AwaitingFin {
     ///
     /// [`HandshakeError`] if anything is not as it must be. Answer nothing.
     pub fn read_fin(self, fin: &[u8], now: Instant) -> Result<Authenticated, HandshakeError> {
-        let Proven { peer, params, channel_id, traffic } = self.check_fin(Transport::Tcp, fin)?;
+        let Proven { peer, point, params, channel_id, traffic } =
+            self.check_fin(Transport::Tcp, fin)?;
         Ok(Authenticated {
             peer,
             local: self.local,
+            point,
+            proven: self.proven,
             params,
             channel_id,
             channel: Records::new(Role::Responder, &traffic, self.records, now),
@@ -161,7 +171,8 @@ impl AwaitingFin {
         fin: &[u8],
         now: Instant,
     ) -> Result<AuthenticatedDatagram, HandshakeError> {
-        let Proven { peer, params, channel_id, traffic } = self.check_fin(Transport::Udp, fin)?;
+        let Proven { peer, point, params, channel_id, traffic } =
+            self.check_fin(Transport::Udp, fin)?;
         self.keys = None;
         let parts = PacketsConfig {
             limits: self.records,
@@ -172,6 +183,8 @@ impl AwaitingFin {
         Ok(Authenticated {
             peer,
             local: self.local,
+            point,
+            proven: Arc::clone(&self.proven),
             params,
             channel_id,
             channel: Packets::new(Role::Responder, &traffic, parts, now),
@@ -190,7 +203,7 @@ impl AwaitingFin {
         }
         let clear = fin.get(..FIN_CLEAR).ok_or(HandshakeError::Length)?;
         let body = message::open_box(fin, FIN_CLEAR, &keys.hk_i, &keys.th4)?;
-        let (peer, point) = identity::load(&body.id).map_err(HandshakeError::Key)?;
+        let (peer, point) = self.proven.load(&body.id).map_err(HandshakeError::Key)?;
 
         let th5 = keys.th4.absorb(&[clear, &body.id, &body.params]);
         let signed = schedule::to_be_signed(schedule::INITIATOR_SIGNATURE, &th5);
@@ -202,7 +215,7 @@ impl AwaitingFin {
         }
         let th7 = th6.append(&body.finished);
         let traffic = keys.secret.traffic(&th7);
-        Ok(Proven { peer, params: body.params, channel_id: *th7.as_bytes(), traffic })
+        Ok(Proven { peer, point, params: body.params, channel_id: *th7.as_bytes(), traffic })
     }
 }
 
@@ -223,6 +236,7 @@ struct FinKeys {
 /// What an acceptable FIN gives.
 struct Proven {
     peer: PublicKey,
+    point: VerifyingKey,
     params: Vec<u8>,
     channel_id: [u8; 32],
     traffic: TrafficSecrets,

@@ -399,6 +399,7 @@ impl ServerBuilder {
             params: params(&self.limits, fresh_incarnation()),
             identities: vec![(self.identity, self.psk)],
             records: RecordLimits::default(),
+            proven: Arc::default(),
         };
         let memories = Memories::new(&self.limits);
         let router = Router::new(self.services, monitor, redaction, self.limits)?;

@@ -3,7 +3,7 @@
 //! Every length is checked before anything is read or copied by it.
 
 use super::{ConnectionId, HandshakeError, Transport};
-use crate::aead::{Aead as _, RustCrypto, TAG};
+use crate::aead::{Aead as _, Selected, TAG};
 use crate::schedule::Transcript;
 use crate::secret::Secret;
 
@@ -167,7 +167,7 @@ pub(crate) fn seal_box(message: &mut Vec<u8>, body: &Body, key: &Secret, aad: &T
     message.extend_from_slice(&body.signature);
     message.extend_from_slice(&body.finished);
     let plain = message.get_mut(clear..).expect("the box begins where the clear bytes end");
-    let cipher = RustCrypto::new(key.as_bytes());
+    let cipher = Selected::new(key.as_bytes());
     // Nonce 0: the key is used once, for this box.
     let tag = cipher.seal(&[0; 12], aad.as_bytes(), plain);
     message.extend_from_slice(&tag.expect("a message is far below the cipher's 256 GiB"));
@@ -232,7 +232,7 @@ pub(crate) fn open_box(
     let sealed = message.get(clear..).ok_or(HandshakeError::Length)?;
     let (sealed, tag) = sealed.split_last_chunk::<TAG>().ok_or(HandshakeError::Length)?;
     let mut plain = sealed.to_vec();
-    let cipher = RustCrypto::new(key.as_bytes());
+    let cipher = Selected::new(key.as_bytes());
     cipher.open(&[0; 12], aad.as_bytes(), &mut plain, tag).map_err(|_| HandshakeError::Box)?;
     let params = plain.len().checked_sub(BOX_FIXED).ok_or(HandshakeError::Length)?;
     if usize::from(u16_at(&plain, 32)?) != params {

@@ -1,8 +1,11 @@
 //! What follows a proven key: the caller looks it up, then lets its owner in or turns it away.
 
+use std::sync::Arc;
+
+use ed25519_dalek::VerifyingKey;
 use thiserror::Error;
 
-use crate::identity::PublicKey;
+use crate::identity::{ProvenKeys, PublicKey};
 use crate::packet::Packets;
 use crate::params::{self, ParamsError, Sender};
 use crate::record::{Alert, Records};
@@ -14,6 +17,9 @@ use crate::session::{DatagramSession, Exporter, Session};
 pub struct Authenticated<C = Records> {
     pub(super) peer: PublicKey,
     pub(super) local: PublicKey,
+    /// The peer's key, decoded.
+    pub(super) point: VerifyingKey,
+    pub(super) proven: Arc<ProvenKeys>,
     pub(super) params: Vec<u8>,
     pub(super) channel_id: [u8; 32],
     pub(super) channel: C,
@@ -48,13 +54,16 @@ impl Authenticated<Records> {
     /// [`Refusal`] if its parameters are malformed or out of range: send what it holds and close.
     pub fn admit(self) -> Result<Session, Refusal> {
         match params::parse(&self.params, Sender::Initiator) {
-            Ok(peer_params) => Ok(Session {
-                records: self.channel,
-                peer: self.peer,
-                peer_params,
-                channel_id: self.channel_id,
-                exporter: self.exporter,
-            }),
+            Ok(peer_params) => {
+                self.proven.remember(self.peer, self.point);
+                Ok(Session {
+                    records: self.channel,
+                    peer: self.peer,
+                    peer_params,
+                    channel_id: self.channel_id,
+                    exporter: self.exporter,
+                })
+            }
             Err(error) => {
                 Err(Refusal { error, records: Box::new(self.refuse(Alert::ProtocolError)) })
             }
@@ -78,13 +87,16 @@ impl Authenticated<Packets> {
     /// [`DatagramRefusal`] if its parameters are malformed or out of range.
     pub fn admit(self) -> Result<DatagramSession, DatagramRefusal> {
         match params::parse(&self.params, Sender::Initiator) {
-            Ok(peer_params) => Ok(DatagramSession {
-                packets: self.channel,
-                peer: self.peer,
-                peer_params,
-                channel_id: self.channel_id,
-                exporter: self.exporter,
-            }),
+            Ok(peer_params) => {
+                self.proven.remember(self.peer, self.point);
+                Ok(DatagramSession {
+                    packets: self.channel,
+                    peer: self.peer,
+                    peer_params,
+                    channel_id: self.channel_id,
+                    exporter: self.exporter,
+                })
+            }
             Err(error) => {
                 let packets = Box::new(self.refuse(Alert::ProtocolError));
                 Err(DatagramRefusal { error, packets })

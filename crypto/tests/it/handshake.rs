@@ -132,6 +132,27 @@ fn a_refused_peer_gets_the_alert_as_record_0_and_nothing_else_can_be_done() {
 }
 
 #[test]
+fn the_key_of_a_peer_is_remembered_as_proven_once_it_is_let_in_and_not_before() {
+    let (now, config) = (Instant::now(), responder_config());
+    let authenticated = || {
+        let awaiting = initiator::start(initiator_config(), &mut entropy(SIDE_I));
+        let answering = responder::accept(&config, awaiting.init(), &mut entropy(SIDE_R)).unwrap();
+        let (fin, _) = awaiting.read_resp(answering.resp(), now).unwrap();
+        answering.read_fin(&fin, now).unwrap()
+    };
+    let proven = || format!("{:?}", config.proven);
+    let _refused = authenticated().refuse(Alert::AccessDenied);
+    assert_eq!(proven(), "ProvenKeys(0)");
+    let admitted = authenticated();
+    assert_eq!(proven(), "ProvenKeys(0)");
+    assert!(admitted.admit().is_ok());
+    assert_eq!(proven(), "ProvenKeys(1)");
+    // What was proven serves the next handshake, which is as strict about all else.
+    assert_eq!(authenticated().admit().unwrap().peer, alice().public_key());
+    assert_eq!(proven(), "ProvenKeys(1)");
+}
+
+#[test]
 fn parameters_of_our_own_that_every_peer_would_refuse_do_not_leave() {
     let now = Instant::now();
     let params = Params { max_frame: 1_023, ..Params::new([0; 16]) };

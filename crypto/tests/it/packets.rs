@@ -153,11 +153,9 @@ fn nothing_that_is_printed_of_packets_holds_a_key() {
 
 #[test]
 fn an_idle_connection_keeps_little_more_than_its_keys_and_window() {
-    // ring keeps room in each key for the largest of its ciphers.
-    let most = if cfg!(feature = "ring") { 4_096 } else { 1_024 };
     let window = 8 * (1_024 / 64 + 1);
     let size = size_of::<Packets>() + window;
-    assert!(size <= most, "{size} bytes");
+    assert!(size <= 1_024, "{size} bytes");
 }
 
 fn pair() -> (Packets, Packets, Instant) {

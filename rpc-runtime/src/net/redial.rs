@@ -61,7 +61,8 @@ impl Redial {
             let pause = pause(self.attempts, self.dialer.limits(), &mut rand::rng());
             self.expiring(time::sleep(pause)).await;
             self.attempts = self.attempts.saturating_add(1);
-            match self.expiring(self.dialer.dial(self.lane)).await {
+            // In a box of its own: it is large, and this task is moved when it begins and ends.
+            match self.expiring(Box::pin(self.dialer.dial(self.lane))).await {
                 Ok(connected) => connection = Some(connected),
                 Err(error) => self.failed(&error),
             }

@@ -157,5 +157,5 @@ fn sha256_and_hmac_agree_with_fips_180_4_and_rfc_4231() {
 }
 
 fn agree(k: [u8; 32], u: [u8; 32]) -> [u8; 32] {
-    Ephemeral::draw(&mut FixedRng::new(&k)).agree(&u).unwrap().to_bytes()
+    *Ephemeral::draw(&mut FixedRng::new(&k)).agree(&u).unwrap()
 }
