@@ -26,6 +26,9 @@ use crate::{
 /// Reads in a row before other tasks get their turn.
 const TURNS: usize = 16;
 
+/// How often callers get a turn before a batch is written, if answers come meanwhile.
+const YIELDS: u32 = 2;
+
 /// How long a server that reads nothing may hold up the last records: close, or an alert.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -38,8 +41,8 @@ pub(crate) struct ClientDriver<S> {
     room: Arc<Notify>,
     timer: Timer,
     busy_poll: BusyPoll,
-    /// The other callers have had their turn to add to the batch.
-    yielded: bool,
+    /// How often the other callers have had their turn to add to the batch.
+    yielded: u32,
     write_error: Option<io::ErrorKind>,
     /// Set once the connection has ended.
     finish_by: Option<Instant>,
@@ -63,7 +66,7 @@ impl<S: Socket> ClientDriver<S> {
             room,
             timer,
             busy_poll: BusyPoll::new(busy_poll),
-            yielded: false,
+            yielded: 0,
             write_error: None,
             finish_by: None,
         }
@@ -87,7 +90,8 @@ impl<S: Socket> ClientDriver<S> {
             if self.timer.is_due(now) {
                 self.core.handle_timeout(now);
             }
-            if !self.yield_to_callers(cx) {
+            let mut found = self.yielded > 0 && self.read(cx);
+            if !self.yield_to_callers(cx, found) {
                 return Poll::Pending;
             }
             self.hang_up_if_alone(now);
@@ -95,7 +99,8 @@ impl<S: Socket> ClientDriver<S> {
             if let Progress::Ended | Progress::NotTrusted = self.core.progress() {
                 return self.poll_shutdown(cx);
             }
-            if self.read(cx) {
+            found |= self.read(cx);
+            if found {
                 self.busy_poll.found();
             } else if !self.find_more_to_do(cx, blocked) {
                 if self.busy_poll.looks_again(cx) {
@@ -110,13 +115,15 @@ impl<S: Socket> ClientDriver<S> {
     }
 
     /// Lets callers that are ready to run add their requests to the batch before it is written:
-    /// one write for all of them. A lone call does not wait.
-    fn yield_to_callers(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.yielded || !lock(&self.calls).gather(self.lane, cx.waker()) {
-            self.yielded = false;
+    /// one write for all of them. Those whose answers were `found` meanwhile are waited for too, so that
+    /// a batch that was split once does not go to and fro in halves for ever. A lone call does not wait.
+    fn yield_to_callers(&mut self, cx: &mut Context<'_>, found: bool) -> bool {
+        let again = if found { YIELDS } else { 1 };
+        if self.yielded >= again || !lock(&self.calls).gather(self.lane, cx.waker()) {
+            self.yielded = 0;
             return true;
         }
-        self.yielded = true;
+        self.yielded += 1;
         // Wakes this task once all that are ready have run.
         let _ = pin!(task::yield_now()).poll(cx);
         false
