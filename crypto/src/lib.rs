@@ -93,6 +93,8 @@
 
 pub mod aead;
 pub mod detached;
+#[cfg(feature = "aws-lc")]
+pub mod gmac;
 pub mod handshake;
 pub mod identity;
 pub mod initiator;

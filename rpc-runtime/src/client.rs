@@ -285,7 +285,9 @@ impl Link {
                 Err(BeginError::TooLate) => break,
                 Err(BeginError::Full) => waited = true,
             }
-            if time::timeout_at(deadline.into(), self.room.notified()).await.is_err() {
+            // In a box: each call is as large as the future that waits here, and few do.
+            let room = Box::pin(time::timeout_at(deadline.into(), self.room.notified()));
+            if room.await.is_err() {
                 break;
             }
             now = clock::now();

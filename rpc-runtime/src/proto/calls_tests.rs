@@ -242,3 +242,20 @@ fn a_batch_that_is_a_quarter_of_the_calls_under_way_waits_no_longer() {
         assert_eq!(calls.gather(LaneId::Main, Waker::noop()), begun < 42, "{begun}");
     }
 }
+
+#[test]
+fn a_batch_of_large_requests_waits_for_fewer_and_one_of_a_huge_one_for_none() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    for _ in 0..6 {
+        begin(&mut calls, now, 1_024).unwrap();
+    }
+    requests(&mut calls, now);
+    begin(&mut calls, now, 1_024).unwrap();
+    assert!(calls.gather(LaneId::Main, Waker::noop()));
+    begin(&mut calls, now, 1_024).unwrap();
+    assert!(!calls.gather(LaneId::Main, Waker::noop()), "two of eight, and two KiB");
+    requests(&mut calls, now);
+    begin(&mut calls, now, 64 * 1_024).unwrap();
+    assert!(!calls.gather(LaneId::Main, Waker::noop()), "a ninth of the calls, and 64 KiB");
+}

@@ -215,6 +215,28 @@ fn a_digest_of_one_server_tells_nothing_of_anothers() {
 }
 
 #[test]
+fn every_bit_and_the_length_are_a_part_of_the_digest_however_long_the_arguments() {
+    let key = DigestKey::draw();
+    let of = |method, arguments: &[u8]| key.digest(MethodId::new(method), arguments);
+    for length in [1, 1_023, 1_024, 5_000] {
+        let mut arguments = vec![7; length];
+        let digest = of(1, &arguments);
+        assert_eq!(of(1, &arguments.clone()), digest);
+        assert_ne!(of(2, &arguments), digest, "{length} bytes");
+        assert_ne!(DigestKey::draw().digest(MethodId::new(1), &arguments), digest);
+        assert_ne!(of(1, &arguments[1..]), digest, "{length} bytes");
+        for at in [0, length / 2, length - 1] {
+            arguments[at] ^= 1;
+            assert_ne!(of(1, &arguments), digest, "byte {at} of {length}");
+            arguments[at] ^= 1;
+        }
+        // A zero behind: padding to whole blocks must not hide it.
+        arguments.push(0);
+        assert_ne!(of(1, &arguments), digest, "{length} bytes and a zero");
+    }
+}
+
+#[test]
 fn a_readonly_call_runs_again_and_keeps_nothing() {
     let mut scene = Scene::set();
     assert_eq!(scene.arrive(0, Keep::Nothing), Arrival::Begun);

@@ -102,6 +102,11 @@ impl Joiner {
     fn fill_to(&mut self, length: usize, plain: &mut &[u8]) {
         let missing = length.saturating_sub(self.partial.len());
         let (now, later) = plain.split_at(missing.min(plain.len()));
+        let come = self.partial.len() + now.len();
+        if come > self.partial.capacity() {
+            // Room for the whole frame once a quarter of it is here: few moves, and no claim is believed.
+            self.partial.reserve_exact(length.min(4 * come) - self.partial.len());
+        }
         self.partial.extend_from_slice(now);
         *plain = later;
     }

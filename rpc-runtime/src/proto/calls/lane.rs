@@ -2,12 +2,15 @@
 
 use std::{collections::VecDeque, mem, task::Waker, time::Instant};
 
-/// A batch of this many calls is worth a write of its own...
-const LARGE_BATCH: usize = 16;
+/// A batch of this many calls, or of requests of this many bytes, is worth a write of its own...
+const LARGE_BATCH: (usize, usize) = (16, 2 * 1024);
 
 /// ...if it is also this part of the calls under way. So the server works on one part of them
 /// while this side marshals the next, and neither waits for the other.
 const BATCHES_IN_FLIGHT: usize = 4;
+
+/// One of this many bytes is in any case.
+const HUGE_BATCH: usize = 64 * 1024;
 
 /// Which connection of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +154,8 @@ impl Lane {
     }
 
     fn has_large_batch(&self, in_flight: usize) -> bool {
-        self.batch >= LARGE_BATCH.max(in_flight / BATCHES_IN_FLIGHT)
+        let (calls, bytes) = LARGE_BATCH;
+        let is_large = self.batch >= calls || self.queued >= bytes;
+        (is_large && self.batch >= in_flight / BATCHES_IN_FLIGHT) || self.queued >= HUGE_BATCH
     }
 }
