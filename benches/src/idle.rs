@@ -25,7 +25,7 @@ use crate::{
 const WARM_UP_CONNECTIONS: u32 = 50;
 
 /// Time a server is left alone before its memory is read.
-const SETTLE: Duration = Duration::from_millis(300);
+const SETTLE: Duration = Duration::from_millis(1_500);
 
 /// Bytes that the memory of `system`'s server grows by for each of `connections` idle ones.
 ///

@@ -12,6 +12,7 @@ use tokio::{sync::Notify, task};
 
 use super::{
     busy_poll::BusyPoll,
+    quiet::Quiet,
     socket::{self, Socket},
     timer::Timer,
 };
@@ -41,6 +42,7 @@ pub(crate) struct ClientDriver<S> {
     room: Arc<Notify>,
     timer: Timer,
     busy_poll: BusyPoll,
+    quiet: Quiet,
     /// How often the other callers have had their turn to add to the batch.
     yielded: u32,
     write_error: Option<io::ErrorKind>,
@@ -66,6 +68,7 @@ impl<S: Socket> ClientDriver<S> {
             room,
             timer,
             busy_poll: BusyPoll::new(busy_poll),
+            quiet: Quiet::default(),
             yielded: 0,
             write_error: None,
             finish_by: None,
@@ -102,11 +105,15 @@ impl<S: Socket> ClientDriver<S> {
             found |= self.read(cx);
             if found {
                 self.busy_poll.found();
-            } else if !self.find_more_to_do(cx, blocked) {
-                if self.busy_poll.looks_again(cx) {
-                    return Poll::Pending;
-                }
+                self.quiet.disturb(now);
+                continue;
+            }
+            if self.quiet.has_come(now) {
                 self.core.rest();
+            }
+            if !self.find_more_to_do(cx, blocked) {
+                // Either it has yielded, or it sleeps.
+                self.busy_poll.looks_again(cx);
                 return Poll::Pending;
             }
         }
@@ -178,7 +185,8 @@ impl<S: Socket> ClientDriver<S> {
             }
             calls.sleep(self.lane, cx.waker().clone());
         }
-        self.timer.arm(self.core.next_timeout(clock::now()), cx)
+        let next = [self.core.next_timeout(clock::now()), self.quiet.at()];
+        self.timer.arm(next.into_iter().flatten().min(), cx)
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,14 +1,14 @@
 //! The shell around the protocol: the only place with sockets and tasks, by the clock of tokio.
 //!
-//! `socket`, `udp_socket` and `timer` are what tokio gives, and `busy_poll` looks again instead of sleeping;
-//! `handlers` and `orphans` are calls at
-//! work, with and without a connection; `admission` counts connections, and `revisions` wakes those
+//! `socket`, `udp_socket` and `timer` are what tokio gives; `busy_poll` looks again instead of sleeping, and
+//! `quiet` says when buffers are given back. `handlers` and `orphans` are calls at work, with and without a connection; `admission` counts connections, and `revisions` wakes those
 //! of a server when its policy changes. A client's connection is a task, `client_driver` or
 //! `udp_client_driver`, made by `dialer` and made again by `redial`. A server's is `server_driver`
 //! behind a `listener`, or one of many in `udp_server`, which `udp_server_driver`
 //! gives a socket. `simulated` and `simulated_port` take the place of sockets on a simulated network.
 
 pub(crate) mod busy_poll;
+pub(crate) mod quiet;
 pub(crate) mod socket;
 pub(crate) mod timer;
 pub(crate) mod udp_socket;

@@ -18,6 +18,7 @@ use super::{
     busy_poll::BusyPoll,
     handlers::Handlers,
     orphans::Orphans,
+    quiet::Quiet,
     revisions::{Listening, Revisions},
     socket::{self, Socket},
     timer::Timer,
@@ -90,6 +91,7 @@ pub(crate) struct ServerDriver<S> {
     names: Names,
     timer: Timer,
     busy_poll: BusyPoll,
+    quiet: Quiet,
     handshake_until: Instant,
     drain: Drain,
     draining: bool,
@@ -187,6 +189,7 @@ impl<S: Socket> ServerDriver<S> {
             parked: Parked::default(),
             names: Names::default(),
             timer: Timer::default(),
+            quiet: Quiet::default(),
             drain,
             draining: false,
             input_ended: false,
@@ -204,6 +207,9 @@ impl<S: Socket> ServerDriver<S> {
             self.handle_revision(cx, now);
             self.resume(cx, now);
             self.run_handlers(cx);
+            if self.core.has_unsent() {
+                self.quiet.disturb(now);
+            }
             let mut written = self.write(cx, now);
             if self.close_if_done(now) {
                 written = self.write(cx, now);
@@ -216,12 +222,16 @@ impl<S: Socket> ServerDriver<S> {
             }
             if self.read(cx) {
                 self.busy_poll.found();
-            } else if !self.timer.arm(self.next_timeout(), cx) {
-                if self.busy_poll.looks_again(cx) {
-                    return Poll::Pending;
-                }
+                self.quiet.disturb(now);
+                continue;
+            }
+            if self.quiet.has_come(now) {
                 self.core.rest();
                 self.names.rest();
+            }
+            if !self.timer.arm(self.next_timeout(), cx) {
+                // Either it has yielded, or it sleeps.
+                self.busy_poll.looks_again(cx);
                 return Poll::Pending;
             }
         }
@@ -316,7 +326,7 @@ impl<S: Socket> ServerDriver<S> {
         let handshake = self.session.is_none().then_some(self.handshake_until);
         let recovered = self.unanswered.map(|_| clock::now() + RECOVERED);
         let (handlers, parked) = (self.handlers.next_deadline(), self.parked.next_deadline());
-        [handshake, self.core.next_timeout(), handlers, parked, recovered]
+        [handshake, self.core.next_timeout(), handlers, parked, recovered, self.quiet.at()]
             .into_iter()
             .flatten()
             .min()
