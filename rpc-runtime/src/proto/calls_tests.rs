@@ -247,15 +247,26 @@ fn a_batch_that_is_a_quarter_of_the_calls_under_way_waits_no_longer() {
 fn a_batch_of_large_requests_waits_for_fewer_and_one_of_a_huge_one_for_none() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
-    for _ in 0..6 {
-        begin(&mut calls, now, 1_024).unwrap();
-    }
+    let metadata = Metadata::default();
+    let (method, deadline) = (MethodId::new(1), now + Duration::from_secs(1));
+    let header = Header { method, rerun: Rerun::Forbidden, deadline, metadata: &metadata };
+    let begin = |calls: &mut Calls, size| {
+        let arguments = |out: &mut Vec<u8>| {
+            out.resize(out.len() + size, 7);
+            Ok(())
+        };
+        calls.begin(&header, now, Waker::noop().clone(), arguments).unwrap();
+    };
+    (0..6).for_each(|_| begin(&mut calls, 1_024));
     requests(&mut calls, now);
-    begin(&mut calls, now, 1_024).unwrap();
+    begin(&mut calls, 1_024);
     assert!(calls.gather(LaneId::Main, Waker::noop()));
-    begin(&mut calls, now, 1_024).unwrap();
+    begin(&mut calls, 1_024);
     assert!(!calls.gather(LaneId::Main, Waker::noop()), "two of eight, and two KiB");
+    (0..20).for_each(|_| begin(&mut calls, 1_024));
     requests(&mut calls, now);
-    begin(&mut calls, now, 64 * 1_024).unwrap();
-    assert!(!calls.gather(LaneId::Main, Waker::noop()), "a ninth of the calls, and 64 KiB");
+    begin(&mut calls, 33 * 1_024);
+    assert!(calls.gather(LaneId::Main, Waker::noop()));
+    begin(&mut calls, 33 * 1_024);
+    assert!(!calls.gather(LaneId::Main, Waker::noop()), "two of thirty, and more than 64 KiB");
 }
