@@ -2,7 +2,7 @@
 //! [`Monitor::authorize`] makes a [`Grant`], and running a handler takes one.
 
 use std::{
-    fmt,
+    fmt, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -43,7 +43,12 @@ use crate::{
 const FIRST_ESTIMATE: Duration = Duration::from_millis(20);
 
 /// A request that has arrived and not been judged: its arguments are out of reach until it is.
-pub struct Request<'a> {
+///
+/// It is lent, since it is some hundred bytes that would be moved from step to step.
+pub struct Request<'a>(pub(crate) &'a mut Asked<'a>);
+
+/// What is known of a request, and what it needs on its way.
+pub(crate) struct Asked<'a> {
     pub(crate) header: ReplyHeader,
     pub(crate) frame: frame::Request<'a>,
     /// The frame's own allocation, if it has one.
@@ -92,7 +97,7 @@ pub(crate) enum News {
 /// A request that the monitor has judged.
 #[must_use = "a request is answered by `dispatch`"]
 pub struct Authorized<'a, A> {
-    request: Request<'a>,
+    asked: &'a mut Asked<'a>,
     judged: Result<(Grant, A), Refusal>,
 }
 
@@ -147,26 +152,29 @@ impl<'a> Request<'a> {
         name: impl FnOnce(&mut Objects<'_>, &A),
         show: impl FnOnce(&mut ShownArguments<'_>, &A),
     ) -> Authorized<'a, A> {
-        let judged = match self.decode::<A>() {
+        let asked = self.0;
+        let judged = match asked.decode::<A>() {
             Ok(arguments) => {
-                name(&mut Objects::new(self.names), &arguments);
-                self.names.finish();
-                let mut shown = ShownArguments::new(self.redaction);
+                name(&mut Objects::new(asked.names), &arguments);
+                asked.names.finish();
+                let mut shown = ShownArguments::new(asked.redaction);
                 show(&mut shown, &arguments);
-                self.judge(&shown.texts()).map(|grant| (grant, arguments))
+                asked.judge(&shown.texts()).map(|grant| (grant, arguments))
             }
-            Err(error) => Err(self.malformed(error)),
+            Err(error) => Err(asked.malformed(error)),
         };
-        Authorized { request: self, judged }
+        Authorized { asked, judged }
     }
 
     /// Answers that there is no such method.
     pub fn unimplemented(self) -> Handled {
-        Handled(self.refuse(&Refusal::Unimplemented))
+        Handled(self.0.refuse(&Refusal::Unimplemented))
     }
+}
 
-    fn refuse(self, refusal: &Refusal) -> Work {
-        let refused = match self.part {
+impl Asked<'_> {
+    fn refuse(&mut self, refusal: &Refusal) -> Work {
+        let refused = match mem::replace(&mut self.part, Part::Repeat) {
             Part::Run(claim) => {
                 self.meter.refused(refusal);
                 claim.refuse(refusal.into())
@@ -234,28 +242,34 @@ impl<A> Authorized<'_, A> {
         E: Serialize + 'static,
     {
         Handled(match self.judged {
-            Ok((grant, arguments)) => self.request.run_or_repeat(grant, arguments, handler),
-            Err(refusal) => self.request.refuse(&refusal),
+            Ok((grant, arguments)) => self.asked.run_or_repeat(grant, arguments, handler),
+            Err(refusal) => self.asked.refuse(&refusal),
         })
     }
 }
 
-impl Request<'_> {
-    fn run_or_repeat<A, F, Fut, T, E>(mut self, grant: Grant, arguments: A, handler: F) -> Work
+impl Asked<'_> {
+    fn run_or_repeat<A, F, Fut, T, E>(&mut self, grant: Grant, arguments: A, handler: F) -> Work
     where
         F: FnOnce(Context, A) -> Fut,
         Fut: Future<Output = Result<T, CallError<E>>> + Send + 'static,
         T: Serialize + 'static,
         E: Serialize + 'static,
     {
-        match std::mem::replace(&mut self.part, Part::Repeat) {
+        match mem::replace(&mut self.part, Part::Repeat) {
             Part::Run(claim) => self.run(grant, claim, arguments, handler),
             Part::Repeat => self.repeat(),
         }
     }
 
     /// The only way to user code; the grant is the price, and there is one claim for each call.
-    fn run<A, F, Fut, T, E>(mut self, _grant: Grant, claim: Claim, arguments: A, handler: F) -> Work
+    fn run<A, F, Fut, T, E>(
+        &mut self,
+        _grant: Grant,
+        claim: Claim,
+        arguments: A,
+        handler: F,
+    ) -> Work
     where
         F: FnOnce(Context, A) -> Fut,
         Fut: Future<Output = Result<T, CallError<E>>> + Send + 'static,
@@ -269,7 +283,8 @@ impl Request<'_> {
         let digest = claim.digest().filter(|_| self.is_recorded);
         let recorded = digest.map(|digest| Recorded { floor, digest, max_frame });
         let arrival = Arrival { session, number: CallNumber::new(self.frame.call), recorded };
-        let context = Context::arrived(deadline, self.frame.metadata, arrival);
+        let metadata = mem::take(&mut self.frame.metadata);
+        let context = Context::arrived(deadline, metadata, arrival);
         let header = self.header;
 
         let begun = {
@@ -307,7 +322,7 @@ impl Request<'_> {
     }
 
     /// Answers a call that was seen before, now that the policy has been asked again.
-    fn repeat(self) -> Work {
+    fn repeat(&mut self) -> Work {
         let (header, via) = (self.header, self.memory.via());
         let answered =
             repeat::write_standing(header, self.memory.memory(), via, self.now, self.out);
@@ -393,8 +408,8 @@ impl From<Denial> for Refusal {
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Request")
-            .field("method", &self.method.name)
-            .field("call", &self.frame.call)
+            .field("method", &self.0.method.name)
+            .field("call", &self.0.frame.call)
             .finish_non_exhaustive()
     }
 }
@@ -402,7 +417,8 @@ impl fmt::Debug for Request<'_> {
 impl<A> fmt::Debug for Authorized<'_, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authorized")
-            .field("request", &self.request)
+            .field("method", &self.asked.method.name)
+            .field("call", &self.asked.frame.call)
             .field("granted", &self.judged.is_ok())
             .finish_non_exhaustive()
     }

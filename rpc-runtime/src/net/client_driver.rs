@@ -111,6 +111,9 @@ impl<S: Socket> ClientDriver<S> {
             if self.quiet.has_come(now) {
                 self.core.rest();
             }
+            if self.expects_callers(cx) {
+                return Poll::Pending;
+            }
             if !self.find_more_to_do(cx, blocked) {
                 // Either it has yielded, or it sleeps.
                 self.busy_poll.looks_again(cx);
@@ -130,10 +133,25 @@ impl<S: Socket> ClientDriver<S> {
             self.yielded = 0;
             return true;
         }
-        self.yielded += 1;
-        // Wakes this task once all that are ready have run.
-        let _ = pin!(task::yield_now()).poll(cx);
+        self.yield_now(cx);
         false
+    }
+
+    /// Callers whose answers have just been read are likely to call again: their batch gathers from now
+    /// on, and none of them need wake this task.
+    fn expects_callers(&mut self, cx: &mut Context<'_>) -> bool {
+        let expects = self.core.take_answered() > 1;
+        if expects {
+            lock(&self.calls).expect(self.lane, cx.waker());
+            self.yield_now(cx);
+        }
+        expects
+    }
+
+    /// Wakes this task once all that are ready have run.
+    fn yield_now(&mut self, cx: &mut Context<'_>) {
+        self.yielded += 1;
+        let _ = pin!(task::yield_now()).poll(cx);
     }
 
     fn hang_up_if_alone(&mut self, now: Instant) {

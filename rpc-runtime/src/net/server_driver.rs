@@ -4,7 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -94,6 +94,8 @@ pub(crate) struct ServerDriver<S> {
     quiet: Quiet,
     handshake_until: Instant,
     drain: Drain,
+    /// Whom the drain will wake.
+    told: Option<Waker>,
     draining: bool,
     /// The client sends nothing more, and has said so.
     input_ended: bool,
@@ -191,6 +193,7 @@ impl<S: Socket> ServerDriver<S> {
             timer: Timer::default(),
             quiet: Quiet::default(),
             drain,
+            told: None,
             draining: false,
             input_ended: false,
             unanswered: None,
@@ -283,7 +286,7 @@ impl<S: Socket> ServerDriver<S> {
     }
 
     fn handle_time(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if !self.draining && self.drain.poll_unpin(cx).is_ready() {
+        if !self.draining && self.is_told_to_drain(cx) {
             self.draining = true;
             let waiting = self.parked.take_all();
             self.refuse_parked(waiting, &Refusal::Unavailable(Unavailable::Draining));
@@ -304,6 +307,16 @@ impl<S: Socket> ServerDriver<S> {
                 self.core.handle_end_of_stream();
             }
         }
+    }
+
+    /// Whether the server drains. A task that is registered to be told needs to look no closer.
+    fn is_told_to_drain(&mut self, cx: &mut Context<'_>) -> bool {
+        let registered = self.told.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if registered && !self.common.router.status.is_draining() {
+            return false;
+        }
+        self.told = Some(cx.waker().clone());
+        self.drain.poll_unpin(cx).is_ready()
     }
 
     /// Ends the session of a caller whom a new revision of the policy does not know by its key any

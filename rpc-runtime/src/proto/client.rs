@@ -58,6 +58,8 @@ pub(crate) struct Client {
     confirmed: bool,
     /// When silence was last answered by a question.
     asked: Option<Instant>,
+    /// Calls answered since that was last asked.
+    answered: usize,
 }
 
 enum State {
@@ -91,6 +93,7 @@ impl Client {
             proven: false,
             confirmed: false,
             asked: None,
+            answered: 0,
         }
     }
 
@@ -111,11 +114,13 @@ impl Client {
         let State::Open(session) = &mut self.state else { return };
         let mut calls = lock(&self.calls);
         let mut answers = Answers { calls: &mut calls, lane: self.lane, bulk_frame: None, now };
-        let confirmed = &mut self.confirmed;
+        let (confirmed, answered) = (&mut self.confirmed, &mut self.answered);
         let received = session.receive(&mut self.input, now, |event| {
             *confirmed = true;
-            if let Event::Frame(frame) = event {
-                answers.handle(frame)?;
+            if let Event::Frame(frame) = event
+                && answers.handle(frame)?.is_some()
+            {
+                *answered += 1;
             }
             Ok(Flow::Continue)
         });
@@ -153,6 +158,11 @@ impl Client {
             }
             Err(error) => self.state = State::NotTrusted(error),
         }
+    }
+
+    /// How many calls were answered since this was last asked.
+    pub(crate) fn take_answered(&mut self) -> usize {
+        std::mem::take(&mut self.answered)
     }
 
     /// The peer sends nothing more.

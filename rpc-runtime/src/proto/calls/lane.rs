@@ -134,9 +134,14 @@ impl Lane {
     pub(super) fn gather(&mut self, task: &Waker, in_flight: usize) -> bool {
         let wait = self.has_frames() && in_flight > 1 && !self.has_large_batch(in_flight);
         if wait {
-            self.connection = Connection::Gathering(task.clone());
+            self.expect(task);
         }
         wait
+    }
+
+    /// See [`Calls::expect`](super::Calls::expect).
+    pub(super) fn expect(&mut self, task: &Waker) {
+        self.connection = Connection::Gathering(task.clone());
     }
 
     pub(super) fn wake(&mut self, in_flight: usize) {

@@ -245,6 +245,12 @@ impl Calls {
         self.lane_mut(lane).gather(task, in_flight)
     }
 
+    /// Callers are about to have their turn: `task` will come back by itself, or is woken if they make a
+    /// large batch of it.
+    pub(crate) fn expect(&mut self, lane: LaneId, task: &Waker) {
+        self.lane_mut(lane).expect(task);
+    }
+
     pub(crate) fn has_frames(&self, lane: LaneId) -> bool {
         self.lane(lane).has_frames()
             || (lane == LaneId::Main && self.main.open && self.acknowledgements.is_pressing())
