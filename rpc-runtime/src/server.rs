@@ -160,6 +160,8 @@ impl Server {
         let drain: Drain = drain.shared();
         let router = &self.common.router;
         let admission = Admission::new(&router.limits);
+        // Before the first second is over, somebody may look.
+        metrics::audit(AuditFigures::of(router.monitor.audit()));
         let mut ports = JoinSet::new();
         for port in self.ports {
             let (common, drain) = (Arc::clone(&self.common), drain.clone());
