@@ -24,7 +24,7 @@ use crate::{
 
 /// Answers of this many bytes are sent before more requests are read, so that the client has
 /// something to do meanwhile.
-const BATCH: usize = 8 * 1024;
+const BATCH: usize = 4 * 1024;
 
 /// How the handshake stands.
 pub(crate) enum Handshake {
