@@ -231,3 +231,7 @@ impl<S: Socket> Future for ClientDriver<S> {
         self.get_mut().pump(cx)
     }
 }
+
+#[cfg(test)]
+#[path = "client_driver_tests.rs"]
+mod tests;

@@ -1,0 +1,162 @@
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use bailiwick_crypto::{Identity, Params, Transport, responder};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
+    task::JoinSet,
+};
+
+use super::*;
+use crate::{
+    client::{Channel, ChannelConfig},
+    config::Limits,
+    context::Context as CallContext,
+    endpoint::Endpoint,
+    error::CallError,
+    id::MethodId,
+    proto::{
+        frame::{Frame, MemoryId},
+        server::{Handshake, Server},
+    },
+    reply::{self, ReplyHeader},
+    service::{Delivery, MethodDescription, ObjectDescription, Recorded},
+};
+
+static TOUCH: MethodDescription = MethodDescription {
+    service: "Table",
+    name: "touch",
+    id: MethodId::new(1),
+    verb: "use",
+    object: ObjectDescription::Template("table"),
+    delivery: Delivery::AtMostOnce,
+    recorded: Recorded::AsTheServerSays,
+    timeout: None,
+    reserve: false,
+    arguments: &[],
+    result: "()",
+    error: "Never",
+};
+
+fn identity(seed: u8) -> Identity {
+    Identity::from_seed(&[seed; 32])
+}
+
+/// A pipe whose writes are counted.
+struct Counted {
+    pipe: DuplexStream,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.pipe).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}
+
+impl Socket for Counted {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pipe.poll_readable(cx)
+    }
+}
+
+/// Comes back behind all tasks that are ready. (tokio's own yield lets the client's gathering end first.)
+async fn let_others_run() {
+    let mut again = true;
+    poll_fn(|cx| {
+        if !std::mem::take(&mut again) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Answers all calls that come together in two writes, with a turn for everybody else between them.
+async fn serve_in_halves(mut pipe: DuplexStream) {
+    let config = responder::Config::new(Transport::Tcp, identity(2), Params::new([2; 16]));
+    let mut core = Server::new(Limits::default());
+    while let Ok(1..) = pipe.read_buf(core.input.room()).await {
+        let now = clock::now();
+        if let Handshake::Authenticated(_) = core.handle_handshake(&config, &mut rand::rng(), now) {
+            core.admit(now).unwrap();
+            core.confirm(MemoryId { id: [1; 8], tcp_port: 0, store: [0; 8], lease: Duration::MAX });
+        }
+        let mut asked = Vec::new();
+        let _ = core.handle_input(now, |frame, _| {
+            if let Frame::Request(request) = Frame::parse(frame.bytes(), 0)? {
+                asked.push(request.call);
+            }
+            Ok(())
+        });
+        let (one, other) = asked.split_at(asked.len() / 2);
+        for half in [one, other] {
+            for &call in half {
+                let header = ReplyHeader { call, attempt: 0, max_frame: 1_024, max_here: 1_024 };
+                reply::write_result(header, &Ok::<_, CallError>(()), core.frames(), |_| {});
+            }
+            while core.handle_transmit(now) {
+                pipe.write_all(core.output.unsent()).await.unwrap();
+                let written = core.output.len();
+                core.output.sent(written);
+            }
+            let_others_run().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_whose_answers_come_in_halves_go_together_again() {
+    const CALLS: usize = 200;
+    let (near, far) = duplex(64 * 1_024);
+    let server = tokio::spawn(serve_in_halves(far));
+    let writes = Arc::new(AtomicUsize::new(0));
+    let socket = Counted { pipe: near, writes: Arc::clone(&writes) };
+    let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
+    let config = ChannelConfig::default();
+    let channel = Channel::over(socket, endpoint, key, identity(1), config).await.unwrap();
+    let before = writes.load(Ordering::Relaxed);
+    let mut callers = JoinSet::new();
+    for _ in 0..4 {
+        let channel = channel.clone();
+        callers.spawn(async move {
+            for _ in 0..CALLS {
+                let cx = CallContext::within(Duration::from_secs(10));
+                let called: Result<(), CallError> = channel.call(&TOUCH, &cx, &()).await;
+                called.unwrap();
+            }
+        });
+    }
+    callers.join_all().await;
+    let written = writes.load(Ordering::Relaxed) - before;
+    assert!(written < CALLS + CALLS / 4, "{written} writes for {CALLS} calls of each of four");
+    channel.close().await;
+    server.await.unwrap();
+}
