@@ -14,6 +14,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use proven::ProvenKeys;
+pub(crate) use proven::dialled;
 use signer::Signer;
 
 /// A principal's secret: an Ed25519 key pair made from a 32-byte seed (RFC 8032, 5.1.5).

@@ -10,7 +10,7 @@ use rand_core::CryptoRng;
 use crate::handshake::message::{self, Body, FIN_CLEAR, RESP_CLEAR, Token};
 use crate::handshake::share::Ephemeral;
 use crate::handshake::{ConnectionId, HandshakeError, Psk, Transport};
-use crate::identity::{Fingerprint, Identity, PublicKey};
+use crate::identity::{self, Fingerprint, Identity, PublicKey};
 use crate::packet::{Packets, PacketsConfig};
 use crate::params::{self, Params, Sender};
 use crate::record::{RecordLimits, Records, Role};
@@ -223,7 +223,9 @@ fn authenticate(
     }
     let th2 = th1.absorb(&[&body.id, &body.params]);
     let signed = schedule::to_be_signed(schedule::RESPONDER_SIGNATURE, &th2);
-    server.verify(&signed, &body.signature).map_err(|_| HandshakeError::Signature)?;
+    let verified = identity::dialled(*server)
+        .and_then(|point| identity::verify_with(&point, &signed, &body.signature));
+    verified.map_err(|_| HandshakeError::Signature)?;
     let th3 = th2.append(&body.signature);
     let fk_r = secret.handshake_key("fin r", &th1);
     if !equal(&body.finished, &schedule::finished(&fk_r, &th3)) {

@@ -108,13 +108,20 @@ fn server_name(definition: &ItemTrait) -> Ident {
 /// the compiler points at the user's own type when that cannot be marshalled.
 fn wire_types(runtime: &Path, method: &Method) -> [TokenStream; 2] {
     let result = &method.result;
-    let result = if types::is_byte_vec(result) {
-        quote!(#runtime::marshal::ByteVec)
-    } else {
-        quote!(#result)
-    };
+    let result = wrapper(runtime, method).unwrap_or_else(|| quote!(#result));
     let error = method.error.as_ref().map_or_else(|| quote!(_), ToTokens::to_token_stream);
     [result, error]
+}
+
+/// What a result travels in if it is nothing but bytes.
+fn wrapper(runtime: &Path, method: &Method) -> Option<TokenStream> {
+    if types::is_byte_vec(&method.result) {
+        Some(quote!(#runtime::marshal::ByteVec))
+    } else if types::is_bytes(&method.result) {
+        Some(quote!(#runtime::marshal::SharedBytes))
+    } else {
+        None
+    }
 }
 
 /// The word that begins an item: where a reader looks to see that it is no trait.

@@ -195,6 +195,10 @@ pub mod byte_vec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByteVec(#[serde(with = "byte_vec")] pub Vec<u8>);
 
+/// A result of type [`Bytes`], which is not copied out of a large message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedBytes(#[serde(with = "shared_bytes")] pub Bytes);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,6 +229,16 @@ mod tests {
         let inside = |value: &Bytes| message.as_ptr_range().contains(&value.as_ptr());
         assert!(inside(&decode_shared::<Put>(&message).unwrap().value));
         assert!(!inside(&decode::<Put>(&message).unwrap().value));
+        let message = Bytes::from(encoded(&SharedBytes(put.value)));
+        let result = decode_shared::<SharedBytes>(&message).unwrap().0;
+        assert!(message.as_ptr_range().contains(&result.as_ptr()));
+    }
+
+    #[test]
+    fn a_result_of_bytes_has_the_same_form_as_bytes() {
+        let bytes = Bytes::from_static(b"\0\xc8\x07");
+        assert_eq!(encoded(&SharedBytes(bytes.clone())), encoded(&bytes));
+        assert_eq!(decode::<SharedBytes>(&encoded(&bytes)), Ok(SharedBytes(bytes)));
     }
 
     #[test]

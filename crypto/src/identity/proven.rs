@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use ed25519_dalek::VerifyingKey;
@@ -15,6 +15,9 @@ use super::{KeyError, PublicKey, load};
 
 /// Keys that are remembered. One more, and all others are forgotten: it costs each a proof.
 const MAX: usize = 4_096;
+
+/// Servers that were dialled: their keys come from who dials, and were proven when they were read.
+static DIALLED: LazyLock<ProvenKeys> = LazyLock::new(ProvenKeys::default);
 
 /// Keys of peers that were let in, decoded. It never holds more than 4,096.
 #[derive(Default)]
@@ -28,7 +31,7 @@ impl ProvenKeys {
         proven.map_or_else(|| load(bytes), |point| Ok((key, point)))
     }
 
-    /// To be called for a peer that is let in only: whoever else comes must not fill the set.
+    /// To be called for a peer that is let in or dialled only: whoever else comes must not fill the set.
     pub(crate) fn remember(&self, key: PublicKey, point: VerifyingKey) {
         let mut keys = self.keys();
         if keys.len() >= MAX && !keys.contains_key(&key) {
@@ -40,6 +43,16 @@ impl ProvenKeys {
     fn keys(&self) -> MutexGuard<'_, HashMap<PublicKey, VerifyingKey>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The key of a server that is dialled, decoded once in the life of the process.
+pub(crate) fn dialled(server: PublicKey) -> Result<VerifyingKey, KeyError> {
+    if let Some(point) = DIALLED.keys().get(&server).copied() {
+        return Ok(point);
+    }
+    let point = VerifyingKey::from_bytes(&server.bytes).map_err(|_| KeyError::NotOnCurve)?;
+    DIALLED.remember(server, point);
+    Ok(point)
 }
 
 impl fmt::Debug for ProvenKeys {

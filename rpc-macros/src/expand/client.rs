@@ -5,7 +5,6 @@ use quote::{quote, quote_spanned};
 use syn::{Ident, Path};
 
 use crate::ast::{Argument, Method, Service};
-use crate::check::types;
 
 use super::description::constant_name;
 
@@ -101,9 +100,8 @@ fn expand_call(runtime: &Path, constant: &Ident, position: usize, method: &Metho
         quote!(#(#attributes)* #name: #ty)
     });
     let names = method.arguments.iter().map(|argument| &argument.name);
-    let bytes = types::is_byte_vec(&method.result).then(
-        || quote_spanned!(Span::mixed_site()=> .map(|#runtime::marshal::ByteVec(bytes)| bytes)),
-    );
+    let bytes = super::wrapper(runtime, method)
+        .map(|wrapper| quote_spanned!(Span::mixed_site()=> .map(|#wrapper(bytes)| bytes)));
     let [result, error] = super::wire_types(runtime, method);
     quote_spanned! {Span::mixed_site()=>
         #(#lints)*

@@ -7,7 +7,6 @@ use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 
 use crate::ast::{Argument, Method, Object, Segment, Service, Shown, Template};
-use crate::check::types;
 
 use super::description::constant_name;
 
@@ -113,8 +112,8 @@ fn expand_arm(runtime: &Path, service: &Ident, position: usize, method: &Method)
         quote_spanned!(Span::mixed_site()=> arguments.#name)
     });
     let authorize = expand_authorize(method);
-    let bytes = types::is_byte_vec(&method.result)
-        .then(|| quote_spanned!(Span::mixed_site()=> .map(#runtime::marshal::ByteVec)));
+    let bytes = super::wrapper(runtime, method)
+        .map(|wrapper| quote_spanned!(Span::mixed_site()=> .map(#wrapper)));
     let all = if arguments.is_empty() { quote!(_) } else { mixed_site("arguments") };
     quote_spanned! {Span::mixed_site()=>
         #position => {

@@ -28,7 +28,7 @@ use crate::{
 const TURNS: usize = 16;
 
 /// How often callers get a turn before a batch is written, if answers come meanwhile.
-const YIELDS: u32 = 2;
+const YIELDS: u32 = 3;
 
 /// How long a server that reads nothing may hold up the last records: close, or an alert.
 const LINGER: Duration = Duration::from_secs(1);
@@ -93,7 +93,7 @@ impl<S: Socket> ClientDriver<S> {
             if self.timer.is_due(now) {
                 self.core.handle_timeout(now);
             }
-            let mut found = self.yielded > 0 && self.read(cx);
+            let mut found = self.yielded > 0 && self.read(cx, now);
             if !self.yield_to_callers(cx, found) {
                 return Poll::Pending;
             }
@@ -102,7 +102,7 @@ impl<S: Socket> ClientDriver<S> {
             if let Progress::Ended | Progress::NotTrusted = self.core.progress() {
                 return self.poll_shutdown(cx);
             }
-            found |= self.read(cx);
+            found |= self.read(cx, now);
             if found {
                 self.busy_poll.found();
                 self.quiet.disturb(now);
@@ -114,7 +114,7 @@ impl<S: Socket> ClientDriver<S> {
             if self.expects_callers(cx) {
                 return Poll::Pending;
             }
-            if !self.find_more_to_do(cx, blocked) {
+            if !self.find_more_to_do(cx, blocked, now) {
                 // Either it has yielded, or it sleeps.
                 self.busy_poll.looks_again(cx);
                 return Poll::Pending;
@@ -180,10 +180,10 @@ impl<S: Socket> ClientDriver<S> {
     }
 
     /// Reads once; `false` if nothing is there.
-    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         match socket::poll_read(&mut self.socket, &mut self.core.input, cx) {
             Poll::Ready(Ok(0)) => self.core.handle_end_of_stream(),
-            Poll::Ready(Ok(_)) => self.core.handle_input(clock::now()),
+            Poll::Ready(Ok(_)) => self.core.handle_input(now),
             Poll::Ready(Err(error)) => self.core.handle_io_error(error.kind()),
             Poll::Pending => match self.write_error {
                 Some(kind) => self.core.handle_io_error(kind),
@@ -194,7 +194,7 @@ impl<S: Socket> ClientDriver<S> {
     }
 
     /// Before sleeping: `true` if a caller or a timer has been faster.
-    fn find_more_to_do(&mut self, cx: &mut Context<'_>, blocked: bool) -> bool {
+    fn find_more_to_do(&mut self, cx: &mut Context<'_>, blocked: bool, now: Instant) -> bool {
         {
             let mut calls = lock(&self.calls);
             // What the socket does not take yet is written when it wakes us for that.
@@ -203,7 +203,7 @@ impl<S: Socket> ClientDriver<S> {
             }
             calls.sleep(self.lane, cx.waker().clone());
         }
-        let next = [self.core.next_timeout(clock::now()), self.quiet.at()];
+        let next = [self.core.next_timeout(now), self.quiet.at()];
         self.timer.arm(next.into_iter().flatten().min(), cx)
     }
 
