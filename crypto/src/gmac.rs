@@ -1,7 +1,7 @@
 //! GMAC (NIST SP 800-38D) as a keyed hash of long texts, many times as fast as any hash that may be seen.
 //!
-//! Its values stay secret: whoever sees two of one nonce can make others. For who sees none, two texts
-//! have the same value with a probability of at most (their length in blocks of 16 bytes) / 2^128.
+//! Its values stay secret: whoever sees two of one nonce can make others. For whoever sees none, two texts
+//! have the same value with a probability of at most (the longer one's blocks of 16 bytes, and one) / 2^128.
 
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
@@ -13,7 +13,7 @@ impl Gmac {
     ///
     /// # Panics
     ///
-    /// Not for any key: each has the cipher's 16 bytes.
+    /// Never: each key has the cipher's 16 bytes.
     #[must_use]
     pub fn new(key: &[u8; 16]) -> Self {
         let key = UnboundKey::new(&AES_128_GCM, key);
