@@ -171,10 +171,8 @@ fn runtime() -> Runtime {
 fn call(bencher: Bencher<'_, '_>) {
     const OUTSTANDING: usize = 64;
     let runtime = runtime();
-    let client = runtime.block_on(async {
-        let echo = EchoClient::in_memory(Echoing).policy("bench | echo | call | allow");
-        echo.as_principal("bench").await
-    });
+    let echo = EchoClient::in_memory(Echoing).policy("bench | echo | call | allow");
+    let client = runtime.block_on(echo.as_principal("bench"));
     let payload = Bytes::from(vec![7; 64]);
     bencher.counter(divan::counter::ItemsCount::new(OUTSTANDING)).bench_local(|| {
         runtime.block_on(async {

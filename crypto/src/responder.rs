@@ -1,7 +1,8 @@
 //! The responder's side of the handshake: read INIT, send RESP, read FIN, then admit or refuse.
 //!
 //! Up to [`AwaitingFin::read_fin`] and [`AwaitingFin::handle_fin`] every failure is silent: the caller
-//! closes or drops, and answers nothing. Then the caller looks the peer up, and only then are its parameters read.
+//! closes or drops, and answers nothing. Then the caller looks the peer up, and only then are its
+//! parameters read.
 
 mod admission;
 

@@ -15,9 +15,8 @@ use bailiwick_acl::{
     policy::{PolicyWarning, ServiceFacts},
 };
 use bailiwick_crypto::{Identity, Psk, PublicKey, RecordLimits, Transport, responder};
-use futures_util::FutureExt;
 use miette::Diagnostic;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinSet, time};
+use tokio::{net::TcpListener, task::JoinSet, time};
 
 use crate::{
     audit::{AuditError, AuditLog, CheckpointKey},
@@ -28,9 +27,9 @@ use crate::{
     net::{
         admission::Admission,
         dialer::{fresh_incarnation, params},
-        listener,
+        drain, listener,
         orphans::Orphans,
-        server_driver::{Common, Drain},
+        server_driver::Common,
         udp_server_driver::UdpServerDriver,
         udp_socket::{self, UdpSocket},
     },
@@ -156,8 +155,7 @@ impl Server {
     /// Serves until `shutdown` resolves, then drains: no new calls, those that run may end within
     /// [`Limits::drain_timeout`], also those whose connection has ended.
     pub async fn serve_until(self, shutdown: impl Future<Output = ()>) -> Drained {
-        let (begin_drain, drain) = oneshot::channel();
-        let drain: Drain = drain.shared();
+        let (begin_drain, drain) = drain::drain();
         let router = &self.common.router;
         let admission = Admission::new(&router.limits);
         // Before the first second is over, somebody may look.
@@ -180,7 +178,7 @@ impl Server {
             never = &mut attended => match never {},
         }
         router.status.drain();
-        let _ = begin_drain.send(());
+        drop(begin_drain);
         let all_ended = async {
             while ports.join_next().await.is_some() {}
             self.common.orphans.all_ended().await;

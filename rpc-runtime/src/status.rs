@@ -93,17 +93,12 @@ impl ServerStatus {
         self.0.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is shutting down.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.0.is_draining.load(Ordering::Relaxed)
-    }
-
     fn status_of<'a>(
         &self,
         mut services: impl Iterator<Item = &'a (&'static str, Option<Completions>)>,
     ) -> Status {
         let is_recovering = |past: &Completions| !past.is_open();
-        if self.is_draining() {
+        if self.0.is_draining.load(Ordering::Relaxed) {
             Status::Draining
         } else if !self.0.monitor.audit().is_healthy() {
             Status::AuditUnavailable

@@ -40,8 +40,6 @@ use std::{
 };
 
 use bailiwick_crypto::Identity;
-use futures_util::FutureExt;
-use tokio::sync::oneshot;
 
 use crate::{
     audit::AuditLog,
@@ -49,7 +47,10 @@ use crate::{
     config::Limits,
     endpoint::Endpoint,
     error::ConnectError,
-    net::server_driver::{Common, Drain, ServerDriver},
+    net::{
+        drain::{self, BeginDrain, Drain},
+        server_driver::{Common, ServerDriver},
+    },
     policy_file::PolicyFile,
     server::{ServeError, Server},
     service::{Service, Stub},
@@ -76,7 +77,7 @@ struct Running {
     common: Arc<Common>,
     drain: Drain,
     /// Dropped with the rest: the connections then drain.
-    _begin_drain: oneshot::Sender<()>,
+    _begin_drain: BeginDrain,
 }
 
 impl<C: Stub> InMemory<C> {
@@ -162,8 +163,8 @@ impl<C: Stub> InMemory<C> {
             Ok((common, _warnings)) => Arc::new(common),
             Err(error) => panic!("{:?}", miette::Report::new(error)),
         };
-        let (begin_drain, drain) = oneshot::channel();
-        Running { common, drain: drain.shared(), _begin_drain: begin_drain }
+        let (begin_drain, drain) = drain::drain();
+        Running { common, drain, _begin_drain: begin_drain }
     }
 }
 

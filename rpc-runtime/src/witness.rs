@@ -89,18 +89,22 @@ impl CheckpointArchive {
 }
 
 impl Archive {
-    /// Says that a checkpoint is not kept, once a second at the most: whoever may send them may send as
-    /// many as he likes.
+    /// Says that a checkpoint is not kept, in quotes, since it may repeat its sender's words.
     fn warn(&mut self, stream: &str, error: &str) {
-        let now = clock::now();
+        if let Some(others) = self.tells(clock::now()) {
+            tracing::warn!(?error, ?stream, others, "a checkpoint is not kept");
+        }
+    }
+
+    /// Whether it is time to tell of one, and of how many others nobody was told: whoever may send them
+    /// may send as many as he likes.
+    fn tells(&mut self, now: Instant) -> Option<u64> {
         if self.told.is_some_and(|told| now.saturating_duration_since(told) < TELL) {
             self.untold = self.untold.saturating_add(1);
-            return;
+            return None;
         }
         self.told = Some(now);
-        let others = std::mem::take(&mut self.untold);
-        // In quotes, since it may repeat his words.
-        tracing::warn!(?error, ?stream, others, "a checkpoint is not kept");
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -201,5 +205,19 @@ impl fmt::Debug for WitnessSink {
             .field("endpoint", &self.endpoint)
             .field("server", &self.server)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_that_are_not_kept_are_told_of_once_a_second_and_counted() {
+        let mut archive = Archive { folder: WitnessFolder::new("unused"), told: None, untold: 0 };
+        let now = Instant::now();
+        let at = [0, 1, 999, 1_000, 1_999, 2_000].map(|ms| now + Duration::from_millis(ms));
+        let told = at.map(|at| archive.tells(at));
+        assert_eq!(told, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

@@ -10,7 +10,8 @@ use tokio::{
 
 use super::{
     admission::{Admission, Entered},
-    server_driver::{Common, Drain, ServerDriver},
+    drain::Drain,
+    server_driver::{Common, ServerDriver},
     socket::Socket,
 };
 

@@ -4,18 +4,18 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use bailiwick_acl::Caller;
 use bailiwick_crypto::{PublicKey, record::Alert, responder};
-use futures_util::{FutureExt, future::Shared};
-use tokio::sync::oneshot;
+use futures_util::FutureExt;
 
 use super::{
     admission::Entered,
     busy_poll::BusyPoll,
+    drain::Drain,
     handlers::Handlers,
     orphans::Orphans,
     quiet::Quiet,
@@ -62,9 +62,6 @@ const RECOVERED: Duration = Duration::from_millis(50);
 /// What a key that the policy does not know is refused for; its record is the monitor's.
 pub(super) const UNKNOWN_PRINCIPAL: &str = "unknown_principal";
 
-/// Resolves when the server begins to shut down.
-pub(crate) type Drain = Shared<oneshot::Receiver<()>>;
-
 /// What all connections of a server share.
 pub(crate) struct Common {
     pub(crate) router: Router,
@@ -94,8 +91,6 @@ pub(crate) struct ServerDriver<S> {
     quiet: Quiet,
     handshake_until: Instant,
     drain: Drain,
-    /// Whom the drain will wake.
-    told: Option<Waker>,
     draining: bool,
     /// The client sends nothing more, and has said so.
     input_ended: bool,
@@ -193,7 +188,6 @@ impl<S: Socket> ServerDriver<S> {
             timer: Timer::default(),
             quiet: Quiet::default(),
             drain,
-            told: None,
             draining: false,
             input_ended: false,
             unanswered: None,
@@ -286,7 +280,7 @@ impl<S: Socket> ServerDriver<S> {
     }
 
     fn handle_time(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if !self.draining && self.is_told_to_drain(cx) {
+        if !self.draining && self.drain.poll_unpin(cx).is_ready() {
             self.draining = true;
             let waiting = self.parked.take_all();
             self.refuse_parked(waiting, &Refusal::Unavailable(Unavailable::Draining));
@@ -307,16 +301,6 @@ impl<S: Socket> ServerDriver<S> {
                 self.core.handle_end_of_stream();
             }
         }
-    }
-
-    /// Whether the server drains. A task that is registered to be told needs to look no closer.
-    fn is_told_to_drain(&mut self, cx: &mut Context<'_>) -> bool {
-        let registered = self.told.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if registered && !self.common.router.status.is_draining() {
-            return false;
-        }
-        self.told = Some(cx.waker().clone());
-        self.drain.poll_unpin(cx).is_ready()
     }
 
     /// Ends the session of a caller whom a new revision of the policy does not know by its key any

@@ -4,8 +4,9 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use super::{
     admission::Admission,
+    drain::Drain,
     listener::{self, Accept},
-    server_driver::{Common, Drain},
+    server_driver::Common,
     simulated::{Boxed, Stream},
 };
 

@@ -11,8 +11,9 @@ use futures_util::FutureExt;
 
 use super::{
     busy_poll::BusyPoll,
+    drain::Drain,
     revisions::Listening,
-    server_driver::{Common, Drain},
+    server_driver::Common,
     timer::Timer,
     udp_server::UdpServer,
     udp_socket::{self, Datagrams, UdpSocket},

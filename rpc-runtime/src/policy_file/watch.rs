@@ -94,12 +94,7 @@ async fn watch_folders(paths: &Arc<[PathBuf]>) -> Option<Notices> {
     let (paths, runtime) = (Arc::clone(paths), Handle::current());
     let watching = task::spawn_blocking(move || {
         let _within = runtime.enter();
-        // What they link to may be called otherwise.
-        let targets = paths.iter().filter_map(|path| path.canonicalize().ok());
-        let all = paths.iter().cloned().chain(targets);
-        let names: BTreeSet<OsString> =
-            all.filter_map(|path| path.file_name().map(OsString::from)).collect();
-        Notices::of(folders(&paths), names)
+        Notices::of(folders(&paths), names(&paths))
     });
     match watching.await {
         Ok(Ok(notices)) => Some(notices),
@@ -118,6 +113,13 @@ async fn told(notices: &mut Option<Notices>) {
         tracing::warn!(%error, "changes of the policy are found by looking now and then only");
         *notices = None;
     }
+}
+
+/// What the files are called, and what they link to, which may be called otherwise.
+fn names(paths: &[PathBuf]) -> BTreeSet<OsString> {
+    let targets = paths.iter().filter_map(|path| path.canonicalize().ok());
+    let all = paths.iter().cloned().chain(targets);
+    all.filter_map(|path| path.file_name().map(OsString::from)).collect()
 }
 
 fn folders(paths: &[PathBuf]) -> BTreeSet<PathBuf> {
@@ -150,5 +152,22 @@ async fn next(signal: &mut Option<Signal>) {
     let Some(signal) = signal else { return future::pending().await };
     if signal.recv().await.is_none() {
         future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_a_file_links_to_is_watched_by_its_own_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, target) = (folder.path().join("policy.acl"), folder.path().join("of-today.acl"));
+        fs::write(&target, "").unwrap();
+        symlink(&target, &link).unwrap();
+        let expected = ["of-today.acl", "policy.acl"].map(OsString::from);
+        assert_eq!(names(&[link]), BTreeSet::from(expected));
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Client {
     confirmed: bool,
     /// When silence was last answered by a question.
     asked: Option<Instant>,
-    /// Calls answered since that was last asked.
+    /// Frames since that was last asked that told of a call: answers, but for a few.
     answered: usize,
 }
 
@@ -160,7 +160,7 @@ impl Client {
         }
     }
 
-    /// How many calls were answered since this was last asked.
+    /// How many frames have told of a call since this was last asked; nearly all of them are answers.
     pub(crate) fn take_answered(&mut self) -> usize {
         std::mem::take(&mut self.answered)
     }

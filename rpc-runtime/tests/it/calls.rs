@@ -40,6 +40,25 @@ async fn a_channel_in_memory_is_judged_and_answered_alike() {
 }
 
 #[tokio::test]
+async fn a_service_in_memory_that_is_dropped_takes_no_more_calls() {
+    let world =
+        ProbeClient::in_memory(Counting(State::new())).policy("alice | probe | read | allow");
+    let alice = world.as_principal("alice").await;
+    assert_eq!(alice.echo(&cx(), Bytes::new()).await, Ok(Bytes::new()));
+    drop(world);
+    // What is sent before the go-away comes is refused by the server.
+    let refused = time::timeout(Duration::from_secs(10), async {
+        loop {
+            match alice.echo(&cx(), Bytes::new()).await {
+                Ok(_) => time::sleep(Duration::from_millis(1)).await,
+                Err(error) => break error,
+            }
+        }
+    });
+    assert_eq!(refused.await.expect("it takes calls no longer").executed(), Executed::No);
+}
+
+#[tokio::test]
 async fn many_calls_are_in_flight_on_one_connection() {
     let world = World::start().await;
     let alice = world.client("alice").await;

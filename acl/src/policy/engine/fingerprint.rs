@@ -6,8 +6,8 @@
 //! the field of 2^61 - 1, as for the longer texts of [`key`](super::key). Two that differ have 179
 //! words at most, so they agree at both points with probability (179 / 2^61)^2 < 2^-107, whatever
 //! they are, for whoever does not know the points. A request is looked up at 33 depths at the most: among
-//! 2^20 rows, 2^60 requests meet a row that does not mean them with probability below 2^-21. Therefore the fingerprint is all there is to compare,
-//! and the objects' texts are not kept.
+//! 2^20 rows, 2^60 requests meet a row that does not mean them with probability below 2^-21. Therefore
+//! the fingerprint is all there is to compare, and the objects' texts are not kept.
 
 use std::fmt;
 
