@@ -14,7 +14,7 @@ use std::{
 
 use bailiwick::{
     AuditError, AuditLog, Bytes, CallError, Channel, ChannelConfig, ConnectError, Context,
-    Endpoint, Identity, Limits, PolicyFile, PolicyFileError, PublicKey, ServeError, Server,
+    Endpoint, Identity, LimitError, Limits, PolicyFile, PolicyFileError, PublicKey, ServeError, Server,
     ServerBuilder, key_file, key_file::KeyFileError, rpc_service,
 };
 use thiserror::Error;
@@ -94,6 +94,8 @@ pub(crate) struct Bailiwick {
     endpoint: fn(String) -> Endpoint,
     /// How long both sides look for more before they sleep.
     busy_poll: Duration,
+    /// Whether clients connect with their first call, or wait until they are let in.
+    lazily: bool,
     /// The client's keys, read once.
     keys: OnceCell<Keys>,
 }
@@ -106,7 +108,17 @@ struct Keys {
 impl Bailiwick {
     /// Bailiwick over TCP.
     pub(crate) fn tcp() -> Self {
-        Self { endpoint: Endpoint::tcp, busy_poll: Duration::ZERO, keys: OnceCell::new() }
+        Self {
+            endpoint: Endpoint::tcp,
+            busy_poll: Duration::ZERO,
+            lazily: true,
+            keys: OnceCell::new(),
+        }
+    }
+
+    /// Bailiwick over TCP, whose clients make sure that they are let in before they call.
+    pub(crate) fn connecting() -> Self {
+        Self { lazily: false, ..Self::tcp() }
     }
 
     /// Bailiwick over TCP where each side has a processor to spare.
@@ -148,7 +160,8 @@ impl Peer for Bailiwick {
         let read = async || Files::in_folder(site).keys();
         let keys = self.keys.get_or_try_init(read).await.map_err(Box::new)?;
         let endpoint = (self.endpoint)(address.to_string());
-        Ok(EchoClient::new(dial(keys, endpoint, self.busy_poll).await.map_err(Box::new)?))
+        let channel = dial(keys, endpoint, self.busy_poll, self.lazily).await;
+        Ok(EchoClient::new(channel.map_err(Box::new)?))
     }
 }
 
@@ -211,9 +224,19 @@ fn builder(
         .listen(endpoint))
 }
 
-async fn dial(keys: &Keys, endpoint: Endpoint, busy_poll: Duration) -> Result<Channel, SetupError> {
+async fn dial(
+    keys: &Keys,
+    endpoint: Endpoint,
+    busy_poll: Duration,
+    lazily: bool,
+) -> Result<Channel, SetupError> {
     let config = ChannelConfig { limits: limits(busy_poll), ..ChannelConfig::default() };
-    Ok(Channel::connect_with(endpoint, keys.server, keys.caller.clone(), config).await?)
+    let caller = keys.caller.clone();
+    Ok(if lazily {
+        Channel::connect_lazy_with(endpoint, keys.server, caller, config)?
+    } else {
+        Channel::connect_with(endpoint, keys.server, caller, config).await?
+    })
 }
 
 /// Why our server did not start, or our client did not connect.
@@ -234,6 +257,9 @@ pub(crate) enum SetupError {
     /// The server refused to start, for example because of the policy.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// A limit is out of range.
+    #[error(transparent)]
+    Limits(#[from] LimitError),
     /// The client was not let in.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -257,7 +283,7 @@ mod tests {
         // Somebody whose key is in no policy.
         let stranger = Keys { caller: Identity::generate(&mut rand::rng()), ..keys };
         let endpoint = Endpoint::tcp(address.to_string());
-        let refused = dial(&stranger, endpoint, Duration::ZERO).await.unwrap_err();
+        let refused = dial(&stranger, endpoint, Duration::ZERO, false).await.unwrap_err();
         assert!(matches!(refused, SetupError::Connect(ConnectError::AccessDenied { .. })));
     }
 

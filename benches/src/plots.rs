@@ -50,6 +50,7 @@ fn label(system: System) -> &'static str {
         System::TonicTlsChacha => "tonic, mutual TLS, ChaCha20",
         System::Capnp => "capnp-rpc",
         System::Bailiwick | System::BailiwickDocuments | System::BailiwickCrowded => "Bailiwick",
+        System::BailiwickConnect => "Bailiwick, connecting first",
         System::BailiwickBusy => "Bailiwick, busy-polling",
         System::UdpFloor => "UDP floor",
         System::UdpPingPong => "UDP ping-pong",

@@ -133,6 +133,7 @@ pub(crate) fn on(system: System, role: impl Role) -> Result<(), AnyError> {
         System::TonicTlsChacha => role.play(Tonic::tls(Ciphers::ChaCha20Poly1305)),
         System::Capnp => role.play(Capnp),
         System::Bailiwick => role.play(Bailiwick::tcp()),
+        System::BailiwickConnect => role.play(Bailiwick::connecting()),
         System::BailiwickBusy => role.play(Bailiwick::busy()),
         System::UdpFloor => role.play(UdpFloor),
         System::UdpPingPong => role.play(PingPong),

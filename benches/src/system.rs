@@ -27,6 +27,8 @@ pub(crate) enum System {
     Capnp,
     /// Bailiwick over TCP with mutual authentication, encryption, policy and audit.
     Bailiwick,
+    /// The same, clients calling once they are let in (`Channel::connect`).
+    BailiwickConnect,
     /// The same, both sides looking for more before they sleep (`Limits::busy_poll`).
     BailiwickBusy,
     /// Plain echo with a datagram a call.
@@ -45,7 +47,7 @@ pub(crate) enum System {
 
 impl System {
     /// Every system that is compared.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::FloorAfterYield,
         Self::FloorAtOnce,
         Self::Tarpc,
@@ -55,6 +57,7 @@ impl System {
         Self::TonicTlsChacha,
         Self::Capnp,
         Self::Bailiwick,
+        Self::BailiwickConnect,
         Self::BailiwickBusy,
         Self::UdpFloor,
         Self::UdpPingPong,
@@ -80,6 +83,7 @@ impl System {
             Self::TonicTlsChacha => "tonic-tls-chacha",
             Self::Capnp => "capnp",
             Self::Bailiwick => "bailiwick",
+            Self::BailiwickConnect => "bailiwick-connect",
             Self::BailiwickBusy => "bailiwick-busy",
             Self::UdpFloor => "udp-floor",
             Self::UdpPingPong => "udp-ping-pong",
@@ -95,6 +99,7 @@ impl System {
         matches!(
             self,
             Self::Bailiwick
+                | Self::BailiwickConnect
                 | Self::BailiwickBusy
                 | Self::BailiwickUdp
                 | Self::BailiwickDocuments
@@ -118,6 +123,8 @@ impl System {
                     | Workload::Outstanding256
                     | Workload::Kib1x8
             ),
+            // Only how connections begin is another.
+            Self::BailiwickConnect => workload == Workload::Lone || workload.is_handshake(),
             Self::Quinn => true,
             // A message over UDP has at most 1 MiB with its header; longer ones go by TCP.
             Self::BailiwickUdp => workload != Workload::Mib1x8,
@@ -128,7 +135,10 @@ impl System {
     /// Whether what its server keeps of a client that does not call is measured: some keep nothing, and
     /// one keeps what another does.
     pub(crate) fn has_connections(self) -> bool {
-        !matches!(self, Self::UdpFloor | Self::UdpPingPong | Self::BailiwickBusy)
+        !matches!(
+            self,
+            Self::UdpFloor | Self::UdpPingPong | Self::BailiwickConnect | Self::BailiwickBusy
+        )
     }
 }
 

@@ -66,6 +66,17 @@ impl AwaitingResp {
         self.scid
     }
 
+    /// On a stream: looks at what has come of RESP. Once its clear bytes are there our side of the
+    /// agreement is computed, while the responder makes the rest. Nothing is judged yet.
+    pub fn read_ahead(&mut self, begun: &[u8]) {
+        if begun.len() >= RESP_CLEAR
+            && let Ok(share) = message::resp_share(begun)
+            && let Some(ephemeral) = &mut self.ephemeral
+        {
+            ephemeral.agree_ahead(&share);
+        }
+    }
+
     /// On a stream: checks RESP; the result is FIN, to be sent, and the session, whose records may
     /// follow it in the same write. The connection is made once the responder's first record opens.
     ///

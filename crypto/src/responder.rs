@@ -13,7 +13,7 @@ use ed25519_dalek::VerifyingKey;
 use rand_core::CryptoRng;
 
 use crate::handshake::message::{self, Body, FIN_CLEAR, Init, RESP_CLEAR};
-use crate::handshake::share::Ephemeral;
+use crate::handshake::share::{Ephemeral, Spare};
 use crate::handshake::{ConnectionId, HandshakeError, Psk, Transport};
 use crate::identity::{self, Identity, ProvenKeys, PublicKey};
 use crate::packet::{Packets, PacketsConfig};
@@ -38,6 +38,8 @@ pub struct Config {
     pub records: RecordLimits,
     /// Keys that need no proof. Default: none; each peer that is let in is one from then on.
     pub proven: Arc<ProvenKeys>,
+    /// The share of the next handshake, if [`Config::prepare`] has drawn it. Default: it has not.
+    pub spare: Arc<Spare>,
 }
 
 impl Config {
@@ -49,11 +51,19 @@ impl Config {
             params,
             records: RecordLimits::default(),
             proven: Arc::default(),
+            spare: Arc::default(),
         }
+    }
+
+    /// Draws the share of the next handshake, 32 bytes, unless that was done before: for a time when
+    /// nobody waits.
+    pub fn prepare(&self, rng: &mut impl CryptoRng) {
+        self.spare.prepare(rng);
     }
 }
 
-/// Reads INIT and makes RESP. Draws from `rng` 32 bytes for the share, then 8 for the connection id.
+/// Reads INIT and makes RESP, at once. Draws from `rng` 32 bytes for the share, unless it is
+/// [prepared](Config::prepare), then 8 for the connection id.
 ///
 /// # Errors
 ///
@@ -64,49 +74,115 @@ pub fn accept(
     init: &[u8],
     rng: &mut impl CryptoRng,
 ) -> Result<AwaitingFin, HandshakeError> {
+    begin(config, init, rng)?.finish()
+}
+
+/// As [`accept`], as far as RESP's clear bytes, which a stream may carry ahead of the rest: the initiator
+/// then works with our share while we work with its own.
+///
+/// # Errors
+///
+/// As [`accept`].
+pub fn begin(
+    config: &Config,
+    init: &[u8],
+    rng: &mut impl CryptoRng,
+) -> Result<Answering, HandshakeError> {
     config.params.check().map_err(HandshakeError::OwnParams)?;
     let parsed = message::parse_init(config.transport, init)?;
     let (identity, psk) = addressed(&config.identities, &parsed)?;
-    let local = identity.public_key();
-
-    let ephemeral = Ephemeral::draw(rng);
+    let ephemeral = config.spare.take().unwrap_or_else(|| Ephemeral::draw(rng));
     let mut scid = [0; 8];
     rng.fill_bytes(&mut scid);
     let params = params::encode(&config.params, Sender::Responder);
-    let mut resp = message::write_resp(params.len(), &parsed.scid, &scid, ephemeral.public());
+    let resp = message::write_resp(params.len(), &parsed.scid, &scid, ephemeral.public());
     debug_assert_eq!(resp.len(), RESP_CLEAR);
-
-    let shared = ephemeral.agree(&parsed.share)?;
-    let th1 = Transcript::start(config.transport).absorb(&[init, &resp]);
-    let secret = HandshakeSecret::extract(psk, &shared);
-
-    let id = *local.as_bytes();
-    let th2 = th1.absorb(&[&id, &params]);
-    let signed = schedule::to_be_signed(schedule::RESPONDER_SIGNATURE, &th2);
-    let signature = identity.sign(&signed);
-    let th3 = th2.append(&signature);
-    let finished = schedule::finished(&secret.handshake_key("fin r", &th1), &th3);
-    let th4 = th3.append(&finished);
-    let hk_r = secret.handshake_key("hs key r", &th1);
-    message::seal_box(&mut resp, &Body { id, params, signature, finished }, &hk_r, &th1);
-
-    let keys = FinKeys {
-        hk_i: secret.handshake_key("hs key i", &th1),
-        fk_i: secret.handshake_key("fin i", &th1),
-        secret,
-        th4,
-    };
-    Ok(AwaitingFin {
-        transport: config.transport,
+    Ok(Answering {
+        identity: identity.clone(),
+        psk: psk.cloned(),
+        ephemeral,
+        share: parsed.share,
+        th1: Transcript::start(config.transport).absorb(&[init, &resp]),
         resp,
+        params,
+        transport: config.transport,
         scid,
         peer_id: parsed.scid,
-        local,
-        keys: Some(keys),
         records: config.records,
         replay_slots: config.params.replay_slots,
         proven: Arc::clone(&config.proven),
     })
+}
+
+/// INIT is good, and RESP has its clear bytes.
+pub struct Answering {
+    identity: Identity,
+    psk: Option<Psk>,
+    ephemeral: Ephemeral,
+    /// The initiator's.
+    share: [u8; 32],
+    th1: Transcript,
+    resp: Vec<u8>,
+    params: Vec<u8>,
+    transport: Transport,
+    scid: ConnectionId,
+    peer_id: ConnectionId,
+    records: RecordLimits,
+    replay_slots: u32,
+    proven: Arc<ProvenKeys>,
+}
+
+impl Answering {
+    /// RESP's clear bytes: the first of what [`AwaitingFin::resp`] will be.
+    pub fn clear(&self) -> &[u8] {
+        &self.resp
+    }
+
+    /// Makes the rest of RESP.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError::LowOrderShare`], which only shows here. Answer nothing more.
+    pub fn finish(self) -> Result<AwaitingFin, HandshakeError> {
+        let Self { identity, th1, mut resp, params, .. } = self;
+        let local = identity.public_key();
+        let shared = self.ephemeral.agree(&self.share)?;
+        let secret = HandshakeSecret::extract(self.psk.as_ref(), &shared);
+
+        let id = *local.as_bytes();
+        let th2 = th1.absorb(&[&id, &params]);
+        let signed = schedule::to_be_signed(schedule::RESPONDER_SIGNATURE, &th2);
+        let signature = identity.sign(&signed);
+        let th3 = th2.append(&signature);
+        let finished = schedule::finished(&secret.handshake_key("fin r", &th1), &th3);
+        let th4 = th3.append(&finished);
+        let hk_r = secret.handshake_key("hs key r", &th1);
+        message::seal_box(&mut resp, &Body { id, params, signature, finished }, &hk_r, &th1);
+
+        let keys = FinKeys {
+            hk_i: secret.handshake_key("hs key i", &th1),
+            fk_i: secret.handshake_key("fin i", &th1),
+            secret,
+            th4,
+        };
+        Ok(AwaitingFin {
+            transport: self.transport,
+            resp,
+            scid: self.scid,
+            peer_id: self.peer_id,
+            local,
+            keys: Some(keys),
+            records: self.records,
+            replay_slots: self.replay_slots,
+            proven: self.proven,
+        })
+    }
+}
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answering").field("local", &self.identity.public_key()).finish_non_exhaustive()
+    }
 }
 
 /// RESP is on its way; one FIN is awaited.

@@ -17,7 +17,7 @@ use tokio::{sync::Notify, task::JoinHandle, time};
 
 use crate::{
     clock,
-    config::Limits,
+    config::{LimitError, Limits},
     context::{Context, Metadata},
     endpoint::Endpoint,
     error::{CallError, ConnectError, Executed, Outcome},
@@ -103,10 +103,55 @@ impl Channel {
         config: ChannelConfig,
     ) -> Result<Self, ConnectError> {
         config.limits.check()?;
-        let reconnect = config.reconnect;
         let dialer = Dialer::new(endpoint, server, identity, config, SystemTime::now);
         let connection = dialer.dial(LaneId::Main).await?;
-        Ok(Self::of(dialer, connection, reconnect))
+        Ok(Self::of(dialer, Some(connection)))
+    }
+
+    /// A channel that connects when the first call is made. That call leaves with the handshake's last
+    /// message, a round trip sooner than behind [`connect`](Self::connect), and servers and clients may be
+    /// started in any order: until its deadline a call waits for a server that is not there yet.
+    ///
+    /// What `connect` reports, calls report: [`CallError::NotSent`] says why there is no connection, at once
+    /// if the server does not let this identity in. If the very first connection breaks before the server
+    /// has answered anything, calls that left with it end [`CallError::OutcomeUnknown`] unless their methods
+    /// are readonly or idempotent.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn connect_lazy(endpoint: Endpoint, server: PublicKey, identity: Identity) -> Self {
+        Self::lazy(endpoint, server, identity, ChannelConfig::default())
+    }
+
+    /// As [`connect_lazy`](Self::connect_lazy), with limits and a pre-shared key of one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`LimitError`] if a limit is out of range.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn connect_lazy_with(
+        endpoint: Endpoint,
+        server: PublicKey,
+        identity: Identity,
+        config: ChannelConfig,
+    ) -> Result<Self, LimitError> {
+        config.limits.check()?;
+        Ok(Self::lazy(endpoint, server, identity, config))
+    }
+
+    fn lazy(
+        endpoint: Endpoint,
+        server: PublicKey,
+        identity: Identity,
+        config: ChannelConfig,
+    ) -> Self {
+        let dialer = Dialer::new(endpoint, server, identity, config, SystemTime::now);
+        Self::of(dialer, None)
     }
 
     /// As [`connect_with`](Self::connect_with), over streams that `connector` makes. For simulated
@@ -128,12 +173,11 @@ impl Channel {
         S: crate::net::simulated::Stream,
     {
         config.limits.check()?;
-        let reconnect = config.reconnect;
         let endpoint = Endpoint::tcp("simulated");
         let mut dialer = Dialer::new(endpoint, server, identity, config, SystemTime::now);
         dialer.connector = Some(crate::net::simulated::connector(connector));
         let connection = dialer.dial(LaneId::Main).await?;
-        Ok(Self::of(dialer, connection, reconnect))
+        Ok(Self::of(dialer, Some(connection)))
     }
 
     /// Runs the handshake over `socket` and leaves the session to a task. There is no other
@@ -148,10 +192,10 @@ impl Channel {
         let config = ChannelConfig { reconnect: Reconnect::Never, ..config };
         let dialer = Dialer::new(endpoint, server, identity, config, SystemTime::now);
         let connection = dialer.over(socket, LaneId::Main).await?;
-        Ok(Self::of(dialer, connection, Reconnect::Never))
+        Ok(Self::of(dialer, Some(connection)))
     }
 
-    fn of(dialer: Dialer, connection: Connection, reconnect: Reconnect) -> Self {
+    fn of(dialer: Dialer, connection: Option<Connection>) -> Self {
         let link = Link {
             connections: Mutex::default(),
             calls: Arc::clone(&dialer.calls),
@@ -162,10 +206,7 @@ impl Channel {
             meters: ClientMeters::open(),
             max_metadata: dialer.limits().max_metadata,
         };
-        let tasks = match reconnect {
-            Reconnect::Never => vec![tokio::spawn(connection)],
-            Reconnect::Always => redial::spawn(dialer, connection),
-        };
+        let tasks = redial::spawn(dialer, connection);
         *link.connections.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
         Self { link: Arc::new(link) }
     }
@@ -189,7 +230,7 @@ impl Channel {
         self.link.client
     }
 
-    /// The key that the server has proven.
+    /// The key that the server proves at each connection.
     #[must_use]
     pub fn server(&self) -> PublicKey {
         self.link.server

@@ -168,8 +168,8 @@ impl<E> From<E> for CallError<E> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotSent {
-    /// The connection has ended.
-    #[error("the connection has ended: {0}")]
+    /// There is no connection, or none any more.
+    #[error("there is no connection: {0}")]
     Disconnected(#[source] Disconnected),
     /// The server is shutting down and takes no new calls.
     #[error("the server is shutting down")]
@@ -236,11 +236,21 @@ pub enum Disconnected {
     #[error("{0}")]
     Io(io::ErrorKind),
     /// The peer ended it with an alert.
-    #[error("the peer reports {0}")]
+    #[error("the peer reports {0}{hint}", hint = hint(*.0))]
     Alert(Alert),
+    /// What is there did not answer the handshake for this key.
+    #[error("nobody there answers the handshake for {0}; is this the server's key?")]
+    NoHandshake(PublicKey),
     /// The peer broke the protocol, or somebody tampered with the bytes.
     #[error("{0}")]
     Protocol(ProtocolError),
+}
+
+fn hint(alert: Alert) -> &'static str {
+    match alert {
+        Alert::AccessDenied => "; does its policy have this client's key?",
+        _ => "",
+    }
 }
 
 /// How a peer broke the protocol.

@@ -400,6 +400,7 @@ impl ServerBuilder {
             identities: vec![(self.identity, self.psk)],
             records: RecordLimits::default(),
             proven: Arc::default(),
+            spare: Arc::default(),
         };
         let memories = Memories::new(&self.limits);
         let router = Router::new(self.services, monitor, redaction, self.limits)?;

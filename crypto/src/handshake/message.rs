@@ -209,8 +209,13 @@ pub(crate) fn parse_resp(transport: Transport, message: &[u8]) -> Result<Resp, H
     Ok(Resp {
         dcid: array_at(message, 8)?,
         scid: array_at(message, 16)?,
-        share: array_at(message, 24)?,
+        share: resp_share(message)?,
     })
+}
+
+/// The share in RESP's clear part.
+pub(crate) fn resp_share(message: &[u8]) -> Result<[u8; 32], HandshakeError> {
+    array_at(message, 24)
 }
 
 /// Checks FIN's clear part; the result is its dcid.

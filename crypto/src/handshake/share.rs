@@ -4,6 +4,8 @@
 //! with the state that holds it. With the feature `aws-lc` the arithmetic is AWS-LC's, which takes half
 //! the time; without it, it is dalek's.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -18,6 +20,8 @@ use dalek::Secret;
 pub struct Ephemeral {
     secret: Secret,
     public: [u8; 32],
+    /// A share of the peer's, and what was agreed on with it ahead of need.
+    ahead: Option<([u8; 32], Zeroizing<[u8; 32]>)>,
 }
 
 impl Ephemeral {
@@ -27,7 +31,7 @@ impl Ephemeral {
         rng.fill_bytes(seed.as_mut());
         let secret = Secret::new(&seed);
         let public = secret.public();
-        Self { secret, public }
+        Self { secret, public, ahead: None }
     }
 
     /// What the peer is sent.
@@ -42,7 +46,37 @@ impl Ephemeral {
     ///
     /// [`HandshakeError::LowOrderShare`] if the result would not depend on our secret.
     pub fn agree(&self, theirs: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, HandshakeError> {
-        self.secret.agree(theirs).ok_or(HandshakeError::LowOrderShare)
+        match &self.ahead {
+            Some((share, shared)) if share == theirs => Ok(shared.clone()),
+            _ => self.secret.agree(theirs).ok_or(HandshakeError::LowOrderShare),
+        }
+    }
+
+    /// Does the work of [`agree`](Self::agree) before it is asked for, once.
+    pub fn agree_ahead(&mut self, theirs: &[u8; 32]) {
+        if self.ahead.is_none() {
+            self.ahead = self.secret.agree(theirs).map(|shared| (*theirs, shared));
+        }
+    }
+}
+
+/// A share that was drawn ahead of the handshake that will use it, and only one will.
+#[derive(Debug, Default)]
+pub struct Spare(Mutex<Option<Ephemeral>>);
+
+impl Spare {
+    /// Draws one if there is none.
+    pub(crate) fn prepare(&self, rng: &mut impl CryptoRng) {
+        self.slot().get_or_insert_with(|| Ephemeral::draw(rng));
+    }
+
+    /// The one that is there, if any: it is gone from here.
+    pub(crate) fn take(&self) -> Option<Ephemeral> {
+        self.slot().take()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Ephemeral>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -48,6 +48,11 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
+    /// Whether no other handshake is under way.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.admission.lock().all().half_open <= 1
+    }
+
     /// The handshake has ended.
     pub(crate) fn established(&mut self) {
         let mut counts = self.admission.lock();

@@ -24,7 +24,7 @@ use crate::{
     error::{ConnectError, Disconnected},
     id::Incarnation,
     proto::{
-        calls::{Calendar, Calls, LaneId},
+        calls::{Calendar, Calls, LaneId, Read, Reconnect},
         client::{Client, Progress, SharedCalls, lock},
         udp::{
             client::{Standing, UdpClient},
@@ -82,6 +82,10 @@ impl Dialer {
         &self.config.limits
     }
 
+    pub(crate) fn reconnect(&self) -> Reconnect {
+        self.config.reconnect
+    }
+
     /// Whether messages that are too long for the main connection can go by another.
     pub(crate) fn has_bulk_lane(&self) -> bool {
         matches!(self.endpoint, Endpoint::Udp(_))
@@ -114,7 +118,7 @@ impl Dialer {
             socket.set_nodelay(true).map_err(unreachable)?;
             self.over(socket, lane).await
         };
-        self.in_time(&endpoint, connecting).await
+        self.in_time(&endpoint, lane, connecting).await
     }
 
     #[cfg(feature = "simulation")]
@@ -130,18 +134,23 @@ impl Dialer {
                 .map_err(|source| ConnectError::Unreachable { endpoint, source })?;
             self.over(socket, lane).await
         };
-        self.in_time(&self.endpoint, connecting).await
+        self.in_time(&self.endpoint, lane, connecting).await
     }
 
     async fn in_time(
         &self,
         endpoint: &Endpoint,
+        lane: LaneId,
         connecting: impl Future<Output = Result<Connection, ConnectError>>,
     ) -> Result<Connection, ConnectError> {
         let timeout = self.config.limits.handshake_timeout;
         match time::timeout(timeout, connecting).await {
             Ok(connected) => connected,
-            Err(_) => Err(ConnectError::TimedOut { endpoint: endpoint.to_string(), timeout }),
+            Err(_) => {
+                // Calls may have left behind FIN.
+                lock(&self.calls).lost(lane, &Disconnected::Idle(timeout), Read::All);
+                Err(ConnectError::TimedOut { endpoint: endpoint.to_string(), timeout })
+            }
         }
     }
 

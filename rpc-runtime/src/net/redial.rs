@@ -1,7 +1,7 @@
 //! Keeping a channel connected: when there is something to send and no connection, one is made,
 //! after a pause drawn at random below a bound that doubles with each attempt (full jitter).
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, mem, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use rand::{Rng, RngExt};
 use tokio::{task::JoinHandle, time};
@@ -15,7 +15,7 @@ use crate::{
     config::Limits,
     error::{ConnectError, Disconnected, ProtocolError},
     proto::{
-        calls::{Calls, LaneId},
+        calls::{Calls, LaneId, Read, Reconnect},
         client::lock,
     },
 };
@@ -26,14 +26,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// A connection that lasted this long was a good one: the next pause is short again.
 pub(crate) const GOOD: Duration = Duration::from_secs(1);
 
-/// Drives the channel's connections until the channel is dropped.
-pub(crate) fn spawn(dialer: Dialer, connection: Connection) -> Vec<JoinHandle<()>> {
+/// Drives the channel's connections until the channel is dropped. Without a first `connection` it is
+/// made once there is something to send, without a pause.
+pub(crate) fn spawn(dialer: Dialer, connection: Option<Connection>) -> Vec<JoinHandle<()>> {
     let dialer = Arc::new(dialer);
-    let main = Redial { dialer: Arc::clone(&dialer), lane: LaneId::Main, attempts: 0 };
-    let mut tasks = vec![tokio::spawn(main.run(Some(connection)))];
-    if dialer.has_bulk_lane() {
-        let bulk = Redial { dialer, lane: LaneId::Bulk, attempts: 0 };
-        tasks.push(tokio::spawn(bulk.run(None)));
+    let redial = |lane, pauses| Redial { dialer: Arc::clone(&dialer), lane, pauses, attempts: 0 };
+    let mut tasks = vec![tokio::spawn(redial(LaneId::Main, connection.is_some()).run(connection))];
+    if dialer.has_bulk_lane() && dialer.reconnect() == Reconnect::Always {
+        tasks.push(tokio::spawn(redial(LaneId::Bulk, true).run(None)));
     }
     tasks
 }
@@ -41,6 +41,8 @@ pub(crate) fn spawn(dialer: Dialer, connection: Connection) -> Vec<JoinHandle<()
 struct Redial {
     dialer: Arc<Dialer>,
     lane: LaneId,
+    /// Whether the next attempt comes after a pause.
+    pauses: bool,
     /// Since the last good connection.
     attempts: u32,
 }
@@ -54,16 +56,25 @@ impl Redial {
                 if clock::now().saturating_duration_since(begun) >= GOOD {
                     self.attempts = 0;
                 }
+                if self.dialer.reconnect() == Reconnect::Never {
+                    return;
+                }
             }
             if !self.is_wanted().await {
                 return;
             }
-            let pause = pause(self.attempts, self.dialer.limits(), &mut rand::rng());
-            self.expiring(time::sleep(pause)).await;
+            if mem::replace(&mut self.pauses, true) {
+                let pause = pause(self.attempts, self.dialer.limits(), &mut rand::rng());
+                self.expiring(time::sleep(pause)).await;
+            }
             self.attempts = self.attempts.saturating_add(1);
             // In a box of its own: it is large, and this task is moved when it begins and ends.
             match self.expiring(Box::pin(self.dialer.dial(self.lane))).await {
                 Ok(connected) => connection = Some(connected),
+                Err(error) if self.dialer.reconnect() == Reconnect::Never => {
+                    let mut calls = lock(&self.dialer.calls);
+                    return calls.lost(self.lane, &disconnected(&error), Read::None);
+                }
                 Err(error) => self.failed(&error),
             }
         }
@@ -140,6 +151,9 @@ fn disconnected(error: &ConnectError) -> Disconnected {
         ConnectError::NotTrusted { .. } => Disconnected::Protocol(ProtocolError::Record),
         ConnectError::AccessDenied { .. } => {
             Disconnected::Alert(bailiwick_crypto::Alert::AccessDenied)
+        }
+        ConnectError::NotThisServer { server, .. } | ConnectError::NoAnswer { server, .. } => {
+            Disconnected::NoHandshake(*server)
         }
         ConnectError::Ended { source, .. } => source.clone(),
         ConnectError::TimedOut { timeout, .. } => Disconnected::Idle(*timeout),

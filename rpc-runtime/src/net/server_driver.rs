@@ -370,7 +370,7 @@ impl<S: Socket> ServerDriver<S> {
             Poll::Ready(Ok(0)) => self.end_of_stream("closed_in_handshake"),
             Poll::Ready(Ok(_)) => {
                 self.arrived = clock::now();
-                self.handle_input(self.arrived);
+                self.handle_input(cx, self.arrived);
             }
             Poll::Ready(Err(_)) => self.end_of_stream("broken_in_handshake"),
             Poll::Pending => return false,
@@ -386,18 +386,36 @@ impl<S: Socket> ServerDriver<S> {
         self.core.handle_end_of_stream();
     }
 
-    fn handle_input(&mut self, now: Instant) {
+    fn handle_input(&mut self, cx: &mut Context<'_>, now: Instant) {
         if self.session.is_none() {
-            self.handle_handshake(now);
+            self.handle_handshake(cx, now);
         }
         self.handle_requests(now);
     }
 
-    fn handle_handshake(&mut self, now: Instant) {
-        match self.core.handle_handshake(&self.common.handshake, &mut rand::rng(), now) {
+    fn handle_handshake(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let common = Arc::clone(&self.common);
+        match self.core.handle_handshake(&common.handshake, &mut rand::rng(), now) {
+            Handshake::Answering => self.answer(cx, now),
             Handshake::Authenticated(key) => self.look_up(key, now),
             Handshake::Failed(error) => self.refuse_handshake(reason(&error)),
             Handshake::Waiting | Handshake::Done => {}
+        }
+    }
+
+    /// Sends RESP: where nobody else shakes hands, in two parts, so that the client works with the first while
+    /// the other is made; and what can be done for the next handshake is done while the client is at work.
+    /// Among many there is always other work, and writes count.
+    fn answer(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let alone = self.entered.as_ref().is_none_or(Entered::is_alone);
+        if alone {
+            // What cannot be written now is written with the rest; an error comes again then.
+            let _ = self.write(cx, now);
+        }
+        self.handle_handshake(cx, now);
+        if alone && self.core.ended().is_none() {
+            let _ = self.write(cx, now);
+            self.common.handshake.prepare(&mut rand::rng());
         }
     }
 
@@ -421,7 +439,7 @@ impl<S: Socket> ServerDriver<S> {
             self.core.abort(Alert::LimitExceeded, now);
             return self.refuse_handshake("too_many_clients");
         };
-        self.core.confirm(common.router.memory_id(&memory, common.tcp_port));
+        self.core.confirm(common.router.memory_id(&memory, common.tcp_port), now);
         if let Some(entered) = &mut self.entered {
             entered.established();
         }

@@ -47,6 +47,9 @@ use window::Window;
 /// Bytes that may wait behind a socket that takes none, before pings go unanswered.
 const MAX_PONG_BACKLOG: usize = 64 * 1024;
 
+/// What any server may say that it accepts at the most.
+const MAX_FRAME: u32 = 1 << 24;
+
 /// Requests are kept until they are answered: so many times the bytes that may wait to be sent.
 const KEPT: usize = 4;
 
@@ -233,7 +236,8 @@ impl Calls {
             held: HeldCalls::new(limits.lease),
             lease: Lease::new(calendar),
             acknowledgements: Acknowledgements::default(),
-            main: Lane::of(Some(limits.max_frame)),
+            // The protocol's own bound, until the server has said what it accepts.
+            main: Lane::of(Some(MAX_FRAME)),
             bulk: Lane::of(None),
             deadline: None,
             resend: None,
@@ -332,16 +336,20 @@ impl Calls {
 
     /// The connection that carries a request of this length.
     fn lane_for(&self, request: usize) -> Result<LaneId, NotSent> {
-        let size = request + frame::MAX_REQUEST_HEADER;
-        let fits = |lane: &Lane| lane.max_frame.is_some_and(|limit| size <= limit as usize);
-        if fits(&self.main) {
+        if self.fits(LaneId::Main, request) {
             Ok(LaneId::Main)
-        } else if fits(&self.bulk) {
+        } else if self.fits(LaneId::Bulk, request) {
             Ok(LaneId::Bulk)
         } else {
+            let size = request + frame::MAX_REQUEST_HEADER;
             let limit = self.main.max_frame.max(self.bulk.max_frame).unwrap_or(0) as usize;
             Err(NotSent::TooLarge { size, limit })
         }
+    }
+
+    fn fits(&self, lane: LaneId, request: usize) -> bool {
+        let size = request + frame::MAX_REQUEST_HEADER;
+        self.lane(lane).max_frame.is_some_and(|limit| size <= limit as usize)
     }
 
     /// The call's answer, once it is there; until then `cx` is woken for it.

@@ -56,6 +56,8 @@ pub(crate) struct Client {
     proven: bool,
     /// The server's first record has come.
     confirmed: bool,
+    /// Requests leave behind FIN, without waiting for that record.
+    ahead: bool,
     /// When silence was last answered by a question.
     asked: Option<Instant>,
     /// Frames since that was last asked that told of a call: answers, but for a few.
@@ -92,6 +94,7 @@ impl Client {
             limits,
             proven: false,
             confirmed: false,
+            ahead: false,
             asked: None,
             answered: 0,
         }
@@ -135,7 +138,12 @@ impl Client {
     fn read_resp(&mut self, now: Instant) {
         let resp = match message_len(MessageKind::Resp, self.input.unread()) {
             Ok(None) => return,
-            Ok(Some(size)) if size > self.input.len() => return,
+            Ok(Some(size)) if size > self.input.len() => {
+                if let State::AwaitingResp(awaiting) = &mut self.state {
+                    awaiting.read_ahead(self.input.unread());
+                }
+                return;
+            }
             Ok(Some(size)) => Ok(size),
             Err(error) => Err(error),
         };
@@ -153,7 +161,10 @@ impl Client {
                 self.output.bytes().extend_from_slice(&fin);
                 self.proven = true;
                 let session = Session::new(keys, &self.limits, now);
-                lock(&self.calls).connected(self.lane, session.peer_max_frame, now);
+                let mut calls = lock(&self.calls);
+                calls.connected(self.lane, session.peer_max_frame, now);
+                self.ahead = calls.go_ahead(self.lane);
+                drop(calls);
                 self.state = State::Open(Box::new(session));
             }
             Err(error) => self.state = State::NotTrusted(error),
@@ -226,7 +237,7 @@ impl Client {
     /// Seals what waits into the output; `true` if there is something to write.
     pub(crate) fn handle_transmit(&mut self, now: Instant) -> bool {
         if let State::Open(session) = &mut self.state {
-            if self.confirmed {
+            if self.confirmed || self.ahead {
                 let mut calls = lock(&self.calls);
                 if self.frames.is_empty() {
                     self.taken = calls.take_frames(self.lane, now, self.frames.bytes());
@@ -266,6 +277,8 @@ impl Client {
         let read = match why {
             // A server that closes in good order has answered all that it began.
             Disconnected::Closed => Read::None,
+            // In place of the record that lets us in: nothing behind FIN has been opened.
+            Disconnected::Alert(_) if !self.confirmed => Read::None,
             _ => Read::Before(self.taken - self.frames.len() as u64),
         };
         lock(&self.calls).lost(self.lane, &why, read);

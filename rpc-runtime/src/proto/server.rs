@@ -6,7 +6,7 @@ use bailiwick_crypto::{
     HandshakeError, PublicKey,
     handshake::{MessageKind, message_len},
     record::{Alert, Records},
-    responder::{self, Authenticated, AwaitingFin},
+    responder::{self, Answering, Authenticated, AwaitingFin},
 };
 use rand_core::CryptoRng;
 
@@ -27,9 +27,13 @@ use crate::{
 const BATCH: usize = 4 * 1024;
 
 /// How the handshake stands.
+#[derive(Debug, PartialEq)]
 pub(crate) enum Handshake {
     /// More bytes must come.
     Waiting,
+    /// RESP's clear bytes wait to be written, so that the client can work with them; the rest is made by
+    /// the next call.
+    Answering,
     /// The client has proven this key; [`Server::admit`] or [`Server::refuse`] comes next.
     Authenticated(PublicKey),
     /// It failed; the client is told nothing.
@@ -49,6 +53,7 @@ pub(crate) struct Server {
 
 enum State {
     AwaitingInit,
+    Answering(Box<Answering>),
     AwaitingFin(Box<AwaitingFin>),
     Authenticated(Box<Authenticated>),
     Open(Box<Session>),
@@ -77,6 +82,10 @@ impl Server {
         loop {
             let kind = match &self.state {
                 State::AwaitingInit => MessageKind::Init,
+                State::Answering(_) => match self.answer() {
+                    Ok(()) => continue,
+                    Err(error) => return self.fail_handshake(error),
+                },
                 State::AwaitingFin(_) => MessageKind::Fin,
                 State::Authenticated(authenticated) => {
                     return Handshake::Authenticated(authenticated.peer());
@@ -91,7 +100,21 @@ impl Server {
             if let Err(error) = self.read_message(size, config, rng, now) {
                 return self.fail_handshake(error);
             }
+            if let State::Answering(_) = self.state {
+                return Handshake::Answering;
+            }
         }
+    }
+
+    fn answer(&mut self) -> Result<(), HandshakeError> {
+        let ended = State::Ended(Disconnected::Closed);
+        if let State::Answering(answering) = std::mem::replace(&mut self.state, ended) {
+            let clear = answering.clear().len();
+            let awaiting = answering.finish()?;
+            self.output.bytes().extend_from_slice(&awaiting.resp()[clear..]);
+            self.state = State::AwaitingFin(Box::new(awaiting));
+        }
+        Ok(())
     }
 
     fn read_message(
@@ -105,9 +128,9 @@ impl Server {
         let ended = State::Ended(Disconnected::Closed);
         self.state = match std::mem::replace(&mut self.state, ended) {
             State::AwaitingInit => {
-                let awaiting = responder::accept(config, message, rng)?;
-                self.output.bytes().extend_from_slice(awaiting.resp());
-                State::AwaitingFin(Box::new(awaiting))
+                let answering = responder::begin(config, message, rng)?;
+                self.output.bytes().extend_from_slice(answering.clear());
+                State::Answering(Box::new(answering))
             }
             State::AwaitingFin(awaiting) => {
                 State::Authenticated(Box::new(awaiting.read_fin(message, now)?))
@@ -156,9 +179,10 @@ impl Server {
     }
 
     /// The first frame says which memory the server has of the client. That it comes confirms the
-    /// handshake.
-    pub(crate) fn confirm(&mut self, memory: MemoryId) {
+    /// handshake. It is sealed at once: an alert in its place says that nothing has been opened.
+    pub(crate) fn confirm(&mut self, memory: MemoryId, now: Instant) {
         frame::put_memory(memory, self.frames.bytes());
+        self.handle_transmit(now);
     }
 
     /// A client that was admitted finds no place, or has lost its own.

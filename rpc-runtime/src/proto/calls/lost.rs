@@ -32,6 +32,17 @@ impl Calls {
         (lane.max_frame, lane.since) = (Some(max_frame), Some(since));
     }
 
+    /// The first connection that the channel has ever had: whatever waits is new, and goes before the
+    /// server has said which memory it has. `false` if there was one before.
+    pub(crate) fn go_ahead(&mut self, lane: LaneId) -> bool {
+        let first = lane == LaneId::Main && self.memory.is_none();
+        if first {
+            self.find_ways();
+            self.open(lane);
+        }
+        first
+    }
+
     /// The server has said which memory it has of this client: whatever is not answered goes,
     /// oldest first. Where the memory is another, the server does not know what it ran before, but
     /// for what it has on record; then only that goes which no server can have seen, or which may
@@ -57,6 +68,7 @@ impl Calls {
             self.bulk.open = false;
             self.forgotten(records);
         }
+        self.find_ways();
         self.open(LaneId::Main);
         self.open_bulk();
         self.ask_again();
@@ -67,6 +79,28 @@ impl Calls {
     fn open_bulk(&mut self) {
         if self.bulk.memory.is_some() && self.bulk.memory == self.memory.map(|memory| memory.id) {
             self.open(LaneId::Bulk);
+        }
+    }
+
+    /// What the server accepts is known: what waits and is too long for its connection goes by the other,
+    /// or not at all.
+    fn find_ways(&mut self) {
+        for slot in self.open_slots() {
+            let waiting = &self.waiting[slot];
+            let size = waiting.request.len();
+            if waiting.state != State::Queued || self.fits(waiting.lane, size) {
+                continue;
+            }
+            match self.lane_for(size) {
+                Ok(lane) => self.requeue(slot, lane),
+                Err(why) => {
+                    let lost = waiting.may_have_run();
+                    let answer = if lost { Answer::Lost } else { Answer::NotSent(why) };
+                    let number = waiting.number;
+                    self.window.settle(number);
+                    self.finish(slot, answer);
+                }
+            }
         }
     }
 
@@ -168,6 +202,10 @@ impl Calls {
         self.resend = self.waiting.iter().filter_map(|(_, waiting)| waiting.resend).min();
         if lane == LaneId::Main {
             self.disconnected = Some(why.clone());
+            if self.memory.is_none() {
+                // Whatever the next server remembers, it may be another than this one.
+                self.forgotten(None);
+            }
         }
         self.lane_mut(lane).reset();
         if self.reconnect == Reconnect::Never {
