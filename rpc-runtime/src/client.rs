@@ -303,8 +303,8 @@ impl Link {
         metadata: &Metadata,
         arguments: &A,
     ) -> Result<Ticket, CallError<E>> {
-        let mut now = clock::now();
-        let own = method.timeout.and_then(|timeout| now.checked_add(timeout));
+        // The clock is not read for each call: what is too late is found when it would be sent.
+        let own = method.timeout.and_then(|timeout| clock::now().checked_add(timeout));
         let deadline = own.map_or(cx.deadline(), |own| own.min(cx.deadline()));
         let rerun = rerun(method.delivery);
         let header = Header { method: method.id, rerun, deadline, metadata };
@@ -313,7 +313,7 @@ impl Link {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
             let begun = {
                 let mut calls = lock(&self.calls);
-                let begun = calls.begin(&header, now, waker, |out| marshal::encode(arguments, out));
+                let begun = calls.begin(&header, waker, |out| marshal::encode(arguments, out));
                 if waited && !calls.is_full() {
                     // Whoever waits behind gets the room that is left.
                     self.room.notify_one();
@@ -323,17 +323,14 @@ impl Link {
             match begun {
                 Ok(ticket) => return Ok(ticket),
                 Err(BeginError::NotSent(why)) => return Err(CallError::NotSent(why)),
-                Err(BeginError::TooLate) => break,
                 Err(BeginError::Full) => waited = true,
             }
             // In a box: each call is as large as the future that waits here, and few do.
             let room = Box::pin(time::timeout_at(deadline.into(), self.room.notified()));
             if room.await.is_err() {
-                break;
+                return Err(CallError::DeadlineExceeded { executed: Executed::No, call: None });
             }
-            now = clock::now();
         }
-        Err(CallError::DeadlineExceeded { executed: Executed::No, call: None })
     }
 
     fn key(&self, number: CallNumber) -> CallKey {
@@ -372,10 +369,14 @@ impl Future for Waiting<'_> {
             return Poll::Pending;
         }
         let Some(ticket) = &self.ticket else { return Poll::Pending };
-        let polled = lock(&self.link.calls).poll(ticket, cx);
+        let mut calls = lock(&self.link.calls);
+        let (polled, crowded) = (calls.poll(ticket, cx), calls.is_crowded());
+        drop(calls);
         if polled.is_ready() {
             self.ticket = None;
-            self.link.room.notify_one();
+            if crowded {
+                self.link.room.notify_one();
+            }
         }
         polled
     }

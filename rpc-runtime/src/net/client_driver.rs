@@ -140,12 +140,18 @@ impl<S: Socket> ClientDriver<S> {
     /// Callers whose answers have just been read are likely to call again: their batch gathers from now
     /// on, and none of them need wake this task.
     fn expects_callers(&mut self, cx: &mut Context<'_>) -> bool {
-        let expects = self.core.take_answered() > 1;
-        if expects {
-            lock(&self.calls).expect(self.lane, cx.waker());
+        let answered = self.core.take_answered();
+        if answered <= 1 {
+            return false;
+        }
+        if lock(&self.calls).expect(self.lane, cx.waker(), answered) {
+            // Nothing more can come from the server: the sockets need not be looked at meanwhile.
+            self.yielded += 1;
+            cx.waker().wake_by_ref();
+        } else {
             self.yield_now(cx);
         }
-        expects
+        true
     }
 
     /// Wakes this task once all that are ready have run.

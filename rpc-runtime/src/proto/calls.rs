@@ -93,8 +93,6 @@ pub(crate) enum BeginError {
     /// As many calls as allowed are under way: wait until one ends.
     Full,
     NotSent(NotSent),
-    /// The deadline has passed already.
-    TooLate,
 }
 
 /// What a request says beside its arguments.
@@ -188,6 +186,8 @@ pub(crate) struct Calls {
     disconnected: Option<Disconnected>,
     /// Nobody can begin a call any more.
     abandoned: bool,
+    /// Somebody has had to wait for room: whoever makes some says so.
+    crowded: bool,
 }
 
 struct Waiting {
@@ -251,6 +251,7 @@ impl Calls {
             refusing: None,
             disconnected: None,
             abandoned: false,
+            crowded: false,
         }
     }
 
@@ -258,11 +259,10 @@ impl Calls {
     pub(crate) fn begin(
         &mut self,
         header: &Header<'_>,
-        now: Instant,
         waker: Waker,
         arguments: impl FnOnce(&mut Vec<u8>) -> Result<(), MarshalError>,
     ) -> Result<Ticket, BeginError> {
-        self.may_begin(header, now)?;
+        self.may_begin(header)?;
         let mut request = self.spare.pop().unwrap_or_default();
         frame::put_metadata(header.metadata, &mut request);
         let lane = match arguments(&mut request) {
@@ -305,12 +305,10 @@ impl Calls {
         Ok(Ticket { slot, number })
     }
 
-    fn may_begin(&self, header: &Header<'_>, now: Instant) -> Result<(), BeginError> {
+    fn may_begin(&mut self, header: &Header<'_>) -> Result<(), BeginError> {
         let size = header.metadata.size();
         if let Some(why) = &self.refusing {
             Err(BeginError::NotSent(why.clone()))
-        } else if header.deadline <= now {
-            Err(BeginError::TooLate)
         } else if size > self.max_metadata {
             let limit = self.max_metadata;
             Err(BeginError::NotSent(NotSent::MetadataTooLarge { size, limit }))
@@ -319,6 +317,7 @@ impl Calls {
             let (count, limit) = (header.metadata.iter().len(), frame::MAX_METADATA_ENTRIES);
             Err(BeginError::NotSent(NotSent::TooManyMetadata { count, limit }))
         } else if self.is_full() {
+            self.crowded = true;
             Err(BeginError::Full)
         } else {
             Ok(())
@@ -332,6 +331,11 @@ impl Calls {
             || self.window.is_full()
             || self.kept >= KEPT * self.max_unsent
             || unsent(&self.main) + unsent(&self.bulk) >= self.max_unsent
+    }
+
+    /// Whether somebody may wait until there is room.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded
     }
 
     /// The connection that carries a request of this length.

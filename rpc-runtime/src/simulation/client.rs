@@ -126,7 +126,7 @@ impl SimClient {
         let header = Header { method: method.id, rerun, deadline, metadata };
         let waker = Waker::noop().clone();
         let begun = lock(&self.dialer.calls)
-            .begin(&header, now, waker, |out| marshal::encode(arguments, out));
+            .begin(&header, waker, |out| marshal::encode(arguments, out));
         match begun {
             Ok(ticket) => {
                 let client = self.dialer.identity.public_key();
@@ -136,9 +136,6 @@ impl SimClient {
             }
             Err(BeginError::Full) => Ok(None),
             Err(BeginError::NotSent(why)) => Err(CallError::NotSent(why)),
-            Err(BeginError::TooLate) => {
-                Err(CallError::DeadlineExceeded { executed: Executed::No, call: None })
-            }
         }
     }
 

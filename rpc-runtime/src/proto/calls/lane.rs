@@ -46,6 +46,8 @@ pub(super) struct Lane {
     pub(super) max_frame: Option<u32>,
     /// Calls marshalled since the connection last took frames.
     batch: usize,
+    /// Bytes of each request that the connection last took, about.
+    each: usize,
     connection: Connection,
 }
 
@@ -114,6 +116,9 @@ impl Lane {
     }
 
     pub(super) fn taking(&mut self) {
+        if self.batch > 0 {
+            self.each = self.queued / self.batch;
+        }
         self.batch = 0;
     }
 
@@ -156,6 +161,11 @@ impl Lane {
             }
             as_before => as_before,
         };
+    }
+
+    /// Whether so many calls like those that went last are too few for a large batch.
+    pub(super) fn is_small_batch(&self, calls: usize) -> bool {
+        calls < LARGE_BATCH.0 && calls * self.each < LARGE_BATCH.1
     }
 
     fn has_large_batch(&self, in_flight: usize) -> bool {

@@ -5,8 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Calls, LaneId, State, footprint};
-use crate::proto::frame::{self, RequestHeader};
+use super::{Answer, Calls, LaneId, State, footprint};
+use crate::{
+    error::Executed,
+    proto::frame::{self, RequestHeader},
+};
 
 /// A call that has waited long enough for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +127,11 @@ impl Calls {
         let Some(slot) = self.window.slot(number) else { return false };
         let waiting = &mut self.waiting[slot];
         if waiting.lane != lane || waiting.state != State::Queued {
+            return false;
+        }
+        if waiting.deadline <= now && !waiting.may_have_run() {
+            self.window.settle(number);
+            self.finish(slot, Answer::DeadlineExceeded(Executed::No));
             return false;
         }
         let header = RequestHeader {
@@ -246,9 +254,13 @@ impl Calls {
     }
 
     /// Callers are about to have their turn: `task` will come back by itself, or is woken if they make a
-    /// large batch of it.
-    pub(crate) fn expect(&mut self, lane: LaneId, task: &Waker) {
-        self.lane_mut(lane).expect(task);
+    /// large batch of it. `answered` calls were answered just now: `true` if there were no others, and too few
+    /// to make more than one batch.
+    pub(crate) fn expect(&mut self, lane: LaneId, task: &Waker, answered: usize) -> bool {
+        let in_flight = self.waiting.len();
+        let lane = self.lane_mut(lane);
+        lane.expect(task);
+        in_flight <= answered && lane.is_small_batch(in_flight)
     }
 
     pub(crate) fn has_frames(&self, lane: LaneId) -> bool {
