@@ -83,6 +83,64 @@ fn the_first_record_may_follow_fin_in_the_same_write() {
 }
 
 #[test]
+fn resp_in_two_parts_is_resp() {
+    let now = Instant::now();
+    let mut awaiting = initiator::start(initiator_config(), &mut entropy(SIDE_I));
+    let config = responder_config();
+    let answering = responder::begin(&config, awaiting.init(), &mut entropy(SIDE_R)).unwrap();
+    let clear = answering.clear().to_vec();
+    assert_eq!(clear.len(), 56);
+    let answering = answering.finish().unwrap();
+    let at_once = responder::accept(&config, awaiting.init(), &mut entropy(SIDE_R)).unwrap();
+    assert_eq!(answering.resp(), at_once.resp());
+    assert!(answering.resp().starts_with(&clear));
+
+    for end in 0..clear.len() {
+        awaiting.read_ahead(&clear[..end]);
+    }
+    awaiting.read_ahead(&clear);
+    let (fin, session) = awaiting.read_resp(answering.resp(), now).unwrap();
+    assert_eq!(answering.read_fin(&fin, now).unwrap().channel_id(), session.channel_id);
+}
+
+#[test]
+fn what_was_agreed_ahead_counts_for_no_other_share() {
+    let now = Instant::now();
+    let mut awaiting = initiator::start(initiator_config(), &mut entropy(SIDE_I));
+    let config = responder_config();
+    let answering = responder::accept(&config, awaiting.init(), &mut entropy(SIDE_R)).unwrap();
+    let mut other = answering.resp()[..56].to_vec();
+    other[24..].fill(9);
+    awaiting.read_ahead(&other);
+    assert!(format!("{awaiting:?}").contains("Ephemeral(..)"), "and is never shown");
+    let (fin, _) = awaiting.read_resp(answering.resp(), now).unwrap();
+    assert!(answering.read_fin(&fin, now).is_ok());
+}
+
+#[test]
+fn a_share_that_was_drawn_before_serves_one_handshake() {
+    let config = responder_config();
+    config.prepare(&mut entropy(0x51));
+    config.prepare(&mut entropy(0x52));
+    let shares: Vec<_> = (0..2)
+        .map(|_| {
+            let awaiting = initiator::start(initiator_config(), &mut entropy(SIDE_I));
+            let answering = responder::accept(&config, awaiting.init(), &mut entropy(SIDE_R));
+            let answering = answering.unwrap();
+            assert!(awaiting.read_resp(answering.resp(), Instant::now()).is_ok());
+            answering.resp()[24..56].to_vec()
+        })
+        .collect();
+    let drawn = |from: u8| {
+        let config = responder_config();
+        let awaiting = initiator::start(initiator_config(), &mut entropy(SIDE_I));
+        let answering = responder::accept(&config, awaiting.init(), &mut entropy(from)).unwrap();
+        answering.resp()[24..56].to_vec()
+    };
+    assert_eq!(shares, [drawn(0x51), drawn(SIDE_R)]);
+}
+
+#[test]
 fn lengths_on_a_stream_are_known_once_the_clear_bytes_are_there_and_not_before() {
     let now = Instant::now();
     let awaiting = initiator::start(initiator_config(), &mut entropy(SIDE_I));

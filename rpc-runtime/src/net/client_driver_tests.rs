@@ -105,9 +105,14 @@ async fn serve_in_halves(mut pipe: DuplexStream) {
     let mut core = Server::new(Limits::default());
     while let Ok(1..) = pipe.read_buf(core.input.room()).await {
         let now = clock::now();
-        if let Handshake::Authenticated(_) = core.handle_handshake(&config, &mut rand::rng(), now) {
+        let mut stands = Handshake::Answering;
+        while stands == Handshake::Answering {
+            stands = core.handle_handshake(&config, &mut rand::rng(), now);
+        }
+        if let Handshake::Authenticated(_) = stands {
             core.admit(now).unwrap();
-            core.confirm(MemoryId { id: [1; 8], tcp_port: 0, store: [0; 8], lease: Duration::MAX });
+            let id = [1; 8];
+            core.confirm(MemoryId { id, tcp_port: 0, store: [0; 8], lease: Duration::MAX }, now);
         }
         let mut asked = Vec::new();
         let _ = core.handle_input(now, |frame, _| {

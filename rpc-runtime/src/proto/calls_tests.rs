@@ -48,8 +48,26 @@ pub(super) fn begin_as(
         deadline: now + Duration::from_millis(timeout_ms),
         metadata: &Metadata::default(),
     };
-    calls.begin(&header, now, Waker::noop().clone(), |out| {
+    calls.begin(&header, Waker::noop().clone(), |out| {
         out.push(9);
+        Ok(())
+    })
+}
+
+/// A call with so many bytes of arguments.
+pub(super) fn begin_long(
+    calls: &mut Calls,
+    now: Instant,
+    length: usize,
+) -> Result<Ticket, BeginError> {
+    let header = Header {
+        method: MethodId::new(1),
+        rerun: Rerun::Forbidden,
+        deadline: now + Duration::from_millis(100),
+        metadata: &Metadata::default(),
+    };
+    calls.begin(&header, Waker::noop().clone(), |out| {
+        out.resize(out.len() + length, 9);
         Ok(())
     })
 }
@@ -163,8 +181,11 @@ fn a_call_that_never_left_before_its_deadline_did_not_run() {
 fn a_call_whose_deadline_has_passed_is_never_sent() {
     let now = Instant::now();
     let mut calls = calls(&Limits::default());
-    assert_eq!(begin(&mut calls, now, 0).unwrap_err(), BeginError::TooLate);
-    assert!(!calls.has_frames(LaneId::Main));
+    let late = begin(&mut calls, now, 0).unwrap();
+    assert_eq!(requests(&mut calls, now), []);
+    assert_eq!(poll(&mut calls, &late), Poll::Ready(Answer::DeadlineExceeded(Executed::No)));
+    begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [(1, 1, 0)], "and nobody waits for it");
 }
 
 #[test]
@@ -196,7 +217,7 @@ fn arguments_that_do_not_marshal_leave_no_trace() {
         deadline: now + Duration::from_secs(1),
         metadata: &Metadata::default(),
     };
-    let refused = calls.begin(&header, now, Waker::noop().clone(), |out| {
+    let refused = calls.begin(&header, Waker::noop().clone(), |out| {
         out.push(1);
         Err(MarshalError::Encode)
     });
@@ -214,7 +235,7 @@ fn metadata_above_their_limit_are_not_sent() {
     let deadline = now + Duration::from_secs(1);
     let method = MethodId::new(1);
     let header = Header { method, rerun: Rerun::Forbidden, deadline, metadata: &metadata };
-    let refused = calls.begin(&header, now, Waker::noop().clone(), |_| Ok(())).unwrap_err();
+    let refused = calls.begin(&header, Waker::noop().clone(), |_| Ok(())).unwrap_err();
     assert_eq!(refused, BeginError::NotSent(NotSent::MetadataTooLarge { size: 4, limit: 3 }));
 }
 
@@ -255,7 +276,7 @@ fn a_batch_of_large_requests_waits_for_fewer_and_one_of_a_huge_one_for_none() {
             out.resize(out.len() + size, 7);
             Ok(())
         };
-        calls.begin(&header, now, Waker::noop().clone(), arguments).unwrap();
+        calls.begin(&header, Waker::noop().clone(), arguments).unwrap();
     };
     (0..6).for_each(|_| begin(&mut calls, 1_024));
     requests(&mut calls, now);

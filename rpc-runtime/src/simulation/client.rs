@@ -16,7 +16,7 @@ use crate::{
     client::{ChannelConfig, rerun},
     context::Metadata,
     endpoint::Endpoint,
-    error::{CallError, ConnectError, Disconnected, Executed, Outcome},
+    error::{CallError, ConnectError, Disconnected, Outcome},
     id::{CallKey, Incarnation},
     marshal,
     net::{
@@ -119,7 +119,6 @@ impl SimClient {
         method: &'static MethodDescription,
         deadline: Instant,
         arguments: &impl Serialize,
-        now: Instant,
     ) -> Result<Option<SimCall>, CallError<E>> {
         let rerun = rerun(method.delivery);
         let metadata = &Metadata::default();

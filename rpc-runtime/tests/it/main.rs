@@ -18,6 +18,7 @@ mod drain; // how a server ends
 mod durable; // a call that comes again after a crash
 mod fake_server; // a server that breaks the protocol
 mod floods; // many connections
+mod lazy; // channels that connect with their first call
 mod modes; // who is forgiven, and what a shadow would say
 mod observe; // what is seen of calls: spans, metrics, health
 mod outcomes; // every failure, and whether the call ran

@@ -216,7 +216,7 @@ impl Caller {
         arguments: &impl Serialize,
         now: Instant,
     ) -> Result<Option<SimCall>, CallError> {
-        self.client.begin(method, deadline, arguments, now)
+        self.client.begin(method, deadline, arguments)
     }
 
     fn collect(&mut self, now: Instant) {

@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::super::tests::{
-    answered, begin, begin_as, calls, connect, empty, made, poll, reply, requests,
+    answered, begin, begin_as, begin_long, calls, connect, empty, made, poll, reply, requests,
 };
 use crate::{
     config::Limits,
     error::{Disconnected, Executed, NotSent, Outcome},
     proto::{
         calls::{Answer, BeginError, Calls, LaneId, Read, Reconnect, Rerun},
-        frame::{MemoryId, WireOutcome},
+        frame::{MemoryId, Reply, WireOutcome},
         status,
     },
 };
@@ -296,4 +296,93 @@ fn nothing_is_sent_again_over_a_stream_however_long_the_server_works() {
     calls.send_again(LaneId::Bulk, 0);
     calls.working(0, now + Duration::from_millis(20));
     assert_eq!(calls.next_resend(), None);
+}
+
+/// The first connection of a channel, whose server has not named its memory.
+fn ahead(limits: &Limits, reconnect: Reconnect) -> Calls {
+    let mut calls = made(limits, reconnect);
+    calls.connected(LaneId::Main, 1 << 16, Instant::now());
+    assert!(calls.go_ahead(LaneId::Main));
+    calls
+}
+
+#[test]
+fn calls_leave_before_the_first_server_has_named_its_memory_and_are_not_sent_twice() {
+    let now = Instant::now();
+    let mut calls = made(&Limits::default(), Reconnect::Always);
+    let first = begin(&mut calls, now, 100).unwrap();
+    assert_eq!(requests(&mut calls, now), [], "there is no connection");
+    calls.connected(LaneId::Main, 1 << 16, now);
+    assert!(calls.go_ahead(LaneId::Main));
+    assert_eq!(requests(&mut calls, now), [(0, 0, 0)]);
+    begin(&mut calls, now, 100).unwrap();
+    connect(&mut calls, 1);
+    assert_eq!(requests(&mut calls, now), [(1, 0, 0)]);
+    calls.complete(&reply(0), empty()).unwrap();
+    assert_eq!(poll(&mut calls, &first), answered());
+}
+
+#[test]
+fn behind_a_server_that_was_met_before_calls_wait_for_the_name_of_its_memory() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    calls.lost(LaneId::Main, &CUT, Read::All);
+    begin(&mut calls, now, 100).unwrap();
+    calls.connected(LaneId::Main, 1 << 16, now);
+    assert!(!calls.go_ahead(LaneId::Main));
+    assert_eq!(requests(&mut calls, now), []);
+}
+
+#[test]
+fn nobody_knows_of_calls_whose_server_never_named_its_memory() {
+    let now = Instant::now();
+    let mut calls = ahead(&Limits::default(), Reconnect::Always);
+    let once = begin(&mut calls, now, 100).unwrap();
+    let durable = begin_as(&mut calls, Rerun::Durable, now, 100).unwrap();
+    let readonly = begin_as(&mut calls, Rerun::Allowed, now, 100).unwrap();
+    let sealed = take(&mut calls, now);
+    let unsealed = begin(&mut calls, now, 100).unwrap();
+    take(&mut calls, now);
+    calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
+    assert_eq!(poll(&mut calls, &once), Poll::Ready(Answer::Lost));
+    assert_eq!(poll(&mut calls, &durable), Poll::Ready(Answer::Lost));
+    // Whichever memory this is, it need not be that of the server before.
+    connect(&mut calls, 1);
+    assert_eq!(requests(&mut calls, now), [(2, 2, 1), (3, 2, 1)]);
+    let refused = Reply { status: status::OVERLOADED, ..reply(2) };
+    calls.complete(&refused, empty()).unwrap();
+    assert_eq!(poll(&mut calls, &readonly), Poll::Ready(Answer::Lost), "the first may have run it");
+    calls.complete(&reply(3), empty()).unwrap();
+    assert_eq!(poll(&mut calls, &unsealed), answered());
+}
+
+#[test]
+fn a_server_that_lets_nobody_in_has_run_nothing() {
+    let now = Instant::now();
+    let mut calls = ahead(&Limits::default(), Reconnect::Always);
+    let ticket = begin(&mut calls, now, 100).unwrap();
+    take(&mut calls, now);
+    calls.lost(LaneId::Main, &CUT, Read::None);
+    calls.give_up(&CUT);
+    let why = NotSent::Disconnected(CUT);
+    assert_eq!(poll(&mut calls, &ticket), Poll::Ready(Answer::NotSent(why)));
+}
+
+#[test]
+fn what_is_too_long_for_the_server_is_known_once_it_is_met() {
+    let now = Instant::now();
+    let mut calls = made(&Limits::default(), Reconnect::Always);
+    let long = begin_long(&mut calls, now, 2_000).unwrap();
+    let short = begin(&mut calls, now, 100).unwrap();
+    calls.connected(LaneId::Main, 1_024, now);
+    assert!(calls.go_ahead(LaneId::Main));
+    assert_eq!(requests(&mut calls, now), [(1, 1, 0)]);
+    let Poll::Ready(Answer::NotSent(NotSent::TooLarge { size, limit: 1_024 })) =
+        poll(&mut calls, &long)
+    else {
+        panic!("the long call does not say that it is too long");
+    };
+    assert!(size > 2_000);
+    calls.complete(&reply(1), empty()).unwrap();
+    assert_eq!(poll(&mut calls, &short), answered());
 }
