@@ -14,8 +14,8 @@ use std::{
 
 use bailiwick::{
     AuditError, AuditLog, Bytes, CallError, Channel, ChannelConfig, ConnectError, Context,
-    Endpoint, Identity, LimitError, Limits, PolicyFile, PolicyFileError, PublicKey, ServeError, Server,
-    ServerBuilder, key_file, key_file::KeyFileError, rpc_service,
+    Endpoint, Identity, LimitError, Limits, PolicyFile, PolicyFileError, PublicKey, ServeError,
+    Server, ServerBuilder, key_file, key_file::KeyFileError, rpc_service,
 };
 use thiserror::Error;
 use tokio::sync::OnceCell;

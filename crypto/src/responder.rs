@@ -181,7 +181,9 @@ impl Answering {
 
 impl std::fmt::Debug for Answering {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Answering").field("local", &self.identity.public_key()).finish_non_exhaustive()
+        f.debug_struct("Answering")
+            .field("local", &self.identity.public_key())
+            .finish_non_exhaustive()
     }
 }
 

@@ -121,6 +121,17 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_is_alone_beside_any_number_of_connections_that_stand() {
+        let admission = admission();
+        let mut stands = admission.enter(address("10.0.0.1")).unwrap();
+        stands.established();
+        let one = admission.enter(address("10.0.0.1")).unwrap();
+        assert!(one.is_alone());
+        let _other = admission.enter(address("10.0.0.2")).unwrap();
+        assert!(!one.is_alone());
+    }
+
+    #[test]
     fn a_connection_that_ends_gives_its_place_back() {
         let admission = admission();
         for _ in 0..100 {

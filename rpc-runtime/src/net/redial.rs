@@ -56,9 +56,6 @@ impl Redial {
                 if clock::now().saturating_duration_since(begun) >= GOOD {
                     self.attempts = 0;
                 }
-                if self.dialer.reconnect() == Reconnect::Never {
-                    return;
-                }
             }
             if !self.is_wanted().await {
                 return;

@@ -124,8 +124,8 @@ impl SimClient {
         let metadata = &Metadata::default();
         let header = Header { method: method.id, rerun, deadline, metadata };
         let waker = Waker::noop().clone();
-        let begun = lock(&self.dialer.calls)
-            .begin(&header, waker, |out| marshal::encode(arguments, out));
+        let begun =
+            lock(&self.dialer.calls).begin(&header, waker, |out| marshal::encode(arguments, out));
         match begun {
             Ok(ticket) => {
                 let client = self.dialer.identity.public_key();

@@ -6,11 +6,12 @@ use bailiwick::{
     CallError, Channel, ChannelConfig, Context, Disconnected, Endpoint, Limits, NotSent, PublicKey,
     Reconnect, testing::test_identity,
 };
-use bailiwick_crypto::record::Alert;
-use tokio::{net::TcpListener, time};
+use bailiwick_crypto::{Alert, Params, Transport, handshake::MessageKind, responder};
+use tokio::{io::AsyncWriteExt, net::TcpListener, time};
 
 use crate::{
     probe::{Probe, ProbeClient},
+    raw::read_message,
     world::{Beside, World, cx},
 };
 
@@ -27,10 +28,9 @@ fn soon() -> Context {
 async fn the_first_call_connects() {
     let world = World::start().await;
     let alice = lazy(world.endpoint(), world.server, "alice");
-    let (one, other) = tokio::join!(
-        async { alice.increment(&cx(), "k".into()).await },
-        async { alice.increment(&cx(), "k".into()).await },
-    );
+    let (one, other) = tokio::join!(async { alice.increment(&cx(), "k".into()).await }, async {
+        alice.increment(&cx(), "k".into()).await
+    },);
     assert_eq!([one.unwrap(), other.unwrap()].into_iter().max(), Some(2));
     assert_eq!(world.state.begun(), 2);
 }
@@ -44,10 +44,9 @@ async fn a_first_call_that_turns_out_too_long_for_udp_goes_by_tcp() {
     let channel = Channel::connect_lazy_with(endpoint, world.server, identity, config).unwrap();
     let alice = ProbeClient::new(channel);
     let long = bailiwick::Bytes::from(vec![5; 20_000]);
-    let (echoed, counted) = tokio::join!(
-        async { alice.echo(&cx(), long.clone()).await },
-        async { alice.increment(&cx(), "k".into()).await },
-    );
+    let (echoed, counted) = tokio::join!(async { alice.echo(&cx(), long.clone()).await }, async {
+        alice.increment(&cx(), "k".into()).await
+    },);
     assert_eq!(echoed.unwrap(), long);
     assert_eq!(counted, Ok(1));
 }
@@ -111,20 +110,39 @@ async fn a_call_to_a_server_that_never_answers_the_handshake_ends() {
     let channel = Channel::connect_lazy_with(endpoint, server, test_identity("alice"), config);
     let alice = ProbeClient::new(channel.unwrap());
     let idle = NotSent::Disconnected(Disconnected::Idle(handshake_timeout));
-    let error = alice.increment(&cx(), "k".into()).await.unwrap_err();
-    assert_eq!(error, CallError::NotSent(idle));
+    let patient = cx();
+    let call = time::timeout(Duration::from_secs(5), alice.increment(&patient, "k".into()));
+    assert_eq!(call.await.unwrap(), Err(CallError::NotSent(idle)));
+}
+
+#[tokio::test]
+async fn a_call_that_left_with_the_handshake_may_have_run_though_nothing_came_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::tcp(listener.local_addr().unwrap().to_string());
+    let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::default() };
+    let config = ChannelConfig { limits, ..ChannelConfig::default() };
+    let key = test_identity("server").public_key();
+    let channel = Channel::connect_lazy_with(endpoint, key, test_identity("alice"), config);
+    let alice = ProbeClient::new(channel.unwrap());
+    let call = tokio::spawn(async move { alice.increment(&cx(), "k".into()).await });
+    // It has the call, and does not say that the client is let in.
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let config =
+        responder::Config::new(Transport::Tcp, test_identity("server"), Params::new([3; 16]));
+    let init = read_message(&mut socket, MessageKind::Init).await;
+    let answering = responder::accept(&config, &init, &mut rand::rng()).unwrap();
+    socket.write_all(answering.resp()).await.unwrap();
+    read_message(&mut socket, MessageKind::Fin).await;
+    let error = time::timeout(Duration::from_secs(5), call).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::OutcomeUnknown { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_channel_for_one_connection_makes_one() {
     let world = World::start().await;
     let config = ChannelConfig { reconnect: Reconnect::Never, ..ChannelConfig::default() };
-    let channel = Channel::connect_lazy_with(
-        world.endpoint(),
-        world.server,
-        test_identity("alice"),
-        config,
-    );
+    let channel =
+        Channel::connect_lazy_with(world.endpoint(), world.server, test_identity("alice"), config);
     let alice = ProbeClient::new(channel.unwrap());
     assert_eq!(alice.increment(&cx(), "k".into()).await, Ok(1));
     let world = world.kill().await.restart().await;
@@ -136,9 +154,23 @@ async fn a_channel_for_one_connection_makes_one() {
 }
 
 #[tokio::test]
+async fn a_channel_for_one_connection_does_not_wait_for_a_server_that_is_not_there() {
+    let world = World::start().await;
+    let (endpoint, server) = (world.endpoint(), world.server);
+    let _dead = world.end().await;
+    let config = ChannelConfig { reconnect: Reconnect::Never, ..ChannelConfig::default() };
+    let channel = Channel::connect_lazy_with(endpoint, server, test_identity("alice"), config);
+    let alice = ProbeClient::new(channel.unwrap());
+    let refused = Disconnected::Io(std::io::ErrorKind::ConnectionRefused);
+    let patient = cx();
+    let call = time::timeout(Duration::from_secs(5), alice.increment(&patient, "k".into()));
+    let error = CallError::NotSent(NotSent::Disconnected(refused));
+    assert_eq!(call.await.unwrap(), Err(error));
+}
+
+#[tokio::test]
 async fn a_channel_that_never_called_closes() {
     let world = World::start().await;
-    let channel =
-        Channel::connect_lazy(world.endpoint(), world.server, test_identity("alice"));
+    let channel = Channel::connect_lazy(world.endpoint(), world.server, test_identity("alice"));
     time::timeout(Duration::from_millis(500), channel.close()).await.unwrap();
 }

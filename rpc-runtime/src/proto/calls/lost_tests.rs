@@ -386,3 +386,14 @@ fn what_is_too_long_for_the_server_is_known_once_it_is_met() {
     calls.complete(&reply(1), empty()).unwrap();
     assert_eq!(poll(&mut calls, &short), answered());
 }
+
+#[test]
+fn what_is_too_long_for_datagrams_goes_beside_them_once_the_server_is_met() {
+    let now = Instant::now();
+    let mut calls = made(&Limits::default(), Reconnect::Always);
+    begin_long(&mut calls, now, 2_000).unwrap();
+    calls.connected(LaneId::Main, 1_024, now);
+    calls.recall(LaneId::Main, with_tcp(1), Some(1 << 16), now);
+    assert_eq!(requests(&mut calls, now), []);
+    assert!(calls.wants_connection(LaneId::Bulk));
+}
