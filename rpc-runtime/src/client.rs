@@ -113,9 +113,9 @@ impl Channel {
     /// started in any order: until its deadline a call waits for a server that is not there yet.
     ///
     /// What `connect` reports, calls report: [`CallError::NotSent`] says why there is no connection, at once
-    /// if the server does not let this identity in. If the very first connection breaks before the server
-    /// has answered anything, calls that left with it end [`CallError::OutcomeUnknown`] unless their methods
-    /// are readonly or idempotent.
+    /// if the server does not let this identity in. If a connection breaks before any server has answered
+    /// anything, calls that left with it end [`CallError::OutcomeUnknown`], durable ones too, unless their
+    /// methods are readonly or idempotent.
     ///
     /// # Panics
     ///

@@ -57,7 +57,8 @@ pub enum CallError<E = Never> {
     /// The service answered with its own error: it ran.
     #[error("{0}")]
     App(E),
-    /// The request never left this process: it did not run.
+    /// The request never left this process, or the server did not let the client in and discarded it
+    /// unopened: it did not run.
     #[error("not sent: {0}")]
     NotSent(#[source] NotSent),
     /// The policy does not allow the call: it did not run, and repeating it will not help. The
@@ -164,7 +165,7 @@ impl<E> From<E> for CallError<E> {
     }
 }
 
-/// Why a request never left this process.
+/// Why a request never left this process, or was never opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotSent {

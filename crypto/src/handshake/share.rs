@@ -16,12 +16,15 @@ use aws_lc::Secret;
 #[cfg(not(feature = "aws-lc"))]
 use dalek::Secret;
 
+/// The secret shared with the peer; `None` if it would not depend on ours.
+type Agreed = Option<Zeroizing<[u8; 32]>>;
+
 /// An ephemeral secret and its public share. Erased when dropped.
 pub struct Ephemeral {
     secret: Secret,
     public: [u8; 32],
-    /// A share of the peer's, and what was agreed on with it ahead of need.
-    ahead: Option<([u8; 32], Zeroizing<[u8; 32]>)>,
+    /// A share of the peer's, and what was agreed on with it ahead of need, if anything could be.
+    ahead: Option<([u8; 32], Agreed)>,
 }
 
 impl Ephemeral {
@@ -47,15 +50,16 @@ impl Ephemeral {
     /// [`HandshakeError::LowOrderShare`] if the result would not depend on our secret.
     pub fn agree(&self, theirs: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, HandshakeError> {
         match &self.ahead {
-            Some((share, shared)) if share == theirs => Ok(shared.clone()),
-            _ => self.secret.agree(theirs).ok_or(HandshakeError::LowOrderShare),
+            Some((share, shared)) if share == theirs => shared.clone(),
+            _ => self.secret.agree(theirs),
         }
+        .ok_or(HandshakeError::LowOrderShare)
     }
 
     /// Does the work of [`agree`](Self::agree) before it is asked for, once.
     pub fn agree_ahead(&mut self, theirs: &[u8; 32]) {
         if self.ahead.is_none() {
-            self.ahead = self.secret.agree(theirs).map(|shared| (*theirs, shared));
+            self.ahead = Some((*theirs, self.secret.agree(theirs)));
         }
     }
 }
@@ -139,5 +143,20 @@ mod dalek {
             let shared = self.0.diffie_hellman(&PublicKey::from(*theirs));
             shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_that_agrees_on_nothing_is_tried_once() {
+        let mut ephemeral =
+            Ephemeral { secret: Secret::new(&[7; 32]), public: [0; 32], ahead: None };
+        ephemeral.agree_ahead(&[0; 32]);
+        assert!(matches!(ephemeral.ahead, Some((_, None))));
+        assert_eq!(ephemeral.agree(&[0; 32]), Err(HandshakeError::LowOrderShare));
+        assert!(ephemeral.agree(&[9; 32]).is_ok());
     }
 }

@@ -81,6 +81,8 @@ impl Redial {
     async fn is_wanted(&self) -> bool {
         let wanted = poll_fn(|cx| {
             let mut calls = lock(&self.dialer.calls);
+            // What is too late already needs no connection.
+            calls.expire(clock::now());
             if calls.is_abandoned() {
                 // Though somebody may still ask what became of a call: there is nobody to tell.
                 return Poll::Ready(false);

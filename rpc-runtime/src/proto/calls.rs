@@ -236,9 +236,8 @@ impl Calls {
             held: HeldCalls::new(limits.lease),
             lease: Lease::new(calendar),
             acknowledgements: Acknowledgements::default(),
-            // The protocol's own bound, until the server has said what it accepts.
-            main: Lane::of(Some(MAX_FRAME)),
-            bulk: Lane::of(None),
+            main: Lane::default(),
+            bulk: Lane::default(),
             deadline: None,
             resend: None,
             memory: None,
@@ -353,7 +352,10 @@ impl Calls {
 
     fn fits(&self, lane: LaneId, request: usize) -> bool {
         let size = request + frame::MAX_REQUEST_HEADER;
-        self.lane(lane).max_frame.is_some_and(|limit| size <= limit as usize)
+        // What goes beside UDP is known with the server's memory: judged then, by `find_ways`.
+        let is_unknown = self.memory.is_none() && !self.main.open;
+        let limit = if is_unknown { Some(MAX_FRAME) } else { self.lane(lane).max_frame };
+        limit.is_some_and(|limit| size <= limit as usize)
     }
 
     /// The call's answer, once it is there; until then `cx` is woken for it.

@@ -274,11 +274,12 @@ impl Client {
     }
 
     fn end(&mut self, why: Disconnected) {
+        let heard = matches!(&self.state, State::Open(session) if session.heard);
         let read = match why {
             // A server that closes in good order has answered all that it began.
             Disconnected::Closed => Read::None,
             // In place of the record that lets us in: nothing behind FIN has been opened.
-            Disconnected::Alert(_) if !self.confirmed => Read::None,
+            Disconnected::Alert(_) if !heard => Read::None,
             _ => Read::Before(self.taken - self.frames.len() as u64),
         };
         lock(&self.calls).lost(self.lane, &why, read);

@@ -171,3 +171,17 @@ fn a_server_that_breaks_its_first_record_may_have_run_what_came_with_fin() {
     let why = Disconnected::Protocol(ProtocolError::Record);
     assert_eq!(pair.poll(), Poll::Ready(Answer::Lost), "{why}");
 }
+
+#[test]
+fn an_alert_is_in_place_of_the_admission_only_as_the_first_record() {
+    let mut pair = Pair::new();
+    pair.authenticate();
+    pair.server.admit(pair.now).unwrap();
+    // A record that brings no whole frame.
+    pair.server.frames().extend_from_slice(&[0, 0]);
+    pair.server.handle_transmit(pair.now);
+    pair.server.abort(Alert::AccessDenied, pair.now);
+    pair.exchange();
+    lock(&pair.calls).give_up(&DENIED);
+    assert_eq!(pair.poll(), Poll::Ready(Answer::Lost));
+}

@@ -82,6 +82,8 @@ pub(crate) struct Session {
     /// Of both sides' idle timeouts the smaller.
     idle_timeout: Duration,
     last_received: Instant,
+    /// A record has come that is no alert.
+    pub(crate) heard: bool,
     close_sent: bool,
     pub(crate) close_received: bool,
 }
@@ -100,6 +102,7 @@ impl Session {
             peer_max_frame: keys.peer_params.max_frame,
             idle_timeout: limits.idle_timeout.min(keys.peer_params.idle_timeout),
             last_received: now,
+            heard: false,
             close_sent: false,
             close_received: false,
         }
@@ -122,6 +125,7 @@ impl Session {
             let Some(record) = input.unread().get_mut(..size) else { return Ok(Flow::Continue) };
             let opened = self.records.open(record, now)?;
             self.last_received = now;
+            self.heard |= !matches!(opened, Opened::Alert(_));
             let event = match opened {
                 Opened::Data(content) => {
                     // The content is a part of the record, behind the length field.

@@ -60,6 +60,8 @@ async fn a_stranger_is_told_at_its_first_call_that_it_is_not_let_in() {
     assert_eq!(refused, Err(CallError::NotSent(NotSent::Disconnected(denied))));
     assert_eq!(world.state.begun(), 0);
     world.recorded("reason", "unknown_principal").await;
+    time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.records("event", "handshake.refused").len(), 1, "it does not come again");
 }
 
 #[tokio::test]

@@ -189,13 +189,13 @@ impl Caller {
         let ordinal = self.first + self.begun as u64;
         let begun = match kind {
             Kind::Increment | Kind::Read | Kind::Forbidden | Kind::Record => {
-                self.start(method, deadline, &(), now)
+                self.start(method, deadline, &())
             }
-            Kind::Set => self.start(method, deadline, &(ordinal,), now),
-            Kind::Echo(length) => self.start(method, deadline, &(payload(length, ordinal),), now),
-            Kind::Fill(length) => self.start(method, deadline, &(length,), now),
+            Kind::Set => self.start(method, deadline, &(ordinal,)),
+            Kind::Echo(length) => self.start(method, deadline, &(payload(length, ordinal),)),
+            Kind::Fill(length) => self.start(method, deadline, &(length,)),
             Kind::Slow(millis) | Kind::RecordLate(millis) => {
-                self.start(method, deadline, &(millis,), now)
+                self.start(method, deadline, &(millis,))
             }
         };
         match begun {
@@ -214,7 +214,6 @@ impl Caller {
         method: &'static MethodDescription,
         deadline: Instant,
         arguments: &impl Serialize,
-        now: Instant,
     ) -> Result<Option<SimCall>, CallError> {
         self.client.begin(method, deadline, arguments)
     }

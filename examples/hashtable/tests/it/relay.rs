@@ -119,12 +119,12 @@ impl Fate {
 }
 
 /// Client and server take turns: INIT, RESP, FIN, the server's first record, the request, the
-/// answer. Each turn is a single write, short enough to arrive as one.
+/// answer. Each turn but RESP is a single write, short enough to arrive as one.
 fn relay(mut client: TcpStream, mut server: TcpStream, mishap: Mishap) {
-    for _ in 0..2 {
-        pass(&mut client, &mut server);
-        pass(&mut server, &mut client);
-    }
+    pass(&mut client, &mut server);
+    pass_resp(&mut server, &mut client);
+    pass(&mut client, &mut server);
+    pass(&mut server, &mut client);
     match mishap {
         Mishap::RequestVanishes => {
             // Until the client gives up.
@@ -137,6 +137,16 @@ fn relay(mut client: TcpStream, mut server: TcpStream, mishap: Mishap) {
             let _ = client.shutdown(Shutdown::Both);
         }
     }
+}
+
+/// RESP may come in two parts. Its clear bytes say how long its box is, which a tag follows.
+fn pass_resp(server: &mut TcpStream, client: &mut TcpStream) {
+    let mut resp = vec![0; 56];
+    server.read_exact(&mut resp).unwrap();
+    let boxed = usize::from(u16::from_be_bytes([resp[4], resp[5]])) + 16;
+    resp.resize(56 + boxed, 0);
+    server.read_exact(&mut resp[56..]).unwrap();
+    client.write_all(&resp).unwrap();
 }
 
 fn pass(from: &mut TcpStream, to: &mut TcpStream) {

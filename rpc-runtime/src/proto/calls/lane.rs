@@ -64,10 +64,6 @@ enum Connection {
 }
 
 impl Lane {
-    pub(super) fn of(max_frame: Option<u32>) -> Self {
-        Self { max_frame, ..Self::default() }
-    }
-
     pub(super) fn push(&mut self, number: u64, size: usize, in_flight: usize) {
         self.queue.push_back(number);
         self.queued += size;
@@ -80,6 +76,8 @@ impl Lane {
         if self.draining {
             self.later.push_back(number);
             self.queued += size;
+            // It does not go, and its deadline is looked after all the same.
+            self.wake(in_flight);
         } else {
             self.push(number, size, in_flight);
         }
@@ -105,6 +103,12 @@ impl Lane {
         !self.control.is_empty() || (self.open && !self.queue.is_empty())
     }
 
+    /// Forgets the numbers of calls that nobody waits for.
+    pub(super) fn retain(&mut self, is_waited_for: impl Fn(u64) -> bool) {
+        self.queue.retain(|number| is_waited_for(*number));
+        self.later.retain(|number| is_waited_for(*number));
+    }
+
     /// Whether anything waits, for this connection or the next.
     pub(super) fn is_wanted(&self) -> bool {
         !(self.control.is_empty() && self.queue.is_empty() && self.later.is_empty())
@@ -116,9 +120,7 @@ impl Lane {
     }
 
     pub(super) fn taking(&mut self) {
-        if self.batch > 0 {
-            self.each = self.queued / self.batch;
-        }
+        self.each = self.queued.checked_div(self.batch).unwrap_or(self.each);
         self.batch = 0;
     }
 

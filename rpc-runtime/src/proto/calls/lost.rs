@@ -32,11 +32,12 @@ impl Calls {
         (lane.max_frame, lane.since) = (Some(max_frame), Some(since));
     }
 
-    /// The first connection that the channel has ever had: whatever waits is new, and goes before the
-    /// server has said which memory it has. `false` if there was one before.
+    /// A connection, where no server has named its memory yet: no server can have seen what waits and must not
+    /// run twice, so it goes before this one has. `false` if there is a memory to be compared with.
     pub(crate) fn go_ahead(&mut self, lane: LaneId) -> bool {
         let first = lane == LaneId::Main && self.memory.is_none();
         if first {
+            self.main.open = true;
             self.find_ways();
             self.open(lane);
         }
@@ -102,6 +103,8 @@ impl Calls {
                 }
             }
         }
+        // Whatever has left it does not count there any more.
+        self.queue_all(LaneId::Bulk);
     }
 
     fn open(&mut self, lane: LaneId) {
@@ -233,8 +236,14 @@ impl Calls {
     }
 
     /// Whether anything waits for a connection that is not there.
-    pub(crate) fn wants_connection(&self, lane: LaneId) -> bool {
-        self.lane(lane).is_wanted() || (lane == LaneId::Main && self.is_asking())
+    pub(crate) fn wants_connection(&mut self, lane: LaneId) -> bool {
+        let window = &self.window;
+        let own = match lane {
+            LaneId::Main => &mut self.main,
+            LaneId::Bulk => &mut self.bulk,
+        };
+        own.retain(|number| window.slot(number).is_some());
+        own.is_wanted() || (lane == LaneId::Main && self.is_asking())
     }
 
     /// Why there is no connection at the moment.

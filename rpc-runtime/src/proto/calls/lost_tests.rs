@@ -1,7 +1,11 @@
 //! What becomes of calls between two connections, and of those that ended without an answer.
 
 use std::{
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
 
@@ -396,4 +400,80 @@ fn what_is_too_long_for_datagrams_goes_beside_them_once_the_server_is_met() {
     calls.recall(LaneId::Main, with_tcp(1), Some(1 << 16), now);
     assert_eq!(requests(&mut calls, now), []);
     assert!(calls.wants_connection(LaneId::Bulk));
+}
+
+/// Over UDP the memory may come later than the session.
+#[test]
+fn how_long_a_call_may_be_is_not_judged_before_it_is_known_what_goes_beside_datagrams() {
+    let now = Instant::now();
+    let mut calls = made(&Limits::default(), Reconnect::Always);
+    calls.connected(LaneId::Main, 1_024, now);
+    begin_long(&mut calls, now, 2_000).unwrap();
+    calls.recall(LaneId::Main, with_tcp(1), Some(1 << 16), now);
+    assert!(calls.wants_connection(LaneId::Bulk));
+    let long = begin_long(&mut calls, now, 70_000).unwrap_err();
+    assert!(
+        matches!(long, BeginError::NotSent(NotSent::TooLarge { limit: 65_536, .. })),
+        "{long:?}"
+    );
+}
+
+#[test]
+fn a_call_that_waited_for_the_other_connection_counts_there_no_more_once_it_goes_by_this_one() {
+    let now = Instant::now();
+    let limits = Limits { max_unsent: 1_024, ..Limits::default() };
+    let mut calls = made(&limits, Reconnect::Always);
+    calls.connected(LaneId::Main, 1 << 16, now);
+    for memory in 1..20 {
+        calls.recall(LaneId::Main, with_tcp(memory), Some(1 << 16), now);
+        let ticket = begin_as(&mut calls, Rerun::Allowed, now, 100).unwrap();
+        let number = ticket.number().get();
+        take(&mut calls, now);
+        // The answer is too long for datagrams, and then the server is another, without TCP.
+        let elsewhere = Reply { status: status::TOO_LARGE_HERE, ..reply(number) };
+        calls.complete(&elsewhere, empty()).unwrap();
+        assert!(calls.wants_connection(LaneId::Bulk));
+        calls.lost(LaneId::Main, &CUT, Read::All);
+        calls.connected(LaneId::Main, 1 << 16, now);
+        connect(&mut calls, 100 + memory);
+        take(&mut calls, now);
+        calls.complete(&reply(number), empty()).unwrap();
+        assert!(!calls.wants_connection(LaneId::Bulk));
+        assert_eq!(poll(&mut calls, &ticket), answered());
+    }
+    assert!(!calls.is_full());
+}
+
+#[test]
+fn nobody_is_dialled_for_calls_that_have_ended() {
+    let now = Instant::now();
+    let mut calls = made(&Limits::default(), Reconnect::Always);
+    let late = begin(&mut calls, now, 10).unwrap();
+    let refused = begin(&mut calls, now, 100).unwrap();
+    assert!(calls.wants_connection(LaneId::Main));
+    calls.expire(now + Duration::from_millis(10));
+    assert!(calls.wants_connection(LaneId::Main), "the other waits");
+    calls.give_up(&CUT);
+    assert!(!calls.wants_connection(LaneId::Main));
+    let no = Answer::DeadlineExceeded(Executed::No);
+    assert_eq!(poll(&mut calls, &late), Poll::Ready(no));
+    let why = Answer::NotSent(NotSent::Disconnected(CUT));
+    assert_eq!(poll(&mut calls, &refused), Poll::Ready(why));
+}
+
+#[test]
+fn the_deadline_of_a_call_that_the_server_takes_no_more_is_looked_after() {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    calls.drain(LaneId::Main);
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    calls.sleep(LaneId::Main, Waker::from(Arc::clone(&woken)));
+    begin(&mut calls, now, 10).unwrap();
+    assert!(woken.0.load(Ordering::Relaxed), "the connection's timer is set anew");
 }

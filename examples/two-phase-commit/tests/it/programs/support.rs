@@ -1,11 +1,13 @@
 //! A folder with a small bank: keys, policies, the file of nodes, and processes that run in it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead as _, BufReader, Read as _},
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -180,10 +182,14 @@ impl World {
     }
 }
 
-/// A port that nobody has, and that the system gives to no connection while its node is dead.
+/// A port that nobody has, no other test's node either, and that the system gives to no connection while
+/// its node is dead.
 fn free_port() -> TcpListener {
-    let mut any = std::iter::repeat_with(|| rand::rng().random_range(10_000_u16..32_768));
-    any.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    std::iter::repeat_with(|| rand::rng().random_range(10_000_u16..32_768))
+        .filter(|port| GIVEN.lock().unwrap().insert(*port))
+        .find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+        .unwrap()
 }
 
 /// A node's process; killed when dropped.
