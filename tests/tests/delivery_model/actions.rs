@@ -66,7 +66,7 @@ pub(super) fn possible(model: &Delivery, world: &World, actions: &mut Vec<Action
         for (call, state) in own.calls.iter().enumerate() {
             match state {
                 Call::Waiting { attempts } => {
-                    if own.is_ready && *attempts < model.bounds.attempts {
+                    if own.may_send() && *attempts < model.bounds.attempts {
                         actions.push(Action::Send { client, call });
                     }
                     if *attempts > 0 {
@@ -75,14 +75,14 @@ pub(super) fn possible(model: &Delivery, world: &World, actions: &mut Vec<Action
                 }
                 Call::Ended(End::Late) => {
                     actions.push(Action::GiveUp { client, call });
-                    if own.is_ready {
+                    if own.may_send() {
                         actions.push(Action::Inquire { client, call });
                     }
                 }
                 Call::Ended(_) => {}
             }
         }
-        if own.is_ready && own.floor() > 0 {
+        if own.may_send() && own.floor() > 0 {
             actions.push(Action::Acknowledge { client });
         }
     }
@@ -126,7 +126,7 @@ pub(super) fn perform(model: &Delivery, world: &mut World, action: Action) {
     match action {
         Action::Connect { client } => {
             let own = &mut world.clients[client];
-            own.connect();
+            own.connect(model.bug);
             let memory = world.server.admit(client, own.session, model.bounds.calls);
             world.network.send(client, own.session, memory);
         }

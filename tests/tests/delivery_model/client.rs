@@ -7,8 +7,8 @@ use super::network::{Answer, Body, State};
 pub(super) struct Client {
     /// How often it has connected. Its session is the last one: numbers count from 1.
     pub(super) session: u8,
-    /// Whether it knows which memory the server of this session has; before, it sends nothing.
-    pub(super) is_ready: bool,
+    /// Whether it knows which memory the server of this session has.
+    is_ready: bool,
     /// The memory that its calls were sent to, and the log behind it.
     memory: Option<(u8, Option<u8>)>,
     /// Its clock says that no server may know any more what it did before, and what comes over this
@@ -35,6 +35,8 @@ pub(super) enum End {
     Late,
     /// It may have run; the memory that it was sent to is gone, and no log tells.
     OtherMemory,
+    /// It may have run; its session is gone before anybody said to which memory it was sent.
+    NoMemory,
     /// It may have run; the client has stopped asking, or the server does not tell.
     NeverKnown,
 }
@@ -76,9 +78,29 @@ impl Client {
         self.calls.iter().position(counts).unwrap_or(self.calls.len())
     }
 
-    pub(super) fn connect(&mut self) {
+    /// Whether it may send. Before it knows whose memory it meets it does so only if it knows of none to
+    /// compare that with.
+    pub(super) fn may_send(&self) -> bool {
+        self.is_ready || (self.session > 0 && self.memory.is_none())
+    }
+
+    pub(super) fn connect(&mut self, bug: Bug) {
+        if self.memory.is_none() && bug != Bug::FirstMemoryTrusted {
+            self.end_unknown(End::NoMemory, true);
+        }
         self.session += 1;
         self.is_ready = false;
+    }
+
+    /// Nobody can say any more what became of the calls that were sent, and of those that are late.
+    fn end_unknown(&mut self, end: End, and_late: bool) {
+        for call in &mut self.calls {
+            match call {
+                Call::Waiting { attempts: 1.. } => *call = Call::Ended(end),
+                Call::Ended(End::Late) if and_late => *call = Call::Ended(end),
+                Call::Waiting { attempts: 0 } | Call::Ended(_) => {}
+            }
+        }
     }
 
     /// The number of the attempt to send now.
@@ -141,14 +163,6 @@ impl Client {
         if (is_same_log || bug == Bug::StoreIgnored) && !has_lapsed {
             return;
         }
-        for call in &mut self.calls {
-            match call {
-                Call::Ended(End::Late) if bug == Bug::InquiryOfOtherMemory => {}
-                Call::Waiting { attempts: 1.. } | Call::Ended(End::Late) => {
-                    *call = Call::Ended(End::OtherMemory);
-                }
-                Call::Waiting { attempts: 0 } | Call::Ended(_) => {}
-            }
-        }
+        self.end_unknown(End::OtherMemory, bug != Bug::InquiryOfOtherMemory);
     }
 }

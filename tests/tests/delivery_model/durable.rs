@@ -56,17 +56,17 @@ const TWO_CLIENTS: Bounds =
 #[test]
 fn durable_calls_run_once_and_are_known_over_crashes() {
     // Here everything is possible that the model knows, and the examples show it.
-    assert_promises(ONE_CALL, 166_000).assert_properties();
+    assert_promises(ONE_CALL, 268_000).assert_properties();
 }
 
 #[test]
 fn durable_calls_run_once_and_are_known_among_several_numbers() {
-    assert_promises(TWO_CALLS, 322_000);
+    assert_promises(TWO_CALLS, 550_000);
 }
 
 #[test]
 fn durable_calls_run_once_and_are_known_with_two_clients() {
-    assert_promises(TWO_CLIENTS, 156_000);
+    assert_promises(TWO_CLIENTS, 586_000);
 }
 
 #[test]
