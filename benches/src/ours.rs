@@ -126,9 +126,10 @@ impl Bailiwick {
         Self { busy_poll: BUSY_POLL, ..Self::tcp() }
     }
 
-    /// Bailiwick over UDP.
+    /// Bailiwick over UDP. Over it no call leaves before the server has let the client in, and loss is put on
+    /// a socket that is there.
     pub(crate) fn udp() -> Self {
-        Self { endpoint: Endpoint::udp, ..Self::tcp() }
+        Self { endpoint: Endpoint::udp, ..Self::connecting() }
     }
 }
 
