@@ -90,7 +90,8 @@ pub(crate) async fn hold<P: Peer>(
     Ok(())
 }
 
-async fn open<P: Peer>(
+/// A connection that stands: it has made one call, whose bytes are made of its number.
+pub(crate) async fn open<P: Peer>(
     peer: &P,
     site: &Path,
     address: SocketAddr,

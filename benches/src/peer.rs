@@ -41,7 +41,7 @@ pub(crate) trait Peer: Send + Sync + 'static {
     /// The server runs in tasks until its process ends.
     fn serve(&self, site: &Path) -> impl Future<Output = Result<SocketAddr, PeerError>> + Send;
 
-    /// Opens one connection that is ready for its first call, with a whole handshake.
+    /// Makes one connection, with a whole handshake, ready for its first call or made by it.
     ///
     /// Keys and settings are read the first time only, as a client's process would.
     fn connect(

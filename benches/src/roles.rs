@@ -196,8 +196,8 @@ impl Load {
             return Ok(handshakes::spawn(peer, place, workload, progress));
         }
         let mut connections = Vec::new();
-        for _ in 0..workload.connections() {
-            connections.push(peer.connect(place.0, place.1).await?);
+        for number in 0..workload.connections() {
+            connections.push(idle::open(&peer, place.0, place.1, number).await?);
         }
         // When the sockets are open, so that there is something to lose from.
         if workload.loss() > 0.0 {
@@ -222,8 +222,8 @@ impl Role for Grow {
             let Target { address, warm_up, window } = self.target;
             let progress = Arc::<Progress>::default();
             let mut open = Vec::new();
-            for _ in 0..shape.connections {
-                open.push(peer.connect(&self.site.site, address).await?);
+            for number in 0..shape.connections {
+                open.push(idle::open(&peer, &self.site.site, address, number).await?);
             }
             let held = open.clone();
             let mut tasks = JoinSet::new();
@@ -245,7 +245,7 @@ impl Role for Offer {
     fn play<P: Peer>(self, peer: P) -> Result<(), AnyError> {
         process::pin(process::CLIENT_CPU)?;
         let served = run(&one_worker::<P>()?, async move {
-            let connection = peer.connect(&self.site.site, self.target.address).await?;
+            let connection = idle::open(&peer, &self.site.site, self.target.address, 0).await?;
             let offer = open::Offer {
                 per_second: self.per_second,
                 warm_up: self.target.warm_up,
