@@ -13,7 +13,7 @@ use ed25519_dalek::VerifyingKey;
 use rand_core::CryptoRng;
 
 use crate::handshake::message::{self, Body, FIN_CLEAR, Init, RESP_CLEAR};
-use crate::handshake::share::{Ephemeral, Spare};
+use crate::handshake::share::{Ephemeral, Spare, is_low_order};
 use crate::handshake::{ConnectionId, HandshakeError, Psk, Transport};
 use crate::identity::{self, Identity, ProvenKeys, PublicKey};
 use crate::packet::{Packets, PacketsConfig};
@@ -91,6 +91,10 @@ pub fn begin(
     config.params.check().map_err(HandshakeError::OwnParams)?;
     let parsed = message::parse_init(config.transport, init)?;
     let (identity, psk) = addressed(&config.identities, &parsed)?;
+    // Before a byte leaves: who sends such a share is met by silence, as others are who are refused.
+    if is_low_order(&parsed.share) {
+        return Err(HandshakeError::LowOrderShare);
+    }
     let ephemeral = config.spare.take().unwrap_or_else(|| Ephemeral::draw(rng));
     let mut scid = [0; 8];
     rng.fill_bytes(&mut scid);
@@ -142,7 +146,7 @@ impl Answering {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::LowOrderShare`], which only shows here. Answer nothing more.
+    /// [`HandshakeError::LowOrderShare`], which [`begin`] has looked for already. Answer nothing more.
     pub fn finish(self) -> Result<AwaitingFin, HandshakeError> {
         let Self { identity, th1, mut resp, params, .. } = self;
         let local = identity.public_key();

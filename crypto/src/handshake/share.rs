@@ -64,6 +64,33 @@ impl Ephemeral {
     }
 }
 
+/// The two u of order 8 on the curve; those of order 1, 2 and 4, and of its twist, are 0, 1 and -1.
+const ORDER_8: [[u8; 32]; 2] = [
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4,
+        0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49,
+        0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef,
+        0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f,
+        0x11, 0x57,
+    ],
+];
+
+/// Whether nothing could be agreed on with this share, whatever the secret: known without one (RFC 7748,
+/// section 6.1; the list is that of Bernstein's page on Curve25519).
+pub(crate) fn is_low_order(share: &[u8; 32]) -> bool {
+    let mut u = *share;
+    u[31] &= 0x7f;
+    let [first, middle @ .., last] = &u;
+    let all = |byte| middle.iter().all(|it| *it == byte);
+    let zero_or_one = all(0) && *last == 0 && *first <= 1;
+    // p - 1, p and p + 1, that is -1, and 0 and 1 once more.
+    let around_p = all(0xff) && *last == 0x7f && (0xec..=0xee).contains(first);
+    zero_or_one || around_p || ORDER_8.contains(&u)
+}
+
 /// A share that was drawn ahead of the handshake that will use it, and only one will.
 #[derive(Debug, Default)]
 pub struct Spare(Mutex<Option<Ephemeral>>);

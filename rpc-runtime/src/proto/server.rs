@@ -36,7 +36,7 @@ pub(crate) enum Handshake {
     Answering,
     /// The client has proven this key; [`Server::admit`] or [`Server::refuse`] comes next.
     Authenticated(PublicKey),
-    /// It failed; the client is told nothing (more).
+    /// It failed; the client is told nothing.
     Failed(HandshakeError),
     /// It is over.
     Done,
@@ -142,8 +142,6 @@ impl Server {
     }
 
     fn fail_handshake(&mut self, error: HandshakeError) -> Handshake {
-        // RESP's clear bytes, unless they have left.
-        self.output = Output::default();
         self.state = State::Ended(Disconnected::Protocol(ProtocolError::Record));
         Handshake::Failed(error)
     }
