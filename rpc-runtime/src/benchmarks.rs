@@ -9,9 +9,9 @@ use crate::{
     config::Limits,
     context::Metadata,
     id::MethodId,
-    marshal::{self, MarshalError},
+    marshal::{self, MarshalError, Message},
     proto::{
-        duplicate_requests::{Arrival, Begun, DigestKey, Keep, Memory, Via},
+        duplicate_requests::{Arrival, Begun, DigestKey, Given, Keep, Memory, Via},
         frame::{self, Frame, RequestHeader},
     },
 };
@@ -25,7 +25,7 @@ pub fn put_request(call: u64, arguments: &[u8], out: &mut Vec<u8>) {
     rest.extend_from_slice(arguments);
     let remaining = Duration::from_secs(10);
     let header = RequestHeader { call, floor: call, attempt: 0, method: METHOD, remaining };
-    frame::put_request(&header, &rest, out);
+    frame::put_request(&header, &Message::Short(rest), out);
 }
 
 /// How long the arguments of a request are, from its frame without the length field; `None` if it is
@@ -79,7 +79,7 @@ impl DuplicateCache {
         self.memory.acknowledge(call);
         let keep = Keep::Answer { digest: self.digests.digest(METHOD, arguments), method: 0 };
         let arrived = self.memory.arrive(call, keep, Via(0), self.now);
-        self.memory.finish(Begun { call, keep }, answer);
+        self.memory.finish(Begun { call, keep }, Given::Lent(answer));
         arrived == Ok(Arrival::Begun)
     }
 }

@@ -22,7 +22,6 @@ use crate::{
     endpoint::Endpoint,
     error::{CallError, ConnectError, Executed, Outcome},
     id::{CallKey, CallNumber, Incarnation},
-    marshal,
     net::{
         dialer::{Connection, Dialer},
         redial,
@@ -313,7 +312,7 @@ impl Link {
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
             let begun = {
                 let mut calls = lock(&self.calls);
-                let begun = calls.begin(&header, waker, |out| marshal::encode(arguments, out));
+                let begun = calls.begin(&header, waker, |draft| draft.encode(arguments));
                 if waited && !calls.is_full() {
                     // Whoever waits behind gets the room that is left.
                     self.room.notify_one();

@@ -12,7 +12,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest frame that is accepted, in bytes: one message with its header.
-    /// 1,024 to 2^24. Default: 1 MiB. The peer learns it in the handshake.
+    /// 1,024 to 2^24. Default: 1 MiB. The peer learns it in the handshake. A busy connection has buffers for
+    /// two such frames, beside those that handlers and callers hold.
     pub max_frame: u32,
     /// Calls of one connection that wait for an answer. Default: 1,024.
     ///

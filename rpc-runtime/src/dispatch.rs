@@ -31,6 +31,7 @@ use crate::{
         claim::{Claim, Refused},
         duplicate_requests::Answered,
         frame,
+        frames::Frames,
         memories::{Attached, ClientMemory},
     },
     repeat,
@@ -74,7 +75,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) arrived: Instant,
     pub(crate) now: Instant,
     /// The connection's outgoing frames.
-    pub(crate) out: &'a mut Vec<u8>,
+    pub(crate) out: &'a mut Frames,
 }
 
 /// What a request that is allowed calls for.
@@ -119,7 +120,7 @@ pub(crate) struct Pending {
     /// Its place at work, if it is a handler's.
     pub(crate) slot: Option<Slot>,
     /// Gives the reply's whole frame, or nothing if the reply has gone elsewhere.
-    pub(crate) frame: Pin<Box<dyn Future<Output = Vec<u8>> + Send>>,
+    pub(crate) frame: Pin<Box<dyn Future<Output = Frames> + Send>>,
 }
 
 /// What an answer that was not ready at once depends on.
@@ -186,7 +187,7 @@ impl Asked<'_> {
             Refused::DidNotRun => refusal.into(),
             Refused::Stale => reply::IS_STALE,
         };
-        reply::write_short(self.header, answer, self.out);
+        reply::write_short(self.header, answer, self.out.tail());
         Work::Answered
     }
 
@@ -300,7 +301,7 @@ impl Asked<'_> {
             Ok((_, Poll::Ready(result))) => result,
             Ok((running, Poll::Pending)) => {
                 if self.news == News::AtOnce {
-                    put_first_estimate(header, self.out);
+                    put_first_estimate(header, self.out.tail());
                 }
                 let readonly = claim.is_readonly();
                 let awaits = if readonly { Awaits::Readonly } else { Awaits::Handler };
@@ -312,8 +313,9 @@ impl Asked<'_> {
             }
             Err(_) => Err(CallError::Internal),
         };
-        reply::write_result(header, &result, self.out, |answer| {
-            let ended = Ended::of_answer(answer);
+        let is_kept = !claim.is_readonly();
+        reply::write_result(header, &result, self.out, is_kept, |answer| {
+            let ended = Ended::of_answer(answer.bytes());
             claim.finish(answer);
             self.meter.ran(self.arrived, ended);
             spans::end(&span, ended);
@@ -370,7 +372,7 @@ async fn frame_of<Fut, T, E>(
     claim: Claim,
     at_work: AtWork,
     mut running: Pin<Box<Fut>>,
-) -> Vec<u8>
+) -> Frames
 where
     Fut: Future<Output = Result<T, CallError<E>>>,
     T: Serialize,
@@ -381,9 +383,10 @@ where
         polled.unwrap_or(Poll::Ready(Err(CallError::Internal)))
     });
     let result = result.await;
-    let mut frame = Vec::new();
-    reply::write_result(header, &result, &mut frame, |answer| {
-        at_work.end(Ended::of_answer(answer));
+    let mut frame = Frames::default();
+    let is_kept = !claim.is_readonly();
+    reply::write_result(header, &result, &mut frame, is_kept, |answer| {
+        at_work.end(Ended::of_answer(answer.bytes()));
         claim.finish(answer);
     });
     frame

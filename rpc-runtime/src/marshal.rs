@@ -5,6 +5,7 @@
 //! elements that take no bytes.
 
 mod bounded;
+mod message;
 
 use std::cell::RefCell;
 
@@ -13,9 +14,11 @@ use bytes::Bytes;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub(crate) use message::{Draft, Message};
+
 /// Messages from this size up are kept in an allocation of their own, and [`Bytes`] arguments
 /// borrow from it. Smaller ones are copied out, so that a stored value of a few bytes does not
-/// hold a receive buffer of 64 KiB alive.
+/// hold a receive buffer of 64 KiB alive. Byte strings from this size up are sent from where they are.
 pub(crate) const BORROW_FROM: usize = 16 * 1024;
 
 /// A message does not have the form its method declares.
@@ -116,7 +119,8 @@ fn borrow_or_copy(part: &[u8]) -> Bytes {
     })
 }
 
-/// `#[serde(with)]` for [`Bytes`]: one copy out, and none in when the message is large.
+/// `#[serde(with)]` for [`Bytes`]: neither copied out of a large message nor, when they are long, into the
+/// request that they are sent with.
 pub mod shared_bytes {
     use bytes::Bytes;
     use serde::{Deserializer, Serializer, de};
@@ -126,7 +130,17 @@ pub mod shared_bytes {
     /// # Errors
     ///
     /// The serializer's.
+    #[inline]
     pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        if bytes.len() >= super::BORROW_FROM {
+            return serialize_long(bytes, serializer);
+        }
+        serializer.serialize_bytes(bytes)
+    }
+
+    #[cold]
+    fn serialize_long<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        let _offer = super::message::Offer::of(bytes);
         serializer.serialize_bytes(bytes)
     }
 

@@ -6,6 +6,7 @@ use crate::{
     proto::{
         duplicate_requests::{Answered, Standing, Via, Watch},
         frame,
+        frames::Frames,
         memories::ClientMemory,
     },
     reply::{self, ReplyHeader},
@@ -17,8 +18,9 @@ pub(crate) fn write_standing(
     memory: &ClientMemory,
     via: Via,
     now: Instant,
-    out: &mut Vec<u8>,
+    out: &mut Frames,
 ) -> Answered {
+    let out = out.tail();
     match memory.lock().look_at(header.call, via, now) {
         Standing::Kept(answer) => reply::write_kept(header, answer, out),
         Standing::Short(answer) => reply::write_short(header, answer, out),
@@ -39,13 +41,13 @@ pub(crate) async fn watch(
     memory: Arc<ClientMemory>,
     via: Via,
     now: Instant,
-) -> Vec<u8> {
+) -> Frames {
     let watched =
         std::future::poll_fn(|cx| match memory.lock().watch(header.call, via, cx.waker()) {
             Watch::Waiting => Poll::Pending,
             over => Poll::Ready(over),
         });
-    let mut frame = Vec::new();
+    let mut frame = Frames::default();
     if watched.await == Watch::Over {
         write_standing(header, &memory, via, now, &mut frame);
     }

@@ -8,11 +8,12 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     error::{CallError, Executed, ProtocolError, Unavailable},
     id::CallKey,
-    marshal,
+    marshal::{self, BORROW_FROM},
     proto::{
         calls::{Answer, Body},
-        duplicate_requests::ShortAnswer,
+        duplicate_requests::{Given, ShortAnswer},
         frame::FrameWriter,
+        frames::Frames,
         status::{
             ANSWER_LOST, APP, DEADLINE_EXCEEDED, DENIED, INTERNAL, MALFORMED, OK, OVERLOADED,
             STALE, TOO_LARGE_HERE, UNAVAILABLE, UNIMPLEMENTED,
@@ -33,29 +34,38 @@ pub(crate) struct ReplyHeader {
     pub(crate) max_here: u32,
 }
 
-/// Writes a handler's result, and hands the answer to `keep` as a memory has it: `status ‖ body`.
-/// One that cannot be sent (too long, or its `Serialize` refuses) goes as an internal failure: the
-/// call ran.
+/// Writes a handler's result, and hands the answer to `keep` as a memory has it: `status ‖ body`. A long one that
+/// is to be kept is sent from where it is kept. One that cannot be sent (too long, or its `Serialize` refuses)
+/// goes as an internal failure: the call ran.
 pub(crate) fn write_result<T: Serialize, E: Serialize>(
     header: ReplyHeader,
     result: &Result<T, CallError<E>>,
-    out: &mut Vec<u8>,
-    keep: impl FnOnce(&[u8]),
+    out: &mut Frames,
+    is_kept: bool,
+    keep: impl FnOnce(Given<'_>),
 ) {
-    let start = out.len();
+    let tail = out.tail();
+    let start = tail.len();
     let written = match result {
-        Ok(value) => write_value(header, OK, value, out),
-        Err(CallError::App(error)) => write_value(header, APP, error, out),
+        Ok(value) => write_value(header, OK, value, tail),
+        Err(CallError::App(error)) => write_value(header, APP, error, tail),
         Err(_) => None,
     };
     let Some(answer) = written else {
-        keep(&[INTERNAL]);
-        return write(header, &Refusal::Internal, out);
+        keep(Given::Lent(&[INTERNAL]));
+        return write(header, &Refusal::Internal, tail);
     };
-    keep(&out[answer..]);
-    if out.len() - start - LENGTH > header.max_here as usize {
-        out.truncate(start);
-        write_short(header, TOO_LARGE, out);
+    let size = tail.len() - answer;
+    let is_tight = tail.capacity() - size <= size / WASTE;
+    if tail.len() - start - LENGTH > header.max_here as usize {
+        keep(Given::Lent(&tail[answer..]));
+        tail.truncate(start);
+        write_short(header, TOO_LARGE, tail);
+    } else if is_kept && size >= BORROW_FROM && is_tight {
+        let (frames, takes) = out.freeze();
+        keep(Given::Shared { answer: &frames.slice(frames.len() - size..), takes });
+    } else {
+        keep(Given::Lent(&tail[answer..]));
     }
 }
 
@@ -113,6 +123,10 @@ const TOO_LARGE: ShortAnswer = ShortAnswer { status: TOO_LARGE_HERE, detail: Non
 
 /// A frame's length field.
 const LENGTH: usize = 4;
+
+/// An answer is kept with the allocation that it is sent from if no more than this part of its length is kept for
+/// nothing.
+const WASTE: usize = 4;
 
 /// A final answer that holds no result.
 #[derive(Clone, Debug, PartialEq)]
@@ -235,5 +249,76 @@ fn executed(code: u64) -> Executed {
         0 => Executed::No,
         1 => Executed::Yes,
         _ => Executed::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::frame::{self, Frame};
+
+    const HEADER: ReplyHeader =
+        ReplyHeader { call: 7, attempt: 1, max_frame: 1 << 20, max_here: 1 << 20 };
+
+    /// What is kept of a result of so many bytes and where, if in an allocation that it shares; what is sent.
+    fn written(
+        header: ReplyHeader,
+        size: usize,
+        (is_kept, room): (bool, usize),
+    ) -> (Vec<u8>, Option<*const u8>, Frames) {
+        let mut frames = Frames::default();
+        frames.tail().reserve_exact(room);
+        frame::put_pong(3, frames.tail());
+        frames.sent(2);
+        let result = Ok::<_, CallError>(marshal::ByteVec(vec![9; size]));
+        let mut kept = None;
+        write_result(header, &result, &mut frames, is_kept, |given| {
+            let at = match given {
+                Given::Lent(_) => None,
+                Given::Shared { answer, takes } => {
+                    assert!((answer.len()..=answer.len() + answer.len() / WASTE).contains(&takes));
+                    Some(answer.as_ptr())
+                }
+            };
+            kept = Some((given.bytes().to_vec(), at));
+        });
+        let (kept, at) = kept.expect("the answer is handed over");
+        (kept, at, frames)
+    }
+
+    #[test]
+    fn what_is_kept_is_what_is_sent_and_long_answers_lie_in_one_place() {
+        for size in [0, 100, BORROW_FROM, 100_000] {
+            let (kept, shared, mut frames) = written(HEADER, size, (true, 0));
+            let sent = frames.front().as_ptr_range();
+            assert_eq!(shared.is_some_and(|at| sent.contains(&at)), size >= BORROW_FROM);
+            let sent = frames.take_all();
+            let mut pong = Vec::new();
+            frame::put_pong(3, &mut pong);
+            let reply = sent.strip_prefix(&pong[2..]).expect("what was there before comes first");
+            let Ok(Frame::Reply(reply)) = Frame::parse(&reply[LENGTH..], 0) else {
+                panic!("no reply");
+            };
+            assert_eq!((reply.call, reply.attempt), (7, 1));
+            assert_eq!(kept, [&[reply.status], reply.body].concat(), "{size} bytes");
+            assert_eq!(kept[0], OK);
+        }
+    }
+
+    #[test]
+    fn the_buffer_stays_where_an_answer_is_not_kept_or_much_shorter_than_it() {
+        for how in [(false, 0), (true, 200_000)] {
+            let (kept, shared, frames) = written(HEADER, 100_000, how);
+            assert!(kept.len() > 100_000 && shared.is_none());
+            assert!(frames.len() > 100_000);
+        }
+    }
+
+    #[test]
+    fn an_answer_too_long_for_this_transport_is_kept_and_not_sent() {
+        let header = ReplyHeader { max_here: 50_000, ..HEADER };
+        let (kept, shared, mut frames) = written(header, 60_000, (true, 0));
+        assert!(kept.len() > 60_000 && shared.is_none());
+        assert!(frames.take_all().len() < 100);
     }
 }

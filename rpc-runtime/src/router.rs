@@ -24,7 +24,8 @@ use crate::{
         completions::{Books, Life, Past},
         duplicate_requests::{Digest, DigestKey, Keep},
         frame::{self, Frame, MemoryId},
-        joiner::Joined,
+        frames::Frames,
+        joined::Joined,
         memories::Attached,
         udp::sessions::SessionId,
     },
@@ -212,7 +213,7 @@ impl Router {
         &self,
         frame: &Joined<'_>,
         connection: &mut Connection<'_>,
-        out: &mut Vec<u8>,
+        out: &mut Frames,
     ) -> Result<Received, ProtocolError> {
         match Frame::parse(frame.bytes(), self.limits.max_metadata)? {
             Frame::Request(request) => {
@@ -230,7 +231,7 @@ impl Router {
             }
             Frame::WhichMemory => {
                 let memory = self.memory_id(connection.memory, connection.tcp_port);
-                frame::put_memory(memory, out);
+                frame::put_memory(memory, out.tail());
             }
             Frame::Inquire { call } => {
                 let mut memory = connection.memory.lock();
@@ -238,9 +239,9 @@ impl Router {
                 if self.books.recovering() > 0 && memory.is_new(call)? {
                     return Ok(Received::Unanswered);
                 }
-                frame::put_outcome(call, memory.inquire(call)?, out);
+                frame::put_outcome(call, memory.inquire(call)?, out.tail());
             }
-            Frame::Ping { token } => frame::put_pong(token, out),
+            Frame::Ping { token } => frame::put_pong(token, out.tail()),
             Frame::Pong { .. } | Frame::Stream { .. } => {}
             Frame::Reply(_)
             | Frame::Working { .. }
@@ -258,7 +259,7 @@ impl Router {
         frame: frame::Request<'_>,
         whole: &Joined<'_>,
         connection: &mut Connection<'_>,
-        out: &mut Vec<u8>,
+        out: &mut Frames,
     ) -> Result<Received, ProtocolError> {
         let header = connection.reply_to(&frame);
         let found = self.find(frame.method).filter(|_| frame.flags == frame::NO_FLAGS);
@@ -281,11 +282,11 @@ impl Router {
                         return Ok(self.wait(found, claim, &frame, whole, connection, out));
                     }
                 },
-                Some(refusal) => return Ok(refuse(claim, &refusal, meter, header, out)),
+                Some(refusal) => return Ok(refuse(claim, &refusal, meter, header, out.tail())),
             },
             Turn::Full(claim) => {
                 let refusal = overloaded(found.as_ref());
-                return Ok(refuse(claim, &refusal, meter, header, out));
+                return Ok(refuse(claim, &refusal, meter, header, out.tail()));
             }
             Turn::Repeated => {
                 meter.repeated();
@@ -293,12 +294,12 @@ impl Router {
             }
             Turn::Short(answer) => {
                 meter.repeated();
-                reply::write_short(header, answer, out);
+                reply::write_short(header, answer, out.tail());
                 return Ok(Received::Done);
             }
             Turn::Stale => {
                 meter.repeated();
-                reply::write_short(header, reply::IS_STALE, out);
+                reply::write_short(header, reply::IS_STALE, out.tail());
                 return Ok(Received::Done);
             }
             Turn::FalseRetry => {
@@ -306,7 +307,7 @@ impl Router {
                 let denial = self.record(found.as_ref(), &frame, connection, reason);
                 let refusal = denial.into();
                 meter.refused(&refusal);
-                reply::write(header, &refusal, out);
+                reply::write(header, &refusal, out.tail());
                 return Ok(Received::Done);
             }
         };
@@ -314,10 +315,10 @@ impl Router {
             match part {
                 Part::Run(claim) => {
                     let refusal = self.unknown_method(&frame, connection);
-                    return Ok(refuse(claim, &refusal, meter, header, out));
+                    return Ok(refuse(claim, &refusal, meter, header, out.tail()));
                 }
                 // The same request without the flags was a call.
-                Part::Repeat => reply::write_short(header, reply::IS_STALE, out),
+                Part::Repeat => reply::write_short(header, reply::IS_STALE, out.tail()),
             }
             return Ok(Received::Done);
         };
@@ -338,7 +339,7 @@ impl Router {
         message: Option<&Bytes>,
         (part, slot, arrived): (Part, Option<Slot>, Instant),
         connection: &mut Connection<'_>,
-        out: &mut Vec<u8>,
+        out: &mut Frames,
     ) -> Received {
         let is_recorded =
             found.described.delivery == Delivery::Durable && found.service.durable().is_some();

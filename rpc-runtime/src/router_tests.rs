@@ -15,7 +15,7 @@ use crate::{
     dispatch::{Awaits, Handled},
     error::CallError,
     id::Incarnation,
-    marshal,
+    marshal::{self, Message},
     policy_file::{PolicyFile, facts},
     proto::{
         frame::{RequestHeader, WireOutcome},
@@ -206,14 +206,14 @@ impl Scene {
     }
 
     fn receive(&self, peer: &mut Peer, frame: &[u8]) -> Result<Outcome, ProtocolError> {
-        let mut out = Vec::new();
+        let mut out = Frames::default();
         let received =
             self.router.receive(&Joined::Lent(frame), &mut self.connection(peer), &mut out)?;
         let pending = match received {
             Received::Pending(pending) => Some(pending),
             _ => None,
         };
-        Ok(Outcome { frames: read(&out), pending })
+        Ok(Outcome { frames: read(out), pending })
     }
 
     fn connection<'a>(&self, peer: &'a mut Peer) -> Connection<'a> {
@@ -265,9 +265,9 @@ impl Scene {
         let polled = peer.parked.poll(&mut Polling::from_waker(Waker::noop()));
         let Poll::Ready(summoned) = polled else { return Vec::new() };
         let resumed = summoned.into_iter().map(|summons| {
-            let mut out = Vec::new();
+            let mut out = Frames::default();
             let received = self.router.resume(summons, &mut self.connection(peer), &mut out);
-            (received, read(&out))
+            (received, read(out))
         });
         resumed.collect()
     }
@@ -314,13 +314,15 @@ impl Sent {
         let mut rest = vec![0];
         marshal::encode(&argument, &mut rest).unwrap();
         let mut frame = Vec::new();
-        frame::put_request(&header, &rest, &mut frame);
+        frame::put_request(&header, &Message::Short(rest), &mut frame);
         frame.split_off(4)
     }
 }
 
-fn read(mut out: &[u8]) -> Vec<Seen> {
+fn read(mut frames: Frames) -> Vec<Seen> {
     let mut seen = Vec::new();
+    let all = frames.take_all();
+    let mut out = &all[..];
     while let Some((length, rest)) = out.split_first_chunk() {
         let (frame, behind) = rest.split_at(u32::from_be_bytes(*length) as usize);
         out = behind;
@@ -343,7 +345,7 @@ fn read(mut out: &[u8]) -> Vec<Seen> {
 /// Lets a handler go on; its frames if it is done.
 fn drive(pending: &mut Pending) -> Option<Vec<Seen>> {
     match pending.frame.as_mut().poll(&mut Polling::from_waker(Waker::noop())) {
-        Poll::Ready(frames) => Some(read(&frames)),
+        Poll::Ready(frames) => Some(read(frames)),
         Poll::Pending => None,
     }
 }
@@ -812,7 +814,7 @@ fn a_readonly_call_that_waits_over_two_connections_is_counted_once_for_each_and_
     let waits = |peer: &mut Peer, sent: Sent| {
         let frame = sent.frame();
         let connection = &mut scene.connection(peer);
-        match scene.router.receive(&Joined::Lent(&frame), connection, &mut Vec::new()) {
+        match scene.router.receive(&Joined::Lent(&frame), connection, &mut Frames::default()) {
             Ok(Received::Parked { more }) => more,
             _ => panic!("it does not wait"),
         }
@@ -846,10 +848,10 @@ fn a_request_that_waited_behind_others_until_its_time_was_over_does_not_run() {
     let mut peer = scene.connect("alice");
     let mut connection = scene.connection(&mut peer);
     connection.late = Duration::from_secs(5);
-    let (frame, mut out) = (sent(0, PAY).frame(), Vec::new());
+    let (frame, mut out) = (sent(0, PAY).frame(), Frames::default());
     let received = scene.router.receive(&Joined::Lent(&frame), &mut connection, &mut out);
     assert!(matches!(received, Ok(Received::Done)));
-    assert!(matches!(read(&out)[..], [Seen::Reply { status: 4, .. }]));
+    assert!(matches!(read(out)[..], [Seen::Reply { status: 4, .. }]));
     assert_eq!(scene.begun(), 0);
 }
 
@@ -861,7 +863,7 @@ fn cancels_acknowledgements_pings_and_questions_do_not_wait() {
     let received = scene.router.receive(
         &Joined::Lent(&frames[4..]),
         &mut scene.connection(&mut peer),
-        &mut Vec::new(),
+        &mut Frames::default(),
     );
     assert!(matches!(received, Ok(Received::Cancelled(1))));
     assert!(peer.parked.cancel(None, 1));
@@ -870,7 +872,7 @@ fn cancels_acknowledgements_pings_and_questions_do_not_wait() {
     assert_eq!(scene.inquire(&mut peer, 1), Seen::Outcome(WireOutcome::NotKnown));
     let mut ping = Vec::new();
     frame::put_ping(7, &mut ping);
-    let mut out = Vec::new();
+    let mut out = Frames::default();
     let connection = &mut scene.connection(&mut peer);
     let received = scene.router.receive(&Joined::Lent(&ping[4..]), connection, &mut out);
     assert!(matches!(received, Ok(Received::Done)) && !out.is_empty());

@@ -4,9 +4,10 @@
 use super::steps::Steps;
 use crate::{
     error::ProtocolError,
+    marshal::Message,
     proto::{
         frame::{self, Frame, FrameWriter, MAX_METADATA_ENTRIES, RequestHeader},
-        joiner::{Joined, Joiner},
+        input::Input,
     },
 };
 
@@ -32,7 +33,7 @@ pub fn frame(input: &[u8]) {
             rest.extend_from_slice(read.arguments);
             let frame::Request { call, floor, attempt, method, remaining, .. } = read;
             let header = RequestHeader { call, floor, attempt, method, remaining };
-            frame::put_request(&header, &rest, &mut out);
+            frame::put_request(&header, &Message::Short(rest), &mut out);
             if out.len() - 4 < input.len() {
                 return;
             }
@@ -101,30 +102,29 @@ pub fn stream(input: &[u8]) {
 
 /// The frames before the first one that is refused, and whether one was.
 fn frames_of(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, bool) {
-    const MAX_FRAME: u32 = 20_000;
-    let mut joiner = Joiner::new(MAX_FRAME);
+    const MAX_FRAME: usize = 20_000;
+    let mut input = Input::default();
     let mut frames = Vec::new();
-    let refused = pieces
-        .iter()
-        .any(|piece| each_frame(&mut joiner, piece, |frame| frames.push(frame.to_vec())).is_err());
-    assert!(frames.iter().all(|frame| (1..=MAX_FRAME as usize).contains(&frame.len())));
+    let refused = pieces.iter().any(|piece| {
+        each_frame(&mut input, piece, MAX_FRAME, |frame| frames.push(frame.to_vec())).is_err()
+    });
+    assert!(frames.iter().all(|frame| (1..=MAX_FRAME).contains(&frame.len())));
     (frames, refused)
 }
 
-/// Hands over the frames that end in `plain`.
+/// Hands over the frames that end in `plain`, which a record has brought.
 pub(super) fn each_frame(
-    joiner: &mut Joiner,
-    mut plain: &[u8],
+    input: &mut Input,
+    plain: &[u8],
+    max_frame: usize,
     mut handle: impl FnMut(&[u8]),
 ) -> Result<(), ProtocolError> {
-    loop {
-        // Borrowed together with the joiner, for one turn.
-        let mut rest = plain;
-        match joiner.next(&mut rest)? {
-            Some(Joined::Lent(frame)) => handle(frame),
-            Some(Joined::Owned(frame)) => handle(&frame),
-            None => return Ok(()),
-        }
-        plain = &plain[plain.len() - rest.len()..];
+    // As a driver does, which makes room for what it reads.
+    let _ = input.room();
+    input.append(plain);
+    input.opened(0..plain.len(), plain.len());
+    while let Some(frame) = input.next_frame(max_frame)? {
+        handle(frame.bytes());
     }
+    Ok(())
 }

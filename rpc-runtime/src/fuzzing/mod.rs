@@ -17,7 +17,7 @@ pub use frames::{frame, request, stream};
 pub use link::link;
 pub use server::server;
 
-use crate::proto::joiner::Joined;
+use crate::proto::joined::Joined;
 
 fn bytes_of(frame: &Joined<'_>) -> Vec<u8> {
     match frame {

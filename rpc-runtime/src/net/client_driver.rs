@@ -1,7 +1,7 @@
 //! A client's connection as a task: writes what callers marshalled, hands them what comes back.
 
 use std::{
-    io,
+    io, mem,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -45,6 +45,8 @@ pub(crate) struct ClientDriver<S> {
     quiet: Quiet,
     /// How often the other callers have had their turn to add to the batch.
     yielded: u32,
+    /// All calls were answered when they got it: there was nothing to read since.
+    awaits_none: bool,
     write_error: Option<io::ErrorKind>,
     /// Set once the connection has ended.
     finish_by: Option<Instant>,
@@ -70,6 +72,7 @@ impl<S: Socket> ClientDriver<S> {
             busy_poll: BusyPoll::new(busy_poll),
             quiet: Quiet::default(),
             yielded: 0,
+            awaits_none: false,
             write_error: None,
             finish_by: None,
         }
@@ -93,7 +96,8 @@ impl<S: Socket> ClientDriver<S> {
             if self.timer.is_due(now) {
                 self.core.handle_timeout(now);
             }
-            let mut found = self.yielded > 0 && self.read(cx, now);
+            let awaited_none = mem::take(&mut self.awaits_none);
+            let mut found = self.yielded > 0 && !awaited_none && self.read(cx, now);
             if !self.yield_to_callers(cx, found) {
                 return Poll::Pending;
             }
@@ -106,6 +110,9 @@ impl<S: Socket> ClientDriver<S> {
             if found {
                 self.busy_poll.found();
                 self.quiet.disturb(now);
+                if self.has_all_answers(cx) {
+                    return Poll::Pending;
+                }
                 continue;
             }
             if self.quiet.has_come(now) {
@@ -137,21 +144,29 @@ impl<S: Socket> ClientDriver<S> {
         false
     }
 
+    /// If all calls are answered, and so few that they make one batch, nothing more can come from the server: the
+    /// callers get their turn at once, and sockets need not be looked at before.
+    fn has_all_answers(&mut self, cx: &mut Context<'_>) -> bool {
+        let answered = self.core.answered();
+        self.awaits_none =
+            answered > 1 && lock(&self.calls).expect_all(self.lane, cx.waker(), answered);
+        if self.awaits_none {
+            self.core.take_answered();
+            self.yielded += 1;
+            cx.waker().wake_by_ref();
+        }
+        self.awaits_none
+    }
+
     /// Callers whose answers have just been read are likely to call again: their batch gathers from now
     /// on, and none of them need wake this task.
     fn expects_callers(&mut self, cx: &mut Context<'_>) -> bool {
-        let answered = self.core.take_answered();
-        if answered <= 1 {
-            return false;
-        }
-        if lock(&self.calls).expect(self.lane, cx.waker(), answered) {
-            // Nothing more can come from the server: the sockets need not be looked at meanwhile.
-            self.yielded += 1;
-            cx.waker().wake_by_ref();
-        } else {
+        let expects = self.core.take_answered() > 1;
+        if expects {
+            lock(&self.calls).expect(self.lane, cx.waker());
             self.yield_now(cx);
         }
-        true
+        expects
     }
 
     /// Wakes this task once all that are ready have run.
@@ -175,6 +190,9 @@ impl<S: Socket> ClientDriver<S> {
             if let Err(error) = ready!(written) {
                 // What the server sent before, an alert perhaps, is still read.
                 self.write_error = Some(error.kind());
+            }
+            if !self.core.has_frames() {
+                break;
             }
         }
         if wrote {

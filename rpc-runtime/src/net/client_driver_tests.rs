@@ -103,7 +103,7 @@ async fn let_others_run() {
 async fn serve_in_halves(mut pipe: DuplexStream) {
     let config = responder::Config::new(Transport::Tcp, identity(2), Params::new([2; 16]));
     let mut core = Server::new(Limits::default());
-    while let Ok(1..) = pipe.read_buf(core.input.room()).await {
+    while let Ok(1..) = pipe.read_buf(&mut core.input.room()).await {
         let now = clock::now();
         let mut stands = Handshake::Answering;
         while stands == Handshake::Answering {
@@ -125,7 +125,7 @@ async fn serve_in_halves(mut pipe: DuplexStream) {
         for half in [one, other] {
             for &call in half {
                 let header = ReplyHeader { call, attempt: 0, max_frame: 1_024, max_here: 1_024 };
-                reply::write_result(header, &Ok::<_, CallError>(()), core.frames(), |_| {});
+                reply::write_result(header, &Ok::<_, CallError>(()), core.frames(), false, |_| {});
             }
             while core.handle_transmit(now) {
                 pipe.write_all(core.output.unsent()).await.unwrap();

@@ -19,7 +19,7 @@ use crate::{
     dispatch::{Awaits, Pending},
     error::Executed,
     overload::Slot,
-    proto::{memories::ClientMemory, session::Flow},
+    proto::{frames::Frames, memories::ClientMemory, session::Flow},
     reply::{self, Refusal, ReplyHeader},
 };
 
@@ -45,11 +45,11 @@ struct Call {
 struct Named<K> {
     call: K,
     /// Gives the reply's whole frame.
-    future: Pin<Box<dyn Future<Output = Vec<u8>> + Send>>,
+    future: Pin<Box<dyn Future<Output = Frames> + Send>>,
 }
 
 impl<K: Copy + Unpin> Future for Named<K> {
-    type Output = (K, Vec<u8>);
+    type Output = (K, Frames);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.call;
@@ -80,12 +80,12 @@ impl<K: Copy + Eq + Hash + Unpin> Handlers<K> {
 
     /// Runs what can go on, and hands out the replies of those that are done until `take` has no
     /// room for more. A client that takes no answers gets no handler run.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, mut take: impl FnMut(K, &[u8]) -> Flow) {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, mut take: impl FnMut(K, Frames) -> Flow) {
         while let Poll::Ready(Some(done)) = self.running.poll_next_unpin(cx) {
             // An aborted handler has been answered, or nobody waits for it.
             if let Ok((call, frame)) = done
                 && self.calls.remove(&call).is_some()
-                && take(call, &frame) == Flow::Pause
+                && take(call, frame) == Flow::Pause
             {
                 // What is left is looked at the next time, whoever else wakes this task.
                 cx.waker().wake_by_ref();

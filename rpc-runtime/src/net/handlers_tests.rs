@@ -9,7 +9,7 @@ use crate::{
     proto::{
         claim::Turn,
         completions::Past,
-        duplicate_requests::{Digest, Keep},
+        duplicate_requests::{Digest, Given, Keep},
         frame::WireOutcome,
         memories::{Attached, Memories},
     },
@@ -51,9 +51,11 @@ impl Scene {
             })
             .await;
             if let Turn::Mine(claim) = turn {
-                claim.finish(b"\0");
+                claim.finish(Given::Lent(b"\0"));
             }
-            vec![u8::try_from(call).unwrap()]
+            let mut frame = Frames::default();
+            frame.tail().push(u8::try_from(call).unwrap());
+            frame
         });
         let header = ReplyHeader { call, attempt: 0, max_frame: 1024, max_here: 1024 };
         let (deadline, memory) = (self.now + Duration::from_secs(1), self.memory.memory());
@@ -65,7 +67,7 @@ impl Scene {
         let mut replies = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
         self.handlers.poll(&mut cx, |_, frame| {
-            replies.extend_from_slice(frame);
+            replies.extend_from_slice(frame.front());
             Flow::Continue
         });
         replies

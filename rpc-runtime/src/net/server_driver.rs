@@ -34,7 +34,7 @@ use crate::{
     overload::{Lateness, Parked, Waiting},
     policy_file::reload::Reloader,
     proto::{
-        buffers::Input,
+        input::Input,
         memories::{Attached, Memories},
         server::{Handshake, Server},
         session::Flow,
@@ -247,7 +247,7 @@ impl<S: Socket> ServerDriver<S> {
             if self.core.is_choked() {
                 // A client that takes no answers gets no handler run.
                 let overloaded = Refusal::Overloaded { retry_after: CHOKED };
-                router.refuse_waiting(summons.waiting, &overloaded, self.core.frames());
+                router.refuse_waiting(summons.waiting, &overloaded, self.core.frames().tail());
                 continue;
             }
             let own = (&mut self.names, &mut self.parked);
@@ -262,7 +262,7 @@ impl<S: Socket> ServerDriver<S> {
 
     fn refuse_parked(&mut self, late: Vec<Waiting>, refusal: &Refusal) {
         for waiting in late {
-            self.common.router.refuse_waiting(waiting, refusal, self.core.frames());
+            self.common.router.refuse_waiting(waiting, refusal, self.core.frames().tail());
         }
     }
 
@@ -273,8 +273,8 @@ impl<S: Socket> ServerDriver<S> {
         }
         let frames = self.core.frames();
         let full = frames.len().saturating_add(room);
-        self.handlers.poll(cx, |_, frame| {
-            frames.extend_from_slice(frame);
+        self.handlers.poll(cx, |_, mut frame| {
+            frames.append(&mut frame);
             if frames.len() < full { Flow::Continue } else { Flow::Pause }
         });
     }
@@ -290,7 +290,7 @@ impl<S: Socket> ServerDriver<S> {
             }
         }
         if self.timer.is_due(now) {
-            let frames = self.core.frames();
+            let frames = self.core.frames().tail();
             self.handlers.expire(now, |_, frame| frames.extend_from_slice(frame));
             let late = self.parked.expire(now);
             self.refuse_parked(late, &Refusal::DeadlineExceeded(Executed::No));
@@ -351,6 +351,9 @@ impl<S: Socket> ServerDriver<S> {
     fn write(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<io::Result<()>> {
         while self.core.handle_transmit(now) {
             ready!(socket::poll_write(&mut self.socket, &mut self.core.output, cx))?;
+            if !self.core.has_unsent() {
+                break;
+            }
         }
         Poll::Ready(Ok(()))
     }

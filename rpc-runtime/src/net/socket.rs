@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::proto::buffers::{Input, Output};
+use crate::proto::{input::Input, output::Output};
 
 /// A stream that can say whether there is something to read, so that an idle connection holds no
 /// buffer for it.
@@ -39,7 +39,7 @@ pub(crate) fn poll_read(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
     ready!(socket.poll_readable(cx))?;
-    let read = ready!(pin!(socket.read_buf(input.room())).poll(cx));
+    let read = ready!(pin!(socket.read_buf(&mut input.room())).poll(cx));
     if let Ok(count) = read {
         input.arrived(count);
     }

@@ -26,6 +26,7 @@ use crate::{
     overload::{Parked, Waiting},
     proto::{
         frame,
+        frames::Frames,
         memories::Attached,
         session::{Failure, Flow},
         udp::{
@@ -52,7 +53,7 @@ pub(crate) struct UdpServer {
     parked: Parked,
     names: Names,
     /// Answers to what one datagram brought.
-    answers: Vec<u8>,
+    answers: Frames,
     /// The revision of the policy under which all callers were known last.
     revision: u64,
     draining: bool,
@@ -87,7 +88,7 @@ impl UdpServer {
             handlers: Handlers::default(),
             parked: Parked::default(),
             names: Names::default(),
-            answers: Vec::new(),
+            answers: Frames::default(),
             draining: false,
         }
     }
@@ -143,7 +144,7 @@ impl UdpServer {
         else {
             return;
         };
-        send(link, &self.answers);
+        self.answers.drain(|frames| send(link, frames));
         session.unsent = link.unsent();
         let counters = link.counters();
         if (counters.replayed, counters.failed)
@@ -189,11 +190,11 @@ impl UdpServer {
         let Some(link) = self.endpoint.link(id) else { return };
         self.answers.clear();
         let memory_id = common.router.memory_id(&memory, common.tcp_port);
-        frame::put_memory(memory_id, &mut self.answers);
+        frame::put_memory(memory_id, self.answers.tail());
         if self.draining {
-            frame::put_go_away(&mut self.answers);
+            frame::put_go_away(self.answers.tail());
         }
-        send(link, &self.answers);
+        self.answers.drain(|frames| send(link, frames));
         let principal = caller.principal().clone();
         let info = Arc::new(SessionInfo { principal, client: key, incarnation, peer });
         let session = Session {
@@ -244,10 +245,10 @@ impl UdpServer {
     pub(crate) fn run_handlers(&mut self, cx: &mut Context<'_>, now: Instant) {
         self.resume(cx, now);
         let (endpoint, sessions) = (&mut self.endpoint, &mut self.sessions);
-        self.handlers.poll(cx, |(id, _), frame| {
+        self.handlers.poll(cx, |(id, _), mut frame| {
             if let (Some(session), Some(link)) = (sessions.get_mut(&id), endpoint.link(id)) {
                 session.in_flight -= 1;
-                send(link, frame);
+                frame.drain(|frame| send(link, frame));
                 session.unsent = link.unsent();
             }
             Flow::Continue
@@ -282,7 +283,7 @@ impl UdpServer {
             let Some(session) = self.sessions.get_mut(&id) else { continue };
             session.in_flight -= 1;
             self.answers.clear();
-            self.common.router.refuse_waiting(waiting, refusal, &mut self.answers);
+            self.common.router.refuse_waiting(waiting, refusal, self.answers.tail());
             self.answer(id);
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     calls::{Body, Calls, LaneId, Sent},
     frame::Frame,
-    joiner::Joined,
+    joined::Joined,
 };
 use crate::error::ProtocolError;
 

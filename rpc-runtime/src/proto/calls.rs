@@ -21,7 +21,7 @@ use crate::{
     context::Metadata,
     error::{Disconnected, Executed, NotSent, Outcome, ProtocolError},
     id::{CallNumber, MethodId},
-    marshal::MarshalError,
+    marshal::{Draft, MarshalError, Message},
 };
 
 mod acknowledgements;
@@ -196,7 +196,7 @@ struct Waiting {
     rerun: Rerun,
     deadline: Instant,
     /// Metadata and arguments, as they are sent.
-    request: Vec<u8>,
+    request: Message,
     lane: LaneId,
     state: State,
     /// How often it was sent; the next attempt's number.
@@ -259,19 +259,20 @@ impl Calls {
         &mut self,
         header: &Header<'_>,
         waker: Waker,
-        arguments: impl FnOnce(&mut Vec<u8>) -> Result<(), MarshalError>,
+        arguments: impl FnOnce(&mut Draft) -> Result<(), MarshalError>,
     ) -> Result<Ticket, BeginError> {
         self.may_begin(header)?;
-        let mut request = self.spare.pop().unwrap_or_default();
-        frame::put_metadata(header.metadata, &mut request);
-        let lane = match arguments(&mut request) {
-            Ok(()) => self.lane_for(request.len()),
-            Err(error) => Err(NotSent::from(error)),
-        };
-        let lane = match lane {
+        let mut draft = Draft::new(self.spare.pop().unwrap_or_default());
+        frame::put_metadata(header.metadata, draft.bytes());
+        if let Err(error) = arguments(&mut draft) {
+            self.reuse(draft.discard());
+            return Err(BeginError::NotSent(error.into()));
+        }
+        let request = draft.finish();
+        let lane = match self.lane_for(request.len()) {
             Ok(lane) => lane,
             Err(why) => {
-                self.reuse(request);
+                self.discard(request);
                 return Err(BeginError::NotSent(why));
             }
         };
@@ -496,14 +497,20 @@ impl Calls {
         self.drop_request(request, lane, state);
     }
 
-    fn drop_request(&mut self, request: Vec<u8>, lane: LaneId, state: State) {
+    fn drop_request(&mut self, request: Message, lane: LaneId, state: State) {
         let size = footprint(&request);
         self.kept = self.kept.saturating_sub(size);
         if state == State::Queued {
             let lane = self.lane_mut(lane);
             lane.queued = lane.queued.saturating_sub(size);
         }
-        self.reuse(request);
+        self.discard(request);
+    }
+
+    fn discard(&mut self, request: Message) {
+        if let Message::Short(buffer) = request {
+            self.reuse(buffer);
+        }
     }
 
     fn reuse(&mut self, mut request: Vec<u8>) {
@@ -515,7 +522,7 @@ impl Calls {
 }
 
 /// What a request takes on its way out, about.
-fn footprint(request: &[u8]) -> usize {
+fn footprint(request: &Message) -> usize {
     request.len() + frame::MAX_REQUEST_HEADER
 }
 

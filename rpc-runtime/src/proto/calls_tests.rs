@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::*;
-use crate::proto::frame::Frame;
+use crate::proto::{frame::Frame, frames::Frames};
 
 pub(super) fn calls(limits: &Limits) -> Calls {
     let mut calls = made(limits, Reconnect::Always);
@@ -48,8 +48,8 @@ pub(super) fn begin_as(
         deadline: now + Duration::from_millis(timeout_ms),
         metadata: &Metadata::default(),
     };
-    calls.begin(&header, Waker::noop().clone(), |out| {
-        out.push(9);
+    calls.begin(&header, Waker::noop().clone(), |draft| {
+        draft.bytes().push(9);
         Ok(())
     })
 }
@@ -66,8 +66,9 @@ pub(super) fn begin_long(
         deadline: now + Duration::from_millis(100),
         metadata: &Metadata::default(),
     };
-    calls.begin(&header, Waker::noop().clone(), |out| {
-        out.resize(out.len() + length, 9);
+    calls.begin(&header, Waker::noop().clone(), |draft| {
+        let bytes = draft.bytes();
+        bytes.resize(bytes.len() + length, 9);
         Ok(())
     })
 }
@@ -88,10 +89,16 @@ pub(super) fn answered() -> Poll<Answer> {
     Poll::Ready(Answer::Reply { status: 0, body: empty() })
 }
 
+/// The frames that wait.
+pub(super) fn taken(calls: &mut Calls, lane: LaneId, now: Instant) -> Vec<u8> {
+    let mut frames = Frames::default();
+    calls.take_frames(lane, now, &mut frames);
+    frames.take_all()
+}
+
 /// The frames that wait, parsed: call, floor and attempt of requests.
 pub(super) fn requests(calls: &mut Calls, now: Instant) -> Vec<(u64, u64, u64)> {
-    let mut bytes = Vec::new();
-    calls.take_frames(LaneId::Main, now, &mut bytes);
+    let bytes = taken(calls, LaneId::Main, now);
     let mut rest = &bytes[..];
     let mut found = Vec::new();
     while let Some((length, behind)) = rest.split_first_chunk::<4>() {
@@ -217,8 +224,8 @@ fn arguments_that_do_not_marshal_leave_no_trace() {
         deadline: now + Duration::from_secs(1),
         metadata: &Metadata::default(),
     };
-    let refused = calls.begin(&header, Waker::noop().clone(), |out| {
-        out.push(1);
+    let refused = calls.begin(&header, Waker::noop().clone(), |draft| {
+        draft.bytes().push(1);
         Err(MarshalError::Encode)
     });
     assert_eq!(refused.unwrap_err(), BeginError::NotSent(MarshalError::Encode.into()));
@@ -272,8 +279,9 @@ fn a_batch_of_large_requests_waits_for_fewer_and_one_of_a_huge_one_for_none() {
     let (method, deadline) = (MethodId::new(1), now + Duration::from_secs(1));
     let header = Header { method, rerun: Rerun::Forbidden, deadline, metadata: &metadata };
     let begin = |calls: &mut Calls, size| {
-        let arguments = |out: &mut Vec<u8>| {
-            out.resize(out.len() + size, 7);
+        let arguments = |draft: &mut Draft| {
+            let bytes = draft.bytes();
+            bytes.resize(bytes.len() + size, 7);
             Ok(())
         };
         calls.begin(&header, Waker::noop().clone(), arguments).unwrap();

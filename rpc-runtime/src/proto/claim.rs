@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{
     completions::Past,
-    duplicate_requests::{Arrival, Begun, Digest, Keep, Memory, ShortAnswer},
+    duplicate_requests::{Arrival, Begun, Digest, Given, Keep, Memory, ShortAnswer},
     memories::{Attached, ClientMemory},
 };
 use crate::error::ProtocolError;
@@ -125,7 +125,7 @@ impl Claim {
     }
 
     /// The handler is done: its answer, `status ‖ body`, is kept if it must be and can be.
-    pub(crate) fn finish(mut self, answer: &[u8]) {
+    pub(crate) fn finish(mut self, answer: Given<'_>) {
         if let Some(begun) = self.begun.take() {
             self.memory.lock().finish(begun, answer);
         }
@@ -164,7 +164,7 @@ impl Drop for Claim {
         let Some(begun) = self.begun.take() else { return };
         let mut memory = self.memory.lock();
         match begun.keep {
-            Keep::Nothing => memory.finish(begun, &[]),
+            Keep::Nothing => memory.finish(begun, Given::Lent(&[])),
             Keep::Answer { .. } => memory.give_up(begun),
         }
     }

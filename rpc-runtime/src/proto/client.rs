@@ -14,8 +14,10 @@ use rand_core::CryptoRng;
 
 use super::{
     answers::Answers,
-    buffers::{Input, Output},
     calls::{Calls, LaneId, Read},
+    frames::Frames,
+    input::Input,
+    output::Output,
     session::{Event, Failure, Flow, Session},
 };
 use crate::{config::Limits, error::Disconnected};
@@ -24,7 +26,8 @@ use crate::{config::Limits, error::Disconnected};
 pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
 
 /// Locks the calls. No code panics while it holds the lock but a user's `Serialize`, whose half
-/// frame is taken back; so a poisoned lock still guards whole calls.
+/// frame is taken back, and what a user's `Bytes` do when they are dropped; so a poisoned lock still guards
+/// whole calls.
 pub(crate) fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
     calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -45,7 +48,7 @@ pub(crate) struct Client {
     pub(crate) output: Output,
     /// Frames taken from the calls and not sealed yet, and nothing else: what has been sealed is
     /// reckoned from it.
-    frames: Output,
+    frames: Frames,
     /// Bytes of frames taken from the calls since the beginning.
     taken: u64,
     calls: SharedCalls,
@@ -60,7 +63,7 @@ pub(crate) struct Client {
     ahead: bool,
     /// When silence was last answered by a question.
     asked: Option<Instant>,
-    /// Frames since that was last asked that told of a call: answers, but for a few.
+    /// Frames that told of a call since this was last taken: answers, but for a few.
     answered: usize,
 }
 
@@ -86,7 +89,7 @@ impl Client {
         Self {
             input: Input::default(),
             output,
-            frames: Output::default(),
+            frames: Frames::default(),
             taken: 0,
             calls,
             lane,
@@ -171,7 +174,12 @@ impl Client {
         }
     }
 
-    /// How many frames have told of a call since this was last asked; nearly all of them are answers.
+    /// How many frames have told of a call since they were last taken; nearly all of them are answers.
+    pub(crate) fn answered(&self) -> usize {
+        self.answered
+    }
+
+    /// As [`answered`](Self::answered), which begins to count anew.
     pub(crate) fn take_answered(&mut self) -> usize {
         std::mem::take(&mut self.answered)
     }
@@ -240,7 +248,7 @@ impl Client {
             if self.confirmed || self.ahead {
                 let mut calls = lock(&self.calls);
                 if self.frames.is_empty() {
-                    self.taken = calls.take_frames(self.lane, now, self.frames.bytes());
+                    self.taken = calls.take_frames(self.lane, now, &mut self.frames);
                 }
                 calls.set_backlog(self.lane, self.frames.len() + self.output.len());
             }
@@ -249,6 +257,11 @@ impl Client {
             }
         }
         !self.output.is_empty()
+    }
+
+    /// Whether frames wait that were taken from the calls and are not sealed.
+    pub(crate) fn has_frames(&self) -> bool {
+        !self.frames.is_empty()
     }
 
     /// Ends in good order once all that waits has been sealed.
@@ -291,9 +304,6 @@ impl Client {
         self.input.rest();
         self.output.rest();
         self.frames.rest();
-        if let State::Open(session) = &mut self.state {
-            session.rest();
-        }
     }
 
     /// Why no session came about: the handshake's error, or how the connection ended and whether

@@ -2,7 +2,11 @@
 
 use std::task::{Context, Poll, Waker};
 
-use bailiwick_crypto::{Identity, Params, Transport, record::Alert, responder};
+use bailiwick_crypto::{
+    Identity, Params, Transport,
+    record::{Alert, MAX_CONTENT, OVERHEAD},
+    responder,
+};
 
 use super::*;
 use crate::{
@@ -14,6 +18,7 @@ use crate::{
         calls::{Answer, Header, Reconnect, Rerun, Ticket},
         frame::{Frame, MemoryId},
         server::{Handshake, Server},
+        session::SEAL_AHEAD,
     },
 };
 
@@ -106,7 +111,7 @@ impl Pair {
 /// How many bytes there were.
 fn carry(from: &mut Output, to: &mut Input) -> usize {
     let count = from.len();
-    to.room().extend_from_slice(from.unsent());
+    to.append(from.unsent());
     from.sent(count);
     count
 }
@@ -173,12 +178,34 @@ fn a_server_that_breaks_its_first_record_may_have_run_what_came_with_fin() {
 }
 
 #[test]
+fn records_are_sealed_ahead_within_bounds_and_a_small_rest_goes_with_them() {
+    let mut pair = Pair::new();
+    pair.authenticate();
+    pair.server.admit(pair.now).unwrap();
+    let records = SEAL_AHEAD.div_ceil(MAX_CONTENT + OVERHEAD);
+    for (rest, at_once) in [(0, true), (1, true), (MAX_CONTENT - 1, true), (MAX_CONTENT, false)] {
+        pair.server.frames().tail().resize(records * MAX_CONTENT + rest, 7);
+        pair.server.handle_transmit(pair.now);
+        let sealed = pair.server.output.len();
+        pair.server.output.sent(sealed);
+        let all = records * (MAX_CONTENT + OVERHEAD);
+        let more = if rest > 0 { rest + OVERHEAD } else { 0 };
+        assert_eq!(sealed, if at_once { all + more } else { all }, "{rest} bytes more");
+        assert_eq!(pair.server.frames().is_empty(), at_once);
+        while pair.server.handle_transmit(pair.now) {
+            let sealed = pair.server.output.len();
+            pair.server.output.sent(sealed);
+        }
+    }
+}
+
+#[test]
 fn an_alert_is_in_place_of_the_admission_only_as_the_first_record() {
     let mut pair = Pair::new();
     pair.authenticate();
     pair.server.admit(pair.now).unwrap();
     // A record that brings no whole frame.
-    pair.server.frames().extend_from_slice(&[0, 0]);
+    pair.server.frames().tail().extend_from_slice(&[0, 0]);
     pair.server.handle_transmit(pair.now);
     pair.server.abort(Alert::AccessDenied, pair.now);
     pair.exchange();

@@ -22,9 +22,9 @@ mod arrival; // what is asked, and what is said
 mod kept; // answers, and their quota
 
 pub(crate) use arrival::{
-    Answered, Arrival, Begun, Digest, DigestKey, Keep, ShortAnswer, Standing, Via, Watch,
+    Answered, Arrival, Begun, Digest, DigestKey, Given, Keep, ShortAnswer, Standing, Via, Watch,
 };
-use kept::KeptAnswers;
+use kept::{Kept, KeptAnswers};
 
 /// Handlers that one client may have at once, also those that it does not wait for any more.
 const MAX_RUNNING: usize = 4096;
@@ -74,7 +74,7 @@ enum State {
         reserve: usize,
         watcher: Option<(Via, Waker)>,
     },
-    Kept(Vec<u8>),
+    Kept(Kept),
     Lost,
     /// It did not run, and never will.
     Refused(ShortAnswer),
@@ -152,7 +152,7 @@ impl Memory {
         if !self.is_open_question(call).unwrap_or(false) {
             return;
         }
-        let state = self.answers.keep(answer).map_or(State::Lost, State::Kept);
+        let state = self.answers.keep(Given::Lent(answer)).map_or(State::Lost, State::Kept);
         let at = self.records.insert(Record { digest: Some(digest), state });
         match u16::try_from(at) {
             Ok(at) => self.replace(call, Entry::Record(at)),
@@ -223,12 +223,12 @@ impl Memory {
     }
 
     /// The handler is done: its answer, `status ‖ body`, is kept if it must be and can be.
-    pub(crate) fn finish(&mut self, begun: Begun, answer: &[u8]) {
+    pub(crate) fn finish(&mut self, begun: Begun, answer: Given<'_>) {
         self.running -= 1;
         let Keep::Answer { method, .. } = begun.keep else {
             return self.leave(begun.call, Entry::RunAgain);
         };
-        self.answers.learn(method, answer.len());
+        self.answers.learn(method, answer.bytes().len());
         if let Some(at) = self.conclude(begun.call, State::Lost) {
             self.records[at].state = self.answers.keep(answer).map_or(State::Lost, State::Kept);
         }
@@ -300,7 +300,7 @@ impl Memory {
                 let so_far = now.saturating_duration_since(*since);
                 Standing::AtWork { estimate: so_far.clamp(ESTIMATE.0, ESTIMATE.1), answered }
             }
-            State::Kept(answer) => Standing::Kept(answer),
+            State::Kept(answer) => Standing::Kept(answer.bytes()),
             State::Lost => Standing::Lost,
             State::Refused(answer) | State::Late(answer) => Standing::Short(*answer),
         }

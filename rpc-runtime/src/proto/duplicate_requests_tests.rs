@@ -43,7 +43,7 @@ impl Scene {
     /// A call that is not readonly begins and ends with this answer.
     fn run(&mut self, call: u64, answer: &[u8]) {
         assert_eq!(self.arrive(call, once(b"a")), Arrival::Begun, "call {call}");
-        self.memory.finish(Begun { call, keep: once(b"a") }, answer);
+        self.memory.finish(Begun { call, keep: once(b"a") }, Given::Lent(answer));
     }
 
     fn look(&mut self, call: u64) -> Standing<'_> {
@@ -74,7 +74,7 @@ fn a_call_begins_once_and_its_answer_is_given_again() {
     assert_eq!(scene.arrive(0, once(b"a")), Arrival::Begun);
     assert_eq!(scene.arrive(0, once(b"a")), Arrival::Repeated);
     assert!(matches!(scene.look(0), Standing::AtWork { answered: Answered::Here, .. }));
-    scene.memory.finish(begun(0), b"\0answer");
+    scene.memory.finish(begun(0), Given::Lent(b"\0answer"));
     for _ in 0..3 {
         assert_eq!(scene.arrive(0, once(b"a")), Arrival::Repeated);
         assert_eq!(scene.look(0), Standing::Kept(b"\0answer"));
@@ -178,7 +178,7 @@ fn the_same_number_with_other_arguments_is_a_false_retry_and_changes_nothing() {
     let mut scene = Scene::set();
     assert_eq!(scene.arrive(0, once(b"a")), Arrival::Begun);
     assert_eq!(scene.arrive(0, once(b"b")), Arrival::FalseRetry, "at work");
-    scene.memory.finish(begun(0), b"\0a");
+    scene.memory.finish(begun(0), Given::Lent(b"\0a"));
     for other in [once(b"b"), Keep::Nothing] {
         assert_eq!(scene.arrive(0, other), Arrival::FalseRetry, "done");
     }
@@ -191,7 +191,7 @@ fn the_same_number_with_other_arguments_is_a_false_retry_and_changes_nothing() {
 
     assert_eq!(scene.arrive(2, Keep::Nothing), Arrival::Begun);
     assert_eq!(scene.arrive(2, once(b"a")), Arrival::FalseRetry, "at work, readonly");
-    scene.memory.finish(readonly(2), b"\0");
+    scene.memory.finish(readonly(2), Given::Lent(b"\0"));
     assert_eq!(scene.arrive(2, once(b"a")), Arrival::FalseRetry, "done, readonly");
 }
 
@@ -242,10 +242,10 @@ fn a_readonly_call_runs_again_and_keeps_nothing() {
     assert_eq!(scene.arrive(0, Keep::Nothing), Arrival::Begun);
     assert_eq!(scene.arrive(0, Keep::Nothing), Arrival::Repeated, "at work for the same peer");
     assert!(matches!(scene.look(0), Standing::AtWork { answered: Answered::Here, .. }));
-    scene.memory.finish(readonly(0), &[0; 5000]);
+    scene.memory.finish(readonly(0), Given::Lent(&[0; 5000]));
     assert_eq!((scene.memory.answers.used(), scene.memory.records.len()), (0, 0));
     assert_eq!(scene.arrive(0, Keep::Nothing), Arrival::Again);
-    scene.memory.finish(readonly(0), b"\0");
+    scene.memory.finish(readonly(0), Given::Lent(b"\0"));
     assert_eq!(scene.memory.inquire(0), Ok(WireOutcome::Ran));
     assert!(scene.memory.is_idle());
 }
@@ -256,9 +256,9 @@ fn a_readonly_call_at_work_on_another_connection_runs_here_too() {
     assert_eq!(scene.arrive(0, Keep::Nothing), Arrival::Begun);
     assert_eq!(scene.arrive_there(0, Keep::Nothing), Arrival::Again);
     assert_eq!(scene.arrive_there(0, Keep::Nothing), Arrival::Repeated);
-    scene.memory.finish(readonly(0), b"\0");
+    scene.memory.finish(readonly(0), Given::Lent(b"\0"));
     assert!(!scene.memory.is_idle());
-    scene.memory.finish(readonly(0), b"\0");
+    scene.memory.finish(readonly(0), Given::Lent(b"\0"));
     assert!(scene.memory.is_idle());
 }
 
@@ -268,12 +268,12 @@ fn a_cancelled_call_never_runs_again_whatever_it_was_at() {
     scene.memory.cancel(0);
     assert_eq!(scene.arrive(1, once(b"a")), Arrival::Begun);
     scene.memory.cancel(1);
-    scene.memory.finish(begun(1), b"\0late");
+    scene.memory.finish(begun(1), Given::Lent(b"\0late"));
     scene.run(2, b"\0");
     scene.memory.cancel(2);
     assert_eq!(scene.arrive(3, Keep::Nothing), Arrival::Begun);
     scene.memory.cancel(3);
-    scene.memory.finish(readonly(3), b"\0");
+    scene.memory.finish(readonly(3), Given::Lent(b"\0"));
     for call in 0..4 {
         scene.assert_never_runs(call);
         assert_eq!(scene.look(call), Standing::Stale);
@@ -308,7 +308,7 @@ fn an_inquiry_tells_what_became_of_a_call_and_fences_one_that_has_not_come() {
     let mut scene = Scene::set();
     assert_eq!(scene.arrive(0, once(b"a")), Arrival::Begun);
     assert_eq!(scene.memory.inquire(0), Ok(WireOutcome::AtWork));
-    scene.memory.finish(begun(0), b"\0");
+    scene.memory.finish(begun(0), Given::Lent(b"\0"));
     assert_eq!(scene.memory.inquire(0), Ok(WireOutcome::Ran));
     for _ in 0..2 {
         assert_eq!(scene.memory.inquire(3), Ok(WireOutcome::Fenced), "as often as it is asked");
@@ -327,7 +327,7 @@ fn answers_of_64_kib_fill_the_quota_and_no_more() {
     let answer = vec![0; 65_536];
     let (mut call, mut number) = (0, 0);
     while scene.arrive(call, once(b"a")) == Arrival::Begun {
-        scene.memory.finish(begun(call), &answer);
+        scene.memory.finish(begun(call), Given::Lent(&answer));
         assert_eq!(scene.look(call), Standing::Kept(&answer));
         assert!(scene.memory.answers.used() <= quota);
         (call, number) = (call + 1, number + 1);
@@ -348,7 +348,7 @@ fn answers_of_64_kib_fill_the_quota_and_no_more() {
 
 fn kept(record: &Record) -> usize {
     match &record.state {
-        State::Kept(answer) => answer.capacity(),
+        State::Kept(answer) => answer.takes(),
         _ => 0,
     }
 }
@@ -446,7 +446,7 @@ fn whoever_asks_over_another_connection_is_woken_when_the_call_is_done() {
     assert_eq!(scene.memory.watch(0, THERE, &waker), Watch::Superseded);
     assert_eq!(scene.memory.watch(0, Via(2), &waker), Watch::Waiting);
 
-    scene.memory.finish(begun(0), b"\0");
+    scene.memory.finish(begun(0), Given::Lent(b"\0"));
     assert_eq!(woken.0.load(Ordering::Relaxed), 2);
     assert_eq!(scene.memory.watch(0, Via(2), &waker), Watch::Over);
 }

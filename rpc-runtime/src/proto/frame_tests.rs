@@ -1,6 +1,11 @@
 //! Frames read back as they are written, and what breaks their form is refused.
 
 use super::*;
+use crate::{
+    marshal::{BORROW_FROM, Message},
+    proto::frames::Frames,
+};
+use bytes::Bytes;
 
 fn parse(frame: &[u8]) -> Result<Frame<'_>, ProtocolError> {
     let length = u32::from_be_bytes(frame[..4].try_into().unwrap());
@@ -15,7 +20,7 @@ fn request(metadata: &Metadata) -> Vec<u8> {
     let (method, remaining) = (MethodId::new(9), Duration::from_millis(5));
     let header = RequestHeader { call: 300, floor: 7, attempt: 2, method, remaining };
     let mut out = Vec::new();
-    put_request(&header, &rest, &mut out);
+    put_request(&header, &Message::Short(rest), &mut out);
     out
 }
 
@@ -31,6 +36,22 @@ fn a_request_survives_the_round_trip() {
     assert_eq!((read.method, read.flags), (MethodId::new(9), NO_FLAGS));
     assert_eq!(read.remaining, Duration::from_millis(5));
     assert_eq!((read.metadata, read.arguments), (metadata, &b"arguments"[..]));
+}
+
+#[test]
+fn a_request_in_parts_has_the_bytes_of_a_whole_one() {
+    let (method, remaining) = (MethodId::new(9), Duration::from_millis(5));
+    let header = RequestHeader { call: 300, floor: 7, attempt: 2, method, remaining };
+    let long = Bytes::from(vec![7; BORROW_FROM]);
+    let parts =
+        vec![Bytes::from_static(b"\0begin"), long.clone(), Bytes::from_static(b"end"), long];
+    let whole = Message::Short(parts.concat());
+    let (mut out, mut frames) = (Vec::new(), Frames::default());
+    put_request(&header, &whole, &mut out);
+    push_request(&header, &Message::Parts(parts), &mut frames);
+    assert_eq!(frames.take_all(), out);
+    let Ok(Frame::Request(read)) = parse(&out) else { panic!("not a request") };
+    assert_eq!(read.arguments.len(), 8 + 2 * BORROW_FROM);
 }
 
 #[test]

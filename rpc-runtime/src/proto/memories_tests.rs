@@ -8,7 +8,7 @@ use crate::{
     proto::{
         claim::{Claim, Turn},
         completions::Past,
-        duplicate_requests::{Digest, Keep},
+        duplicate_requests::{Digest, Given, Keep},
     },
 };
 
@@ -49,7 +49,7 @@ fn connections_of_one_life_share_a_memory_and_others_do_not() {
     let second = memories.attach(client(1), life(1), [2; 8]).unwrap();
     assert_eq!((first.id(), second.id()), ([1; 8], [1; 8]));
     assert_ne!(first.via(), second.via());
-    begin(&first, 5).finish(b"\0");
+    begin(&first, 5).finish(Given::Lent(b"\0"));
     assert!(!is_new(&second, 5));
 
     let other_life = memories.attach(client(1), life(2), [3; 8]).unwrap();
@@ -62,7 +62,7 @@ fn connections_of_one_life_share_a_memory_and_others_do_not() {
 fn a_memory_outlives_its_last_connection_by_the_lease() {
     let (memories, begun) = (memories(10), Instant::now());
     let attached = memories.attach(client(1), life(1), [1; 8]).unwrap();
-    begin(&attached, 5).finish(b"\0");
+    begin(&attached, 5).finish(Given::Lent(b"\0"));
     memories.expire(&Books::default(), begun + 100 * LEASE);
     drop(attached);
 
@@ -96,7 +96,7 @@ fn clients_at_rest_give_memory_back() {
     let memories = memories(10);
     let attached = memories.attach(client(1), life(1), [1; 8]).unwrap();
     for call in 0..1000 {
-        begin(&attached, call).finish(&[0; 100]);
+        begin(&attached, call).finish(Given::Lent(&[0; 100]));
     }
     attached.lock().acknowledge(1000);
     assert!(attached.lock().footprint() > 50_000);
@@ -113,7 +113,7 @@ fn a_client_with_a_call_at_work_is_not_forgotten() {
     drop(attached);
     memories.expire(&Books::default(), begun);
     memories.expire(&Books::default(), begun + 100 * LEASE);
-    claim.finish(b"\0");
+    claim.finish(Given::Lent(b"\0"));
     memories.expire(&Books::default(), begun + 101 * LEASE);
     assert_eq!(memories.attach(client(1), life(1), [2; 8]).unwrap().id(), [1; 8]);
 }

@@ -4,7 +4,8 @@
 //! given. A module uses only those of its own line and above:
 //!
 //! ```text
-//! varint  status  frame  buffers  joiner            bytes
+//! varint  status  output  frames  frame             what is to be sent
+//! spare  joined  input                              what was received
 //! session                                           records around frames, on a stream
 //! calls  answers                                    a client's calls, over any connection
 //! duplicate_requests  memories  claim               what a server remembers of them
@@ -12,9 +13,12 @@
 //! udp                                               the same over datagrams
 //! ```
 
-pub(crate) mod buffers;
 pub(crate) mod frame;
-pub(crate) mod joiner;
+pub(crate) mod frames;
+pub(crate) mod input;
+pub(crate) mod joined;
+pub(crate) mod output;
+pub(crate) mod spare;
 pub(crate) mod status;
 pub(crate) mod varint;
 

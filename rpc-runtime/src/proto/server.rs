@@ -11,9 +11,11 @@ use bailiwick_crypto::{
 use rand_core::CryptoRng;
 
 use super::{
-    buffers::{Input, Output},
     frame::{self, MemoryId},
-    joiner::Joined,
+    frames::Frames,
+    input::Input,
+    joined::Joined,
+    output::Output,
     session::{Event, Failure, Flow, Session},
 };
 use crate::{
@@ -46,7 +48,7 @@ pub(crate) struct Server {
     pub(crate) input: Input,
     pub(crate) output: Output,
     /// Frames not sealed yet: answers are marshalled straight into it.
-    frames: Output,
+    frames: Frames,
     state: State,
     limits: Limits,
 }
@@ -66,7 +68,7 @@ impl Server {
         Self {
             input: Input::default(),
             output: Output::default(),
-            frames: Output::default(),
+            frames: Frames::default(),
             state: State::AwaitingInit,
             limits,
         }
@@ -181,7 +183,7 @@ impl Server {
     /// The first frame says which memory the server has of the client. That it comes confirms the
     /// handshake. It is sealed at once: an alert in its place says that nothing has been opened.
     pub(crate) fn confirm(&mut self, memory: MemoryId, now: Instant) {
-        frame::put_memory(memory, self.frames.bytes());
+        frame::put_memory(memory, self.frames.tail());
         self.handle_transmit(now);
     }
 
@@ -210,14 +212,14 @@ impl Server {
     pub(crate) fn handle_input(
         &mut self,
         now: Instant,
-        mut handle: impl FnMut(Joined<'_>, &mut Vec<u8>) -> Result<(), ProtocolError>,
+        mut handle: impl FnMut(Joined<'_>, &mut Frames) -> Result<(), ProtocolError>,
     ) -> Flow {
         let State::Open(session) = &mut self.state else { return Flow::Continue };
         let (limits, frames) = (&self.limits, &mut self.frames);
         let unsent = self.output.len();
         let received = session.receive(&mut self.input, now, |event| {
             let Event::Frame(joined) = event else { return Ok(Flow::Continue) };
-            handle(joined, frames.bytes())?;
+            handle(joined, frames)?;
             let full = frames.len() >= BATCH || frames.len() + unsent >= limits.max_unsent;
             Ok(if full { Flow::Pause } else { Flow::Continue })
         });
@@ -231,8 +233,8 @@ impl Server {
     }
 
     /// Where the answer to a call that took its time is appended.
-    pub(crate) fn frames(&mut self) -> &mut Vec<u8> {
-        self.frames.bytes()
+    pub(crate) fn frames(&mut self) -> &mut Frames {
+        &mut self.frames
     }
 
     /// How many bytes of answers may be appended before the client must take some.
@@ -242,7 +244,7 @@ impl Server {
 
     /// Announces that no new calls are taken.
     pub(crate) fn go_away(&mut self) {
-        frame::put_go_away(self.frames.bytes());
+        frame::put_go_away(self.frames.tail());
     }
 
     /// Seals what waits into the output; `true` if there is something to write.
@@ -343,8 +345,5 @@ impl Server {
         self.input.rest();
         self.output.rest();
         self.frames.rest();
-        if let State::Open(session) = &mut self.state {
-            session.rest();
-        }
     }
 }

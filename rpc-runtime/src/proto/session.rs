@@ -1,27 +1,21 @@
 //! An established session: frames sealed into records, records opened into frames.
 
-use std::{
-    ops::Range,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bailiwick_crypto::{
     Session as Keys,
-    record::{Alert, MAX_CONTENT, Opened, RecordError, Records},
+    record::{Alert, HEADER, MAX_CONTENT, Opened, RecordError, Records},
 };
 
-use super::{
-    buffers::{Input, Output},
-    joiner::{Joined, Joiner},
-};
+use super::{frames::Frames, input::Input, joined::Joined, output::Output};
 use crate::{
     config::Limits,
     error::{Disconnected, ProtocolError},
 };
 
 /// Records are sealed until this many bytes wait to be written, so that the first leave while
-/// later ones are sealed.
-const SEAL_AHEAD: usize = 256 * 1024;
+/// later ones are sealed; and a last one that holds all that is left.
+pub(super) const SEAL_AHEAD: usize = 512 * 1024;
 
 /// Why a session ends, and what the peer is told beside what the record layer tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +67,8 @@ pub(crate) enum Flow {
 
 pub(crate) struct Session {
     records: Records,
-    joiner: Joiner,
-    /// Plaintext of the data record opened last that has not been handed out; it lies at the
-    /// front of the input.
-    plain: Option<Plain>,
+    /// The longest frame that is taken.
+    max_frame: usize,
     /// The longest frame that the peer accepts.
     pub(crate) peer_max_frame: u32,
     /// Of both sides' idle timeouts the smaller.
@@ -88,17 +80,11 @@ pub(crate) struct Session {
     pub(crate) close_received: bool,
 }
 
-struct Plain {
-    range: Range<usize>,
-    record: usize,
-}
-
 impl Session {
     pub(crate) fn new(keys: Keys, limits: &Limits, now: Instant) -> Self {
         Self {
             records: keys.records,
-            joiner: Joiner::new(limits.max_frame),
-            plain: None,
+            max_frame: limits.max_frame as usize,
             peer_max_frame: keys.peer_params.max_frame,
             idle_timeout: limits.idle_timeout.min(keys.peer_params.idle_timeout),
             last_received: now,
@@ -129,12 +115,12 @@ impl Session {
             let event = match opened {
                 Opened::Data(content) => {
                     // The content is a part of the record, behind the length field.
-                    let start = bailiwick_crypto::record::HEADER;
-                    self.plain = Some(Plain { range: start..start + content.len(), record: size });
+                    let content = HEADER..HEADER + content.len();
+                    input.opened(content, size);
                     continue;
                 }
                 Opened::Close => {
-                    if self.joiner.is_midway() {
+                    if input.is_midway() {
                         return Err(ProtocolError::FrameFields.into());
                     }
                     self.close_received = true;
@@ -155,19 +141,11 @@ impl Session {
         input: &mut Input,
         handle: &mut impl FnMut(Event<'_>) -> Result<Flow, ProtocolError>,
     ) -> Result<Flow, ProtocolError> {
-        let Some(Plain { range, record }) = self.plain.take() else { return Ok(Flow::Continue) };
-        let plain: &[u8] = &input.unread()[..range.end];
-        let mut start = range.start;
-        loop {
-            let mut rest = &plain[start..];
-            let Some(frame) = self.joiner.next(&mut rest)? else { break };
-            start = range.end - rest.len();
+        while let Some(frame) = input.next_frame(self.max_frame)? {
             if handle(Event::Frame(frame))? == Flow::Pause {
-                self.plain = Some(Plain { range: start..range.end, record });
                 return Ok(Flow::Pause);
             }
         }
-        input.take(record);
         Ok(Flow::Continue)
     }
 
@@ -175,13 +153,14 @@ impl Session {
     /// whatever the record layer owes the peer.
     pub(crate) fn seal(
         &mut self,
-        frames: &mut Output,
+        frames: &mut Frames,
         output: &mut Output,
         now: Instant,
     ) -> Result<(), Failure> {
         self.records.poll_transmit(now, output.bytes())?;
-        while !frames.is_empty() && output.len() < SEAL_AHEAD {
-            let content = &frames.unsent()[..frames.len().min(MAX_CONTENT)];
+        while !frames.is_empty() && (output.len() < SEAL_AHEAD || frames.len() < MAX_CONTENT) {
+            let front = frames.front();
+            let content = &front[..front.len().min(MAX_CONTENT)];
             self.records.seal_data(content, now, output.bytes())?;
             let sealed = content.len();
             frames.sent(sealed);
@@ -213,11 +192,6 @@ impl Session {
             Ok(()) => Disconnected::Closed,
             Err(_) => Disconnected::Truncated,
         }
-    }
-
-    /// Gives memory back while nothing is under way.
-    pub(crate) fn rest(&mut self) {
-        self.joiner.rest();
     }
 
     pub(crate) fn last_received(&self) -> Instant {

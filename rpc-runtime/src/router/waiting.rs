@@ -12,7 +12,8 @@ use crate::{
     proto::{
         claim::{Claim, Refused},
         frame::{self, Frame},
-        joiner::Joined,
+        frames::Frames,
+        joined::Joined,
     },
     reply::{self, Refusal},
 };
@@ -49,20 +50,20 @@ impl Router {
         frame: &frame::Request<'_>,
         whole: &Joined<'_>,
         connection: &mut Connection<'_>,
-        out: &mut Vec<u8>,
+        out: &mut Frames,
     ) -> Received {
         let waiting = self.to_wait(found, claim, frame, whole, connection);
         let header = waiting.header;
         match connection.parked.park(found.gate, found.class(), waiting) {
             Ok(more) => {
                 if connection.news == News::AtOnce {
-                    dispatch::put_first_estimate(header, out);
+                    dispatch::put_first_estimate(header, out.tail());
                 }
                 Received::Parked { more }
             }
             Err(waiting) => {
                 let meter = self.meters.get(Some(found.index));
-                refuse_waiting(waiting, &overloaded(Some(found)), meter, out);
+                refuse_waiting(waiting, &overloaded(Some(found)), meter, out.tail());
                 Received::Done
             }
         }
@@ -74,17 +75,17 @@ impl Router {
         &self,
         Summons { waiting, verdict }: Summons,
         connection: &mut Connection<'_>,
-        out: &mut Vec<u8>,
+        out: &mut Frames,
     ) -> Received {
         let slot = match verdict {
             Verdict::Run(slot) => slot,
             Verdict::Refuse(refusal) => {
-                self.refuse_waiting(waiting, &refusal, out);
+                self.refuse_waiting(waiting, &refusal, out.tail());
                 return Received::Done;
             }
         };
         if waiting.deadline <= connection.now {
-            self.refuse_waiting(waiting, &Refusal::DeadlineExceeded(Executed::No), out);
+            self.refuse_waiting(waiting, &Refusal::DeadlineExceeded(Executed::No), out.tail());
             return Received::Done;
         }
         let arrived = waiting.arrived;

@@ -18,7 +18,6 @@ use crate::{
     endpoint::Endpoint,
     error::{CallError, ConnectError, Disconnected, Outcome},
     id::{CallKey, Incarnation},
-    marshal,
     net::{
         dialer::Dialer,
         redial::{self, GOOD},
@@ -124,8 +123,7 @@ impl SimClient {
         let metadata = &Metadata::default();
         let header = Header { method: method.id, rerun, deadline, metadata };
         let waker = Waker::noop().clone();
-        let begun =
-            lock(&self.dialer.calls).begin(&header, waker, |out| marshal::encode(arguments, out));
+        let begun = lock(&self.dialer.calls).begin(&header, waker, |draft| draft.encode(arguments));
         match begun {
             Ok(ticket) => {
                 let client = self.dialer.identity.public_key();

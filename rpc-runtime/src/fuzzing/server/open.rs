@@ -57,15 +57,15 @@ impl Open {
     ) -> Goes {
         let mut cx = Context::from_waker(Waker::noop());
         loop {
-            let frames = self.core.frames();
+            let frames = self.core.frames().tail();
             self.handlers.expire(now, |_, frame| frames.extend_from_slice(frame));
             self.core.handle_timeout(now);
             let room = self.core.room();
             if room > 0 {
                 let frames = self.core.frames();
                 let full = frames.len() + room;
-                self.handlers.poll(&mut cx, |_, frame| {
-                    frames.extend_from_slice(frame);
+                self.handlers.poll(&mut cx, |_, mut frame| {
+                    frames.append(&mut frame);
                     if frames.len() < full { Flow::Continue } else { Flow::Pause }
                 });
             }
@@ -78,7 +78,7 @@ impl Open {
                 self.core.output.sent(sent.len());
                 let owed = self.peer.receive(&sent, &mut lock(state).ledger, now);
                 self.has_input |= !owed.is_empty();
-                self.core.input.room().extend_from_slice(&owed);
+                self.core.input.append(&owed);
             }
             if self.core.ended().is_some() {
                 return Goes::Ended;

@@ -7,7 +7,7 @@ use crate::{
     fuzzing::frames::each_frame,
     proto::{
         frame::{Frame, MemoryId},
-        joiner::Joiner,
+        input::Input,
     },
     service::Delivery,
 };
@@ -46,9 +46,9 @@ pub(super) struct Peer {
     records: Records,
     /// What has come and is no whole record yet.
     input: Vec<u8>,
-    joiner: Joiner,
+    frames: Input,
     /// What was sent, as the server joins it.
-    sent: Joiner,
+    sent: Input,
     is_over: bool,
     memory: Option<MemoryId>,
 }
@@ -74,8 +74,8 @@ impl Peer {
             client,
             records,
             input: Vec::new(),
-            joiner: Joiner::new(1 << 17),
-            sent: Joiner::new(MAX_FRAME),
+            frames: Input::default(),
+            sent: Input::default(),
             is_over: false,
             memory: None,
         }
@@ -91,7 +91,7 @@ impl Peer {
         }
         let client = &self.client;
         // What is refused ends the connection at the server.
-        let _ = each_frame(&mut self.sent, stream, |frame| {
+        let _ = each_frame(&mut self.sent, stream, MAX_FRAME as usize, |frame| {
             if let Ok(Frame::Request(request)) = Frame::parse(frame, usize::MAX) {
                 ledger.asks(client.key(request.call), &request);
             }
@@ -120,7 +120,7 @@ impl Peer {
             match self.records.open(record, now).expect("the server's records open") {
                 Opened::Data(content) => {
                     let (client, memory) = (&self.client, &mut self.memory);
-                    each_frame(&mut self.joiner, content, |frame| {
+                    each_frame(&mut self.frames, content, 1 << 17, |frame| {
                         take(client, memory, frame, ledger);
                     })
                     .expect("the server's frames have lengths");

@@ -21,7 +21,7 @@ use crate::{
     Identity, Incarnation, Limits, PolicyFile, PublicKey,
     context::{Metadata, SessionInfo},
     fuzzing::steps::Steps,
-    marshal,
+    marshal::{self, Message},
     net::handlers::Handlers,
     object::Names,
     overload::Parked,
@@ -188,7 +188,7 @@ impl World {
         let mut core = Server::new(limits());
         let server = identity(9).public_key();
         let awaiting = peer::begin(&client, server, &mut self.rng);
-        core.input.room().extend_from_slice(awaiting.init());
+        core.input.append(awaiting.init());
         for part in [Handshake::Answering, Handshake::Waiting] {
             let stands = core.handle_handshake(&self.handshake, &mut self.rng, self.now);
             assert_eq!(stands, part, "INIT is answered by RESP");
@@ -196,7 +196,7 @@ impl World {
         let (fin, session) =
             awaiting.read_resp(core.output.unsent(), self.now).expect("RESP is sound");
         core.output.sent(core.output.len());
-        core.input.room().extend_from_slice(&fin);
+        core.input.append(&fin);
         let Handshake::Authenticated(key) =
             core.handle_handshake(&self.handshake, &mut self.rng, self.now)
         else {
@@ -257,7 +257,7 @@ impl World {
             self.requests.remove(0);
         }
         self.requests.push((header, rest.clone()));
-        self.send(steps, |out| frame::put_request(&header, &rest, out));
+        self.send(steps, |out| frame::put_request(&header, &Message::Short(rest), out));
     }
 
     /// The same request, over whichever connection.
@@ -269,7 +269,7 @@ impl World {
         let (header, rest) = &mut self.requests[which];
         header.attempt += 1;
         let (header, rest) = (*header, rest.clone());
-        self.send(steps, |out| frame::put_request(&header, &rest, out));
+        self.send(steps, |out| frame::put_request(&header, &Message::Short(rest), out));
     }
 
     fn acknowledge(&mut self, steps: &mut Steps<'_>) {
@@ -290,14 +290,14 @@ impl World {
         let mut stream = Vec::new();
         write(&mut stream);
         let records = open.peer.seal(&stream, &mut lock(&self.state).ledger, self.now);
-        open.core.input.room().extend_from_slice(&records);
+        open.core.input.append(&records);
         open.has_input = true;
     }
 
     fn close(&mut self, steps: &mut Steps<'_>) {
         let Some(open) = &mut self.connections[steps.among(CONNECTIONS)] else { return };
         let close = open.peer.seal_close(self.now);
-        open.core.input.room().extend_from_slice(&close);
+        open.core.input.append(&close);
         open.has_input = true;
     }
 
@@ -307,7 +307,7 @@ impl World {
         match (steps.byte(), &mut self.connections[at]) {
             (0..=127, _) => self.disconnect(at),
             (128..=250, Some(open)) => {
-                open.core.input.room().extend_from_slice(steps.bytes());
+                open.core.input.append(steps.bytes());
                 open.has_input = true;
             }
             (251.., _) => self.drain(),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::tests::{answered, begin_as, empty, made, meet, poll, reply, requests};
+use super::super::tests::{answered, begin_as, empty, made, meet, poll, reply, requests, taken};
 use crate::{
     config::Limits,
     error::{Disconnected, Executed, Outcome},
@@ -14,7 +14,7 @@ use crate::{
         answers::Answers,
         calls::{Answer, Calls, LaneId, Read, Reconnect, Rerun},
         frame::{self, Frame, MemoryId, WireOutcome},
-        joiner::Joined,
+        joined::Joined,
         status,
     },
 };
@@ -62,8 +62,7 @@ use Said::{Acknowledged, Asked};
 
 /// What the frames that wait say, in order.
 fn said(calls: &mut Calls, now: Instant) -> Vec<Said> {
-    let mut bytes = Vec::new();
-    calls.take_frames(LaneId::Main, now, &mut bytes);
+    let bytes = taken(calls, LaneId::Main, now);
     let (mut said, mut rest) = (Vec::new(), &bytes[..]);
     while let Some((length, behind)) = rest.split_first_chunk::<4>() {
         let (frame, behind) = behind.split_at(u32::from_be_bytes(*length) as usize);

@@ -11,6 +11,7 @@ use std::{
 
 use super::super::tests::{
     answered, begin, begin_as, begin_long, calls, connect, empty, made, poll, reply, requests,
+    taken,
 };
 use crate::{
     config::Limits,
@@ -18,6 +19,7 @@ use crate::{
     proto::{
         calls::{Answer, BeginError, Calls, LaneId, Read, Reconnect, Rerun},
         frame::{MemoryId, Reply, WireOutcome},
+        frames::Frames,
         status,
     },
 };
@@ -30,7 +32,7 @@ fn with_tcp(id: u8) -> MemoryId {
 }
 
 fn take(calls: &mut Calls, now: Instant) -> u64 {
-    calls.take_frames(LaneId::Main, now, &mut Vec::new())
+    calls.take_frames(LaneId::Main, now, &mut Frames::default())
 }
 
 fn outcome(calls: &mut Calls, number: u64) -> Poll<Outcome> {
@@ -217,8 +219,7 @@ fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number(
     calls.complete(&too_large, empty()).unwrap();
     assert!(calls.wants_connection(LaneId::Bulk));
     calls.recall(LaneId::Bulk, with_tcp(1), None, now);
-    let mut frames = Vec::new();
-    calls.take_frames(LaneId::Bulk, now, &mut frames);
+    let frames = taken(&mut calls, LaneId::Bulk, now);
     assert_eq!(frames[4..8], [1, 0, 0, 1], "request, call 0, floor 0, attempt 1");
     calls.complete(&reply(0), empty()).unwrap();
     assert_eq!(poll(&mut calls, &ticket), answered());
@@ -235,11 +236,10 @@ fn a_second_connection_that_leads_to_another_memory_gets_no_calls() {
     too_large.status = status::TOO_LARGE_HERE;
     calls.complete(&too_large, empty()).unwrap();
     calls.recall(LaneId::Bulk, with_tcp(2), None, now);
-    let mut frames = Vec::new();
-    calls.take_frames(LaneId::Bulk, now, &mut frames);
+    let frames = taken(&mut calls, LaneId::Bulk, now);
     assert!(frames.is_empty(), "it may have run for the first, and would run again for the second");
     calls.recall(LaneId::Main, with_tcp(2), Some(1 << 20), now);
-    calls.take_frames(LaneId::Bulk, now, &mut frames);
+    let frames = taken(&mut calls, LaneId::Bulk, now);
     assert!(frames.is_empty(), "it has ended: nobody knows whether it ran");
 }
 

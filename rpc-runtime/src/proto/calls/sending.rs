@@ -8,7 +8,11 @@ use std::{
 use super::{Answer, Calls, LaneId, State, footprint};
 use crate::{
     error::Executed,
-    proto::frame::{self, RequestHeader},
+    marshal::Message,
+    proto::{
+        frame::{self, RequestHeader},
+        frames::Frames,
+    },
 };
 
 /// A call that has waited long enough for an answer.
@@ -35,13 +39,15 @@ pub(crate) struct Sent {
 impl Calls {
     /// Appends the frames that wait to `into`, for a stream; returns how many bytes its
     /// connection has taken in all.
-    pub(crate) fn take_frames(&mut self, lane: LaneId, now: Instant, into: &mut Vec<u8>) -> u64 {
+    pub(crate) fn take_frames(&mut self, lane: LaneId, now: Instant, into: &mut Frames) -> u64 {
         let before = into.len();
-        self.take_control(lane, now, into);
+        self.take_control(lane, now, into.tail());
         let taken = self.lane(lane).taken;
         while let Some(number) = self.lane_mut(lane).pop() {
             let mark = taken + (into.len() - before) as u64;
-            self.write(number, lane, mark, now, into);
+            self.write(number, lane, mark, now, |header, rest| {
+                frame::push_request(header, rest, into);
+            });
         }
         let lane = self.lane_mut(lane);
         lane.taken += (into.len() - before) as u64;
@@ -64,7 +70,8 @@ impl Calls {
         into: &mut Vec<u8>,
     ) -> Option<u64> {
         while let Some(number) = self.lane_mut(lane).pop() {
-            if self.write(number, lane, u64::MAX, now, into) {
+            let put = |header: &_, rest: &_| frame::put_request(header, rest, into);
+            if self.write(number, lane, u64::MAX, now, put) {
                 return Some(number);
             }
         }
@@ -114,14 +121,14 @@ impl Calls {
         }
     }
 
-    /// `false` if nobody waits for the call any more, or it waits elsewhere.
+    /// Has `put` write the request; `false` if nobody waits for the call any more, or it waits elsewhere.
     fn write(
         &mut self,
         number: u64,
         lane: LaneId,
         mark: u64,
         now: Instant,
-        into: &mut Vec<u8>,
+        put: impl FnOnce(&RequestHeader, &Message),
     ) -> bool {
         let floor = self.window.floor();
         let Some(slot) = self.window.slot(number) else { return false };
@@ -141,7 +148,7 @@ impl Calls {
             method: waiting.method,
             remaining: waiting.deadline.saturating_duration_since(now),
         };
-        frame::put_request(&header, &waiting.request, into);
+        put(&header, &waiting.request);
         waiting.state = State::Out { mark, at: now };
         waiting.attempts += 1;
         waiting.first.get_or_insert(now);
@@ -254,13 +261,20 @@ impl Calls {
     }
 
     /// Callers are about to have their turn: `task` will come back by itself, or is woken if they make a
-    /// large batch of it. `answered` calls were answered just now: `true` if there were no others, and too few
-    /// to make more than one batch.
-    pub(crate) fn expect(&mut self, lane: LaneId, task: &Waker, answered: usize) -> bool {
+    /// large batch of it.
+    pub(crate) fn expect(&mut self, lane: LaneId, task: &Waker) {
+        self.lane_mut(lane).expect(task);
+    }
+
+    /// The same if there are no calls but the `answered` ones, and these are too few for more than one batch.
+    pub(crate) fn expect_all(&mut self, lane: LaneId, task: &Waker, answered: usize) -> bool {
         let in_flight = self.waiting.len();
         let lane = self.lane_mut(lane);
-        lane.expect(task);
-        in_flight <= answered && lane.is_small_batch(in_flight)
+        let all = in_flight <= answered && lane.is_small_batch(in_flight);
+        if all {
+            lane.expect(task);
+        }
+        all
     }
 
     pub(crate) fn has_frames(&self, lane: LaneId) -> bool {

@@ -7,6 +7,7 @@ use std::{
 
 #[cfg(feature = "aws-lc")]
 use bailiwick_crypto::gmac::Gmac;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -95,6 +96,26 @@ impl Keep {
 pub(crate) struct ShortAnswer {
     pub(crate) status: u8,
     pub(crate) detail: Option<u64>,
+}
+
+/// What a handler has answered, `status ‖ body`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Given<'a> {
+    Lent(&'a [u8]),
+    /// A long one, in an allocation of `takes` bytes from which it is sent too.
+    Shared {
+        answer: &'a Bytes,
+        takes: usize,
+    },
+}
+
+impl Given<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Shared { answer, .. } => answer,
+        }
+    }
 }
 
 /// One of the connections that a client has at the same time.

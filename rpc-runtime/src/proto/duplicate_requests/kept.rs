@@ -1,6 +1,10 @@
 //! The answers that are kept for one client, and what is set aside for those to come: never more
 //! than its quota, and never less than what was promised to a call that runs.
 
+use bytes::Bytes;
+
+use super::Given;
+
 /// What a call that is at work sets aside for its answer at the least, in bytes: a connection's
 /// 1,024 calls take half of the default quota.
 const MIN_RESERVE: usize = 2048;
@@ -14,6 +18,33 @@ const RESERVE_PARTS: usize = 4;
 
 /// Buffers that are used again without being allocated anew: how many, and their longest.
 const SPARE: (usize, usize) = (256, 1024);
+
+/// An answer that is kept.
+pub(super) enum Kept {
+    Own(Vec<u8>),
+    /// In an allocation of `takes` bytes, from which it was sent.
+    Shared {
+        answer: Bytes,
+        takes: usize,
+    },
+}
+
+impl Kept {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Shared { answer, .. } => answer,
+        }
+    }
+
+    /// Bytes of memory that would be free without it.
+    pub(super) fn takes(&self) -> usize {
+        match self {
+            Self::Own(buffer) => buffer.capacity(),
+            Self::Shared { takes, .. } => *takes,
+        }
+    }
+}
 
 pub(super) struct KeptAnswers {
     /// Bytes that answers cost, and that calls at work have set aside.
@@ -66,25 +97,39 @@ impl KeptAnswers {
         *lately = length.max(*lately - *lately / 8);
     }
 
-    /// A copy of `answer`; `None` if the quota does not hold it.
-    pub(super) fn keep(&mut self, answer: &[u8]) -> Option<Vec<u8>> {
-        let room = self.quota.saturating_sub(self.used);
-        if RECORD + answer.len() > room {
+    /// Keeps `answer`, if the quota holds it: a long one in the allocation that it shares, unless there is only
+    /// room for a copy.
+    pub(super) fn keep(&mut self, answer: Given<'_>) -> Option<Kept> {
+        let room = self.quota.saturating_sub(self.used).checked_sub(RECORD)?;
+        let kept = match answer {
+            Given::Shared { answer, takes } if takes <= room => {
+                Kept::Shared { answer: answer.clone(), takes }
+            }
+            _ => Kept::Own(self.copy(answer.bytes(), room)?),
+        };
+        self.used += RECORD + kept.takes();
+        Some(kept)
+    }
+
+    fn copy(&mut self, answer: &[u8], room: usize) -> Option<Vec<u8>> {
+        if answer.len() > room {
             return None;
         }
-        let spare = self.spare.pop().filter(|spare| cost(spare) <= room);
+        let spare = self.spare.pop().filter(|spare| spare.capacity() <= room);
         let mut buffer = spare.unwrap_or_default();
         buffer.reserve_exact(answer.len());
         buffer.extend_from_slice(answer);
-        self.used += cost(&buffer);
         Some(buffer)
     }
 
     /// An answer is not needed any more.
-    pub(super) fn free(&mut self, mut buffer: Vec<u8>) {
-        self.used -= cost(&buffer);
-        buffer.clear();
-        if buffer.capacity() <= SPARE.1 && self.spare.len() < SPARE.0 {
+    pub(super) fn free(&mut self, kept: Kept) {
+        self.used -= RECORD + kept.takes();
+        if let Kept::Own(mut buffer) = kept
+            && buffer.capacity() <= SPARE.1
+            && self.spare.len() < SPARE.0
+        {
+            buffer.clear();
             self.spare.push(buffer);
         }
     }
@@ -93,10 +138,6 @@ impl KeptAnswers {
     pub(super) fn rest(&mut self) {
         self.spare = Vec::new();
     }
-}
-
-fn cost(kept: &Vec<u8>) -> usize {
-    RECORD + kept.capacity()
 }
 
 #[cfg(test)]

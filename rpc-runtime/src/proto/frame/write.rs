@@ -6,7 +6,12 @@ use super::{
     ACKNOWLEDGE, CANCEL, GO_AWAY, INQUIRE, MAX_RANGES, MEMORY, MemoryId, OUTCOME, PING, REPLY,
     REQUEST, WORKING, WireOutcome,
 };
-use crate::{context::Metadata, id::MethodId, proto::varint};
+use crate::{
+    context::Metadata,
+    id::MethodId,
+    marshal::Message,
+    proto::{frames::Frames, varint},
+};
 
 /// What a request says before its metadata and arguments.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +28,20 @@ pub(crate) struct RequestHeader {
 pub(crate) const MAX_REQUEST_HEADER: usize = 1 + 3 * varint::MAX + 8 + 2 * varint::MAX;
 
 /// Appends a request; `rest` is what [`put_metadata`] wrote, with the arguments behind it.
-pub(crate) fn put_request(header: &RequestHeader, rest: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn put_request(header: &RequestHeader, rest: &Message, out: &mut Vec<u8>) {
+    put_request_header(header, rest.len(), out);
+    rest.copy_to(out);
+}
+
+/// As [`put_request`], but long parts of `rest` are shared.
+#[inline]
+pub(crate) fn push_request(header: &RequestHeader, rest: &Message, out: &mut Frames) {
+    put_request_header(header, rest.len(), out.tail());
+    out.push(rest);
+}
+
+/// `rest` bytes follow: no more than a peer takes, so that their number has its place in the length field.
+fn put_request_header(header: &RequestHeader, rest: usize, out: &mut Vec<u8>) {
     let writer = FrameWriter::begin(out, REQUEST);
     for number in [header.call, header.floor, header.attempt] {
         varint::put(number, writer.out);
@@ -31,8 +49,7 @@ pub(crate) fn put_request(header: &RequestHeader, rest: &[u8], out: &mut Vec<u8>
     writer.out.extend_from_slice(&header.method.get().to_be_bytes());
     varint::put(u64::try_from(header.remaining.as_micros()).unwrap_or(u64::MAX), writer.out);
     varint::put(NO_FLAGS, writer.out);
-    writer.out.extend_from_slice(rest);
-    writer.fill_in_length();
+    writer.fill_in_length(rest);
 }
 
 /// Appends metadata as a request has them before its arguments.
@@ -63,9 +80,10 @@ impl<'a> FrameWriter<'a> {
         writer
     }
 
-    fn fill_in_length(mut self) {
+    /// The frame is what was written and `rest` bytes more.
+    fn fill_in_length(mut self, rest: usize) {
         // A frame in memory that is 4 GiB long is a bug, and is taken back.
-        if let Ok(length) = u32::try_from(self.size()) {
+        if let Ok(length) = u32::try_from(self.size() + rest) {
             self.out[self.start..self.start + 4].copy_from_slice(&length.to_be_bytes());
             // Nothing is left to take back.
             self.start = self.out.len();
@@ -94,7 +112,7 @@ impl<'a> FrameWriter<'a> {
         if size > max_frame as usize {
             return Err(FrameTooLong { size, limit: max_frame as usize });
         }
-        self.fill_in_length();
+        self.fill_in_length(0);
         Ok(())
     }
 }
@@ -155,7 +173,7 @@ pub(crate) fn put_acknowledge(floor: u64, ranges: &[(u64, u64)], out: &mut Vec<u
         varint::put(behind.saturating_sub(first), writer.out);
         end = behind;
     }
-    writer.fill_in_length();
+    writer.fill_in_length(0);
 }
 
 /// Appends the question which memory the server has of this client.
@@ -171,7 +189,7 @@ pub(crate) fn put_memory(memory: MemoryId, out: &mut Vec<u8>) {
     writer.out.extend_from_slice(&memory.tcp_port.to_be_bytes());
     writer.out.extend_from_slice(&memory.store);
     varint::put(u64::try_from(memory.lease.as_millis()).unwrap_or(u64::MAX), writer.out);
-    writer.fill_in_length();
+    writer.fill_in_length(0);
 }
 
 /// Appends the question what became of a call.
@@ -189,7 +207,7 @@ pub(crate) fn put_outcome(call: u64, outcome: WireOutcome, out: &mut Vec<u8>) {
         WireOutcome::AtWork => 2,
         WireOutcome::NotKnown => 3,
     });
-    writer.fill_in_length();
+    writer.fill_in_length(0);
 }
 
 fn put_small(kind: u8, fields: &[u8], numbers: &[u64], out: &mut Vec<u8>) {
@@ -198,5 +216,5 @@ fn put_small(kind: u8, fields: &[u8], numbers: &[u64], out: &mut Vec<u8>) {
     for number in numbers {
         varint::put(*number, writer.out);
     }
-    writer.fill_in_length();
+    writer.fill_in_length(0);
 }

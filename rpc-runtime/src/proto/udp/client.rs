@@ -27,7 +27,7 @@ use crate::{
         calls::{LaneId, Read, Sent},
         client::{SharedCalls, lock},
         frame,
-        joiner::Joined,
+        joined::Joined,
         session::Failure,
     },
 };

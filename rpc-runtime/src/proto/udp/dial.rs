@@ -18,7 +18,7 @@ use super::{
     link::{Link, Transmit},
     reassembly::ReassemblyPool,
 };
-use crate::{config::Limits, error::Disconnected, proto::joiner::Joined};
+use crate::{config::Limits, error::Disconnected, proto::joined::Joined};
 
 /// The pause after a message was sent once, twice; then it stays the same.
 const PAUSES: [Duration; 3] =

@@ -12,7 +12,7 @@ use super::{
     reassembly::ReassemblyPool,
     testing::{LookUp, Server, at, caller, kinds, millis, rng, server_address},
 };
-use crate::{config::Limits, proto::joiner::Joined};
+use crate::{config::Limits, proto::joined::Joined};
 
 /// A client at its socket.
 struct Client {

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     config::Limits,
     error::ProtocolError,
-    proto::{joiner::Joined, session::Failure},
+    proto::{joined::Joined, session::Failure},
 };
 
 /// With more handshakes half open than this, whoever begins one must show its address. A quarter

@@ -208,8 +208,8 @@ impl World {
             let end = self.end(side);
             let taken = end.link.handle_datagram(&mut bytes, from, &mut rng, now, &mut |frame| {
                 frames.push(match frame {
-                    crate::proto::joiner::Joined::Lent(frame) => frame.to_vec(),
-                    crate::proto::joiner::Joined::Owned(frame) => frame.to_vec(),
+                    crate::proto::joined::Joined::Lent(frame) => frame.to_vec(),
+                    crate::proto::joined::Joined::Owned(frame) => frame.to_vec(),
                 });
                 Ok(())
             });

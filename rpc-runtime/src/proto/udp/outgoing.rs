@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::proto::buffers::Output;
+use crate::proto::output::Output;
 
 const LENGTH: usize = 4;
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    proto::{joiner::Joined, session::Failure},
+    proto::{joined::Joined, session::Failure},
 };
 
 pub(crate) fn rng(seed: u64) -> StdRng {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     marshal::BORROW_FROM,
     proto::{
-        joiner::Joined,
+        joined::Joined,
         udp::{fragments::Sent, path::Moved},
     },
 };

@@ -1,61 +1,17 @@
-//! What has been received and not read, and what is to be sent and has not been.
+//! What is to be sent and has not been.
 
-/// How much is read at a time: from a quiet peer, and from one that sends as fast as it is read.
-const READ_SIZE: (usize, usize) = (4 * 1024, 64 * 1024);
+use std::mem;
+
+use bytes::Bytes;
+
+/// A buffer that was given back is made anew with the memory that the last batch took, but no more than this.
+const LATELY: usize = 64 * 1024;
 
 /// What has left is dropped once it is so many times what has not.
 const MOVED: usize = 4;
 
 /// A connection without traffic keeps no more than this in any buffer.
 const KEEP: usize = 2 * 1024;
-
-/// Bytes in the order they came. They are read from the front.
-#[derive(Debug, Default)]
-pub(crate) struct Input {
-    bytes: Vec<u8>,
-    taken: usize,
-    /// How much came at once lately.
-    lately: usize,
-}
-
-impl Input {
-    /// Room for the next read, behind what is there. Whoever reads appends to it.
-    pub(crate) fn room(&mut self) -> &mut Vec<u8> {
-        self.compact();
-        self.bytes.reserve((2 * self.lately).clamp(READ_SIZE.0, READ_SIZE.1));
-        &mut self.bytes
-    }
-
-    /// `count` bytes were appended by one read: the next will have room for twice as much.
-    pub(crate) fn arrived(&mut self, count: usize) {
-        self.lately = count;
-    }
-
-    /// What has not been taken.
-    pub(crate) fn unread(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.taken..]
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len() - self.taken
-    }
-
-    /// Drops `count` bytes off the front.
-    pub(crate) fn take(&mut self, count: usize) {
-        self.taken = (self.taken + count).min(self.bytes.len());
-    }
-
-    /// Gives memory back while nothing is waiting to be read.
-    pub(crate) fn rest(&mut self) {
-        self.compact();
-        shrink(&mut self.bytes);
-    }
-
-    fn compact(&mut self) {
-        self.bytes.drain(..self.taken);
-        self.taken = 0;
-    }
-}
 
 /// Bytes on their way out, dropped from the front as they leave.
 #[derive(Debug, Default)]
@@ -98,6 +54,13 @@ impl Output {
         }
     }
 
+    /// All that has not left, in its own allocation, and the size of that; nothing is left then.
+    pub(crate) fn take(&mut self) -> (Bytes, usize) {
+        let (bytes, sent) = (mem::take(&mut self.bytes), mem::take(&mut self.sent));
+        let size = bytes.capacity();
+        (Bytes::from(bytes).slice(sent..), size)
+    }
+
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
@@ -106,13 +69,14 @@ impl Output {
     /// Gives memory back while nothing is waiting to be sent.
     pub(crate) fn rest(&mut self) {
         if self.is_empty() {
-            self.lately = self.bytes.capacity().min(READ_SIZE.1);
+            self.lately = self.bytes.capacity().min(LATELY);
             shrink(&mut self.bytes);
         }
     }
 }
 
-fn shrink(bytes: &mut Vec<u8>) {
+/// Gives back what a connection without traffic does not need.
+pub(super) fn shrink(bytes: &mut Vec<u8>) {
     if bytes.capacity() > KEEP.max(2 * bytes.len()) {
         bytes.shrink_to_fit();
     }
@@ -121,15 +85,6 @@ fn shrink(bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn input_is_read_from_the_front_and_keeps_what_is_cut_short() {
-        let mut input = Input::default();
-        input.room().extend_from_slice(b"abcdef");
-        input.take(4);
-        input.room().extend_from_slice(b"gh");
-        assert_eq!(input.unread(), b"efgh");
-    }
 
     #[test]
     fn output_starts_over_once_all_has_left() {
@@ -155,14 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_gives_its_buffers_back() {
-        let (mut input, mut output) = (Input::default(), Output::default());
-        input.room().extend_from_slice(&[0; 70_000]);
+    fn an_idle_connection_gives_its_buffer_back() {
+        let mut output = Output::default();
         output.bytes().extend_from_slice(&[0; 70_000]);
-        input.take(70_000);
         output.sent(70_000);
-        input.rest();
         output.rest();
-        assert!(input.bytes.capacity() <= KEEP && output.bytes.capacity() <= KEEP);
+        assert!(output.bytes.capacity() <= KEEP);
     }
 }
