@@ -44,7 +44,7 @@ impl Extent {
         idle_repetitions: 1,
         idle_connections: 300,
         warm_up_seconds: 0.05,
-        window_seconds: 0.06,
+        window_seconds: 0.055,
     };
 
     /// For `compare`: about fifteen minutes.

@@ -80,6 +80,9 @@ pub(crate) enum PeerError {
         /// The length that the frame claimed, in bytes.
         length: usize,
     },
+    /// A record of the sealed floor was changed on the way.
+    #[error("a record does not open")]
+    NotAuthentic,
     /// The peer answered a call that is not outstanding.
     #[error("a reply to call {id}, which is not outstanding")]
     UnknownCall {

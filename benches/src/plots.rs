@@ -43,6 +43,7 @@ fn label(system: System) -> &'static str {
     match system {
         System::FloorAfterYield => "floor (yields, then writes)",
         System::FloorAtOnce => "floor (writes at once)",
+        System::FloorSealed => "floor, batches encrypted",
         System::Tarpc => "tarpc",
         System::TarpcTls => "tarpc, mutual TLS",
         System::Tonic => "tonic",

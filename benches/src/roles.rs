@@ -124,8 +124,9 @@ pub(crate) trait Role {
 /// The one place that knows which type stands for which system.
 pub(crate) fn on(system: System, role: impl Role) -> Result<(), AnyError> {
     match system {
-        System::FloorAfterYield => role.play(Floor { flush: Flush::AfterYield }),
-        System::FloorAtOnce => role.play(Floor { flush: Flush::AtOnce }),
+        System::FloorAfterYield => role.play(Floor { flush: Flush::AfterYield, is_sealed: false }),
+        System::FloorAtOnce => role.play(Floor { flush: Flush::AtOnce, is_sealed: false }),
+        System::FloorSealed => role.play(Floor { flush: Flush::AfterYield, is_sealed: true }),
         System::Tarpc => role.play(Tarpc),
         System::TarpcTls => role.play(TarpcTls::default()),
         System::Tonic => role.play(Tonic::plain()),

@@ -13,6 +13,8 @@ pub(crate) enum System {
     FloorAfterYield,
     /// Plain coalesced echo; a batch is written as soon as its writer runs.
     FloorAtOnce,
+    /// As `FloorAfterYield`, each batch in one ChaCha20-Poly1305 record.
+    FloorSealed,
     /// tarpc over plain TCP with bincode.
     Tarpc,
     /// tarpc over rustls with mutual authentication and ChaCha20-Poly1305.
@@ -47,9 +49,10 @@ pub(crate) enum System {
 
 impl System {
     /// Every system that is compared.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::FloorAfterYield,
         Self::FloorAtOnce,
+        Self::FloorSealed,
         Self::Tarpc,
         Self::TarpcTls,
         Self::Tonic,
@@ -76,6 +79,7 @@ impl System {
         match self {
             Self::FloorAfterYield => "floor-after-yield",
             Self::FloorAtOnce => "floor-at-once",
+            Self::FloorSealed => "floor-sealed",
             Self::Tarpc => "tarpc",
             Self::TarpcTls => "tarpc-tls",
             Self::Tonic => "tonic",
@@ -123,6 +127,14 @@ impl System {
                     | Workload::Outstanding256
                     | Workload::Kib1x8
             ),
+            // What encryption costs where batches are small and large.
+            Self::FloorSealed => matches!(
+                workload,
+                Workload::Lone
+                    | Workload::Outstanding64
+                    | Workload::Outstanding256
+                    | Workload::Connections64x4
+            ),
             // Only how connections begin is another.
             Self::BailiwickConnect => workload == Workload::Lone || workload.is_handshake(),
             Self::Quinn => true,
@@ -137,7 +149,11 @@ impl System {
     pub(crate) fn has_connections(self) -> bool {
         !matches!(
             self,
-            Self::UdpFloor | Self::UdpPingPong | Self::BailiwickConnect | Self::BailiwickBusy
+            Self::FloorSealed
+                | Self::UdpFloor
+                | Self::UdpPingPong
+                | Self::BailiwickConnect
+                | Self::BailiwickBusy
         )
     }
 }

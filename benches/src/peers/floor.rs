@@ -4,6 +4,7 @@
 //! a connection, and all frames that wait leave in one write.
 
 mod client;
+mod sealed;
 mod server;
 
 use std::{net::SocketAddr, path::Path};
@@ -36,11 +37,13 @@ pub(crate) enum Flush {
     AfterYield,
 }
 
-/// The plain echo, in one of its two ways of writing.
+/// The echo, in one of its two ways of writing; plain, or each batch in a record of its own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Floor {
     /// When a batch is written, on both sides.
     pub(crate) flush: Flush,
+    /// Whether batches are encrypted.
+    pub(crate) is_sealed: bool,
 }
 
 impl Peer for Floor {
@@ -49,14 +52,14 @@ impl Peer for Floor {
     async fn serve(&self, _site: &Path) -> Result<SocketAddr, PeerError> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        tokio::spawn(server::accept(listener, self.flush));
+        tokio::spawn(server::accept(listener, *self));
         Ok(address)
     }
 
     async fn connect(&self, _site: &Path, address: SocketAddr) -> Result<Connection, PeerError> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Connection::start(stream, self.flush))
+        Ok(Connection::start(stream, *self))
     }
 }
 

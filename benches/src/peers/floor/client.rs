@@ -17,7 +17,10 @@ use tokio::{
     task,
 };
 
-use super::{Flush, make_room, next_frame, put_frame};
+use super::{
+    Floor, Flush, next_frame, put_frame,
+    sealed::{Incoming, Outgoing, Side},
+};
 use crate::{
     peer::{Caller, PeerError},
     peers::slots::Slots,
@@ -33,11 +36,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Starts the tasks that read and write `stream`.
-    pub(super) fn start(stream: TcpStream, flush: Flush) -> Self {
+    pub(super) fn start(stream: TcpStream, floor: Floor) -> Self {
         let (read_half, write_half) = stream.into_split();
         let shared = Arc::new(Shared::default());
-        tokio::spawn(read(read_half, Arc::clone(&shared)));
-        tokio::spawn(write(write_half, Arc::clone(&shared), flush));
+        tokio::spawn(read(read_half, Arc::clone(&shared), floor));
+        tokio::spawn(write(write_half, Arc::clone(&shared), floor));
         let closes = Arc::new(CloseOnDrop(Arc::clone(&shared)));
         Self { shared, _closes: closes }
     }
@@ -147,39 +150,43 @@ impl Drop for CloseOnDrop {
     }
 }
 
-async fn write(mut half: OwnedWriteHalf, shared: Arc<Shared>, flush: Flush) {
-    let mut batch = BytesMut::new();
+async fn write(mut half: OwnedWriteHalf, shared: Arc<Shared>, floor: Floor) {
+    let mut batch = Outgoing::of(Side::Client, floor.is_sealed);
     loop {
-        if flush == Flush::AfterYield {
+        if floor.flush == Flush::AfterYield {
             poll_fn(|cx| shared.poll_wanted(cx)).await;
             task::yield_now().await;
         }
-        if poll_fn(|cx| shared.poll_batch(&mut batch, cx)).await.is_none() {
+        if poll_fn(|cx| shared.poll_batch(&mut batch.frames, cx)).await.is_none() {
             return;
         }
-        if half.write_all(&batch).await.is_err() {
+        if half.write_all(batch.bytes()).await.is_err() {
             return shared.close();
         }
         batch.clear();
     }
 }
 
-async fn read(mut half: OwnedReadHalf, shared: Arc<Shared>) {
-    if let Err(error) = read_replies(&mut half, &shared).await {
+async fn read(mut half: OwnedReadHalf, shared: Arc<Shared>, floor: Floor) {
+    if let Err(error) = read_replies(&mut half, &shared, floor).await {
         eprintln!("floor: the connection ended: {error}");
     }
     shared.close();
 }
 
-async fn read_replies(half: &mut OwnedReadHalf, shared: &Shared) -> Result<(), PeerError> {
-    let mut incoming = BytesMut::new();
+async fn read_replies(
+    half: &mut OwnedReadHalf,
+    shared: &Shared,
+    floor: Floor,
+) -> Result<(), PeerError> {
+    let mut incoming = Incoming::from(Side::Server, floor.is_sealed);
     let mut woken = Vec::new();
     loop {
-        make_room(&mut incoming);
-        if half.read_buf(&mut incoming).await? == 0 {
+        if half.read_buf(incoming.room()).await? == 0 {
             return Ok(());
         }
-        shared.complete_all(&mut incoming, &mut woken)?;
+        incoming.open()?;
+        shared.complete_all(&mut incoming.frames, &mut woken)?;
     }
 }
 

@@ -7,16 +7,19 @@ use tokio::{
     task,
 };
 
-use super::{Flush, make_room, next_frame, put_frame};
+use super::{
+    Floor, Flush, next_frame, put_frame,
+    sealed::{Incoming, Outgoing, Side},
+};
 use crate::peer::PeerError;
 
 /// Serves every connection in a task of its own, until the listener fails.
-pub(super) async fn accept(listener: TcpListener, flush: Flush) {
+pub(super) async fn accept(listener: TcpListener, floor: Floor) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 tokio::spawn(async move {
-                    if let Err(error) = answer(stream, flush).await {
+                    if let Err(error) = answer(stream, floor).await {
                         eprintln!("floor: a connection ended: {error}");
                     }
                 });
@@ -26,22 +29,22 @@ pub(super) async fn accept(listener: TcpListener, flush: Flush) {
     }
 }
 
-async fn answer(mut stream: TcpStream, flush: Flush) -> Result<(), PeerError> {
+async fn answer(mut stream: TcpStream, floor: Floor) -> Result<(), PeerError> {
     stream.set_nodelay(true)?;
-    let mut incoming = BytesMut::new();
-    let mut outgoing = BytesMut::new();
+    let mut incoming = Incoming::from(Side::Client, floor.is_sealed);
+    let mut outgoing = Outgoing::of(Side::Server, floor.is_sealed);
     loop {
-        make_room(&mut incoming);
-        if stream.read_buf(&mut incoming).await? == 0 {
+        if stream.read_buf(incoming.room()).await? == 0 {
             return Ok(());
         }
-        echo_all(&mut incoming, &mut outgoing)?;
-        if flush == Flush::AfterYield {
+        incoming.open()?;
+        echo_all(&mut incoming.frames, &mut outgoing.frames)?;
+        if floor.flush == Flush::AfterYield {
             task::yield_now().await;
             read_more(&stream, &mut incoming)?;
-            echo_all(&mut incoming, &mut outgoing)?;
+            echo_all(&mut incoming.frames, &mut outgoing.frames)?;
         }
-        stream.write_all(&outgoing).await?;
+        stream.write_all(outgoing.bytes()).await?;
         outgoing.clear();
     }
 }
@@ -57,10 +60,9 @@ fn echo_all(incoming: &mut BytesMut, outgoing: &mut BytesMut) -> Result<(), Peer
 }
 
 /// Reads what arrived during the yield. An end of stream is left for the next read to find.
-fn read_more(stream: &TcpStream, incoming: &mut BytesMut) -> Result<(), PeerError> {
-    make_room(incoming);
-    match stream.try_read_buf(incoming) {
+fn read_more(stream: &TcpStream, incoming: &mut Incoming) -> Result<(), PeerError> {
+    match stream.try_read_buf(incoming.room()) {
         Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => Err(error.into()),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(_) | Err(_) => incoming.open(),
     }
 }

@@ -8,13 +8,17 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::{FRAME_MAX, Floor, Flush, next_frame, put_frame};
+use super::{
+    FRAME_MAX, Floor, Flush, next_frame, put_frame,
+    sealed::{Incoming, Outgoing, Side},
+};
 use crate::peer::{Caller, Peer, PeerError};
 
 #[tokio::test]
 async fn every_caller_gets_its_own_payload_back() {
-    for flush in [Flush::AtOnce, Flush::AfterYield] {
-        let floor = Floor { flush };
+    let ways = [(Flush::AtOnce, false), (Flush::AfterYield, false), (Flush::AfterYield, true)];
+    for (flush, is_sealed) in ways {
+        let floor = Floor { flush, is_sealed };
         let site = tempfile::tempdir().unwrap();
         let address = floor.serve(site.path()).await.unwrap();
         let connection = floor.connect(site.path(), address).await.unwrap();
@@ -48,6 +52,26 @@ fn a_frame_cut_anywhere_waits_for_its_rest() {
 }
 
 #[test]
+fn sealed_frames_come_out_whole_and_changed_ones_not_at_all() {
+    let mut outgoing = Outgoing::of(Side::Client, true);
+    put_frame(&mut outgoing.frames, 7, &[9; 40_000]);
+    let frames = outgoing.frames.clone();
+    let mut wire = outgoing.bytes().to_vec();
+    assert_eq!(wire.len(), frames.len() + 3 * (4 + 16), "three records");
+    assert!(!wire.windows(8).any(|bytes| bytes == [9; 8]), "nothing is in the clear");
+    let mut incoming = Incoming::from(Side::Client, true);
+    for piece in wire.chunks(1_000) {
+        incoming.room().extend_from_slice(piece);
+        incoming.open().unwrap();
+    }
+    assert_eq!(incoming.frames, frames);
+    wire[100] ^= 1;
+    let mut incoming = Incoming::from(Side::Client, true);
+    incoming.room().extend_from_slice(&wire);
+    assert!(matches!(incoming.open(), Err(PeerError::NotAuthentic)));
+}
+
+#[test]
 fn a_length_outside_the_bounds_is_refused_before_its_body_comes() {
     for length in [0, 7, FRAME_MAX + 1, usize::try_from(u32::MAX).unwrap()] {
         let prefix = u32::try_from(length).unwrap().to_le_bytes();
@@ -62,7 +86,7 @@ fn a_length_outside_the_bounds_is_refused_before_its_body_comes() {
 async fn a_reply_to_nobody_ends_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let floor = Floor { flush: Flush::AtOnce };
+    let floor = Floor { flush: Flush::AtOnce, is_sealed: false };
     let connection = floor.connect(Path::new(""), address).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     let caller = tokio::spawn(async move { connection.echo(&Bytes::from_static(b"x")).await });
