@@ -45,9 +45,10 @@ fn identity(seed: u8) -> Identity {
     Identity::from_seed(&[seed; 32])
 }
 
-/// A pipe whose writes are counted.
+/// A pipe whose reads, also in vain, and writes are counted.
 struct Counted {
     pipe: DuplexStream,
+    reads: Arc<AtomicUsize>,
     writes: Arc<AtomicUsize>,
 }
 
@@ -57,6 +58,7 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         Pin::new(&mut self.pipe).poll_read(cx, into)
     }
 }
@@ -99,8 +101,8 @@ async fn let_others_run() {
     .await;
 }
 
-/// Answers all calls that come together in two writes, with a turn for everybody else between them.
-async fn serve_in_halves(mut pipe: DuplexStream) {
+/// Answers all calls that come together in so many writes, with a turn for everybody else behind each.
+async fn serve(mut pipe: DuplexStream, parts: usize) {
     let config = responder::Config::new(Transport::Tcp, identity(2), Params::new([2; 16]));
     let mut core = Server::new(Limits::default());
     while let Ok(1..) = pipe.read_buf(&mut core.input.room()).await {
@@ -121,9 +123,9 @@ async fn serve_in_halves(mut pipe: DuplexStream) {
             }
             Ok(())
         });
-        let (one, other) = asked.split_at(asked.len() / 2);
-        for half in [one, other] {
-            for &call in half {
+        let each = asked.len().div_ceil(parts);
+        for _ in 0..parts {
+            for call in asked.drain(..each.min(asked.len())) {
                 let header = ReplyHeader { call, attempt: 0, max_frame: 1_024, max_here: 1_024 };
                 reply::write_result(header, &Ok::<_, CallError>(()), core.frames(), false, |_| {});
             }
@@ -137,17 +139,19 @@ async fn serve_in_halves(mut pipe: DuplexStream) {
     }
 }
 
-#[tokio::test]
-async fn calls_whose_answers_come_in_halves_go_together_again() {
-    const CALLS: usize = 200;
+const CALLS: usize = 200;
+
+/// How often the client reads and writes for [`CALLS`] calls of each of four callers.
+async fn counted(parts: usize) -> (usize, usize) {
     let (near, far) = duplex(64 * 1_024);
-    let server = tokio::spawn(serve_in_halves(far));
-    let writes = Arc::new(AtomicUsize::new(0));
-    let socket = Counted { pipe: near, writes: Arc::clone(&writes) };
+    let server = tokio::spawn(serve(far, parts));
+    let (reads, writes) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let socket = Counted { pipe: near, reads: Arc::clone(&reads), writes: Arc::clone(&writes) };
     let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
     let config = ChannelConfig::default();
     let channel = Channel::over(socket, endpoint, key, identity(1), config).await.unwrap();
-    let before = writes.load(Ordering::Relaxed);
+    let count = || (reads.load(Ordering::Relaxed), writes.load(Ordering::Relaxed));
+    let before = count();
     let mut callers = JoinSet::new();
     for _ in 0..4 {
         let channel = channel.clone();
@@ -160,8 +164,21 @@ async fn calls_whose_answers_come_in_halves_go_together_again() {
         });
     }
     callers.join_all().await;
-    let written = writes.load(Ordering::Relaxed) - before;
-    assert!(written < CALLS + CALLS / 4, "{written} writes for {CALLS} calls of each of four");
+    let after = count();
     channel.close().await;
     server.await.unwrap();
+    (after.0 - before.0, after.1 - before.1)
+}
+
+#[tokio::test]
+async fn calls_whose_answers_come_in_halves_go_together_again() {
+    let (_, written) = counted(2).await;
+    assert!(written < CALLS + CALLS / 4, "{written} writes for {CALLS} calls of each of four");
+}
+
+#[tokio::test]
+async fn a_socket_is_read_for_the_answers_and_once_more_before_the_client_sleeps() {
+    let (read, written) = counted(1).await;
+    assert!(written < CALLS + CALLS / 4, "{written} writes for {CALLS} calls of each of four");
+    assert!(read < 2 * CALLS + CALLS / 4, "{read} reads");
 }
