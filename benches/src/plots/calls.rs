@@ -117,7 +117,11 @@ fn draw_bar(root: &Canvas<'_>, bar: &Bar, top: i32, most: f64) -> Result<(), Any
 fn color(system: System) -> RGBColor {
     match system {
         _ if system.is_ours() => BLUE,
-        System::TarpcTls | System::TonicTls | System::TonicTlsChacha | System::Quinn => ORANGE,
+        System::FloorSealed
+        | System::TarpcTls
+        | System::TonicTls
+        | System::TonicTlsChacha
+        | System::Quinn => ORANGE,
         _ => GREY,
     }
 }
