@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::{BORROW_FROM, MarshalError};
 
 /// A message that is being written.
-#[derive(Default)]
 pub(crate) struct Draft {
     bytes: Vec<u8>,
     /// Long byte strings, and how much of `bytes` comes before each.
@@ -20,7 +19,7 @@ pub(crate) struct Draft {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Short(Vec<u8>),
-    /// One behind the other. None but the long ones is worth being sent from where it is.
+    /// One behind the other. The short ones are copied all the same when they are sent.
     Parts(Vec<Bytes>),
 }
 

@@ -59,17 +59,28 @@ fn open_and(
 fn read(stream: &[u8], cut: usize, at_once: usize) -> (Input, Vec<Vec<u8>>) {
     let records: Vec<u8> = stream.chunks(cut).flat_map(record).collect();
     let (mut input, mut content, mut got) = (Input::default(), stream, Vec::new());
-    let mut rest = &records[..];
-    while !rest.is_empty() {
-        let mut room = input.room();
-        let count = room.chunk_mut().len().min(at_once).min(rest.len());
-        assert!(count > 0, "a read of nothing is the end of a stream");
-        room.put_slice(&rest[..count]);
-        rest = &rest[count..];
-        input.arrived(count);
-        open_all(&mut input, &mut content, cut, |frame| got.push(frame.bytes().to_vec()));
-    }
+    read_all(&mut input, &records, at_once, |input| {
+        open_all(input, &mut content, cut, |frame| got.push(frame.bytes().to_vec()));
+    });
     (input, got)
+}
+
+/// Reads as a socket does, no more than there is room for; `open` looks at what is there after each read.
+fn read_all(
+    input: &mut Input,
+    mut records: &[u8],
+    at_once: usize,
+    mut open: impl FnMut(&mut Input),
+) {
+    while !records.is_empty() {
+        let mut room = input.room();
+        let count = room.chunk_mut().len().min(at_once).min(records.len());
+        assert!(count > 0, "a read of nothing is the end of a stream");
+        room.put_slice(&records[..count]);
+        records = &records[count..];
+        input.arrived(count);
+        open(input);
+    }
 }
 
 #[test]
@@ -139,21 +150,16 @@ fn a_long_message_is_lent_with_the_buffer_that_it_came_in_and_that_comes_back() 
     let mut input = Input::default();
     let mut buffers = Vec::new();
     for _ in 0..20 {
-        let (mut rest, mut content) = (&records[..], &stream[..]);
-        while !rest.is_empty() {
-            let mut room = input.room();
-            let count = room.chunk_mut().len().min(rest.len());
-            room.put_slice(&rest[..count]);
-            rest = &rest[count..];
-            input.arrived(count);
+        let mut content = &stream[..];
+        read_all(&mut input, &records, usize::MAX, |input| {
             let buffer = input.bytes.as_ptr_range().start as usize;
-            open_all(&mut input, &mut content, 16_384, |frame| {
+            open_all(input, &mut content, 16_384, |frame| {
                 let message = frame.shared().expect("it is long");
                 assert_eq!(message[..], all[0]);
                 assert_eq!(message.as_ptr() as usize, buffer + LENGTH, "not copied");
                 buffers.push(buffer);
             });
-        }
+        });
     }
     buffers.sort_unstable();
     buffers.dedup();
@@ -164,17 +170,12 @@ fn a_long_message_is_lent_with_the_buffer_that_it_came_in_and_that_comes_back() 
 fn a_long_frame_changes_its_buffer_seldom() {
     let stream = stream(&frames(&[1 << 20]));
     let records: Vec<u8> = stream.chunks(16_384).flat_map(record).collect();
-    let (mut input, mut rest, mut content) = (Input::default(), &records[..], &stream[..]);
+    let (mut input, mut content) = (Input::default(), &stream[..]);
     let (mut sizes, mut whole) = (Vec::new(), false);
-    while !rest.is_empty() {
-        let mut room = input.room();
-        let count = room.chunk_mut().len().min(rest.len());
-        room.put_slice(&rest[..count]);
-        rest = &rest[count..];
-        input.arrived(count);
+    read_all(&mut input, &records, usize::MAX, |input| {
         sizes.push(input.bytes.capacity());
-        open_all(&mut input, &mut content, 16_384, |_| whole = true);
-    }
+        open_all(input, &mut content, 16_384, |_| whole = true);
+    });
     sizes.dedup();
     // 4, 12, 28 KiB for the first record; then eight times what came, and all of it.
     assert!(whole && sizes.len() <= 5, "{sizes:?}");
