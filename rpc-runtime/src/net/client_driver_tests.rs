@@ -18,6 +18,7 @@ use crate::{
     endpoint::Endpoint,
     error::CallError,
     id::MethodId,
+    marshal::ByteVec,
     proto::{
         frame::{Frame, MemoryId},
         server::{Handshake, Server},
@@ -103,7 +104,8 @@ async fn let_others_run() {
 
 /// Answers all calls that come together in so many writes, with a turn for everybody else behind each.
 async fn serve(mut pipe: DuplexStream, parts: usize) {
-    let config = responder::Config::new(Transport::Tcp, identity(2), Params::new([2; 16]));
+    let params = Params { max_frame: 1 << 20, ..Params::new([2; 16]) };
+    let config = responder::Config::new(Transport::Tcp, identity(2), params);
     let mut core = Server::new(Limits::default());
     while let Ok(1..) = pipe.read_buf(&mut core.input.room()).await {
         let now = clock::now();
@@ -174,6 +176,23 @@ async fn counted(parts: usize) -> (usize, usize) {
 async fn calls_whose_answers_come_in_halves_go_together_again() {
     let (_, written) = counted(2).await;
     assert!(written < CALLS + CALLS / 4, "{written} writes for {CALLS} calls of each of four");
+}
+
+#[tokio::test]
+async fn a_request_that_is_longer_than_what_is_sealed_ahead_leaves_whole() {
+    // It takes all that is written at once.
+    let (near, far) = duplex(4 * 1_024 * 1_024);
+    let server = tokio::spawn(serve(far, 1));
+    let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
+    let config = ChannelConfig::default();
+    let channel = Channel::over(near, endpoint, key, identity(1), config).await.unwrap();
+    // Less than a second: then quiet would wake the connection, and what was left would go.
+    let cx = CallContext::within(Duration::from_millis(800));
+    let arguments = ByteVec(vec![7; 1_000_000]);
+    let called: Result<(), CallError> = channel.call(&TOUCH, &cx, &arguments).await;
+    called.unwrap();
+    channel.close().await;
+    server.await.unwrap();
 }
 
 #[tokio::test]

@@ -192,6 +192,16 @@ mod tests {
     }
 
     #[test]
+    fn a_header_before_a_long_part_leaves_the_tail_its_buffer() {
+        let mut frames = Frames::default();
+        frames.tail().extend_from_slice(b"header");
+        let at = frames.tail().as_ptr();
+        frames.push(&Message::Parts(vec![long(1)]));
+        assert_eq!(frames.tail().as_ptr(), at);
+        assert_eq!(frames.take_all(), [b"header", &long(1)[..]].concat());
+    }
+
+    #[test]
     fn appended_frames_come_last_and_leave_nothing_behind() {
         let (mut frames, all) = mixed();
         let (mut others, _) = mixed();

@@ -182,6 +182,20 @@ fn a_long_frame_changes_its_buffer_seldom() {
 }
 
 #[test]
+fn a_short_frame_that_a_record_cuts_does_not_make_reads_shorter() {
+    let all = frames(&[100; 400]);
+    let stream = stream(&all);
+    let records: Vec<u8> = stream.chunks(16_384).flat_map(record).collect();
+    let (mut input, mut content) = (Input::default(), &stream[..]);
+    // A buffer that is full, of a peer that sends fast: up to the end of a record in the middle of a frame.
+    input.bytes = records[..16_384 + AROUND.0 + AROUND.1].to_vec();
+    input.arrived(40_000);
+    open_all(&mut input, &mut content, 16_384, |_| {});
+    assert!(input.is_midway());
+    assert!(input.room().chunk_mut().len() >= 48 * 1024 - 100);
+}
+
+#[test]
 fn who_holds_a_message_holds_little_more() {
     let mut input = Input::default();
     input.bytes.reserve(250_000);
