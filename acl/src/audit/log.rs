@@ -13,7 +13,7 @@ use super::error::AuditError;
 use super::lane::Then;
 use super::record::Record;
 use super::sink::SinkStatus;
-use super::state::{Core, Gap, Lines, State};
+use super::state::{Core, Deadline, Gap, Lines, State};
 
 /// How long closing a log waits for its sinks.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -117,8 +117,27 @@ impl AuditLog {
     ///
     /// [`AuditError`] if the record is not in the log: whatever it is about must not happen.
     pub fn append(&self, record: &Record<'_>, time: SystemTime) -> Result<AuditId, AuditError> {
+        self.append_within(self.core().deadline, record, time)
+    }
+
+    /// The same within [`START_DEADLINE`](super::START_DEADLINE): a server that starts holds up no
+    /// caller, and a disk that is busy for a moment is no reason not to start.
+    pub(crate) fn append_at_start(
+        &self,
+        record: &Record<'_>,
+        time: SystemTime,
+    ) -> Result<AuditId, AuditError> {
+        self.append_within(self.core().deadline.max(super::START_DEADLINE), record, time)
+    }
+
+    fn append_within(
+        &self,
+        wait: Duration,
+        record: &Record<'_>,
+        time: SystemTime,
+    ) -> Result<AuditId, AuditError> {
         let core = self.core();
-        let (state, written) = core.append(core.lock(), record, time);
+        let (state, written) = core.append(core.lock(), record, time, Deadline::after(wait));
         self.note(&state, written.is_ok());
         written.map(AuditId)
     }
@@ -180,7 +199,7 @@ impl AuditLog {
     /// checkpoint then.
     pub fn rotate(&self, time: SystemTime) -> Result<(), AuditError> {
         let core = self.core();
-        let until = Instant::now() + core.deadline;
+        let deadline = Deadline::after(core.deadline);
         let mut state = core.lock();
         if state.last == 0 {
             return Ok(());
@@ -190,14 +209,14 @@ impl AuditLog {
             return Err(AuditError::Full);
         }
         sealing.rotation_wanted = true;
-        (state, _) = core.wait(state, until, |state| {
+        (state, _) = core.wait(state, deadline.until, |state| {
             state.sealing.as_ref().is_none_or(|sealing| sealing.next.is_some())
         });
         state.confess(core, time)?;
         state.seal(core, time, End::Open)?;
         let last = state.last;
         core.wake_writers();
-        let (state, written) = core.wait_written(state, last, until);
+        let (state, written) = core.wait_written(state, last, deadline);
         drop(state);
         written.map(|_| ())
     }

@@ -63,6 +63,19 @@ pub(super) struct Gap {
     pub(super) unclosed: bool,
 }
 
+/// How long somebody waits for the writers, and until when that is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadline {
+    wait: Duration,
+    pub(super) until: Instant,
+}
+
+impl Deadline {
+    pub(super) fn after(wait: Duration) -> Self {
+        Self { wait, until: Instant::now() + wait }
+    }
+}
+
 pub(super) type Held<'a> = MutexGuard<'a, State>;
 
 impl Core {
@@ -148,9 +161,9 @@ impl Core {
         state: Held<'a>,
         record: &Record<'_>,
         time: SystemTime,
+        deadline: Deadline,
     ) -> (Held<'a>, Result<u64, AuditError>) {
-        let until = Instant::now() + self.deadline;
-        let (mut state, ready) = self.make_ready(state, record, time, until);
+        let (mut state, ready) = self.make_ready(state, record, time, deadline);
         let pushed = ready.and_then(|()| state.push(self, record, time));
         let seq = match pushed {
             Ok(seq) => seq,
@@ -161,7 +174,7 @@ impl Core {
         };
         state.seal_if_due(self, time);
         self.wake_writers();
-        self.wait_written(state, seq, until)
+        self.wait_written(state, seq, deadline)
     }
 
     /// Writes the `gap` that is owed, and waits until a sink has it.
@@ -170,8 +183,8 @@ impl Core {
         state: Held<'a>,
         time: SystemTime,
     ) -> (Held<'a>, Result<(), AuditError>) {
-        let until = Instant::now() + self.deadline;
-        let (mut state, awake) = self.awake(state, until);
+        let deadline = Deadline::after(self.deadline);
+        let (mut state, awake) = self.awake(state, deadline);
         let confessed = awake.and_then(|()| state.confess(self, time));
         if let Err(error) = confessed {
             return (state, Err(error));
@@ -180,7 +193,7 @@ impl Core {
         state.seal_if_due(self, time);
         let last = state.last;
         self.wake_writers();
-        let (state, written) = self.wait_written(state, last, until);
+        let (state, written) = self.wait_written(state, last, deadline);
         (state, written.map(|_| ()))
     }
 
@@ -190,17 +203,17 @@ impl Core {
         state: Held<'a>,
         record: &Record<'_>,
         time: SystemTime,
-        until: Instant,
+        deadline: Deadline,
     ) -> (Held<'a>, Result<(), AuditError>) {
-        let (mut state, awake) = self.awake(state, until);
+        let (mut state, awake) = self.awake(state, deadline);
         if awake.is_err() {
             return (state, awake);
         }
         if record.may_run() && state.is_tight() {
             state.ask();
             self.wake_writers();
-            (state, _) =
-                self.wait(state, until, |state| !state.lanes.iter().any(|lane| lane.asked));
+            (state, _) = self
+                .wait(state, deadline.until, |state| !state.lanes.iter().any(|lane| lane.asked));
             if state.is_tight() {
                 return (state, Err(AuditError::Reserved));
             }
@@ -218,7 +231,7 @@ impl Core {
             })
         };
         if too_many(&mut state) {
-            (state, _) = self.wait(state, until, |state| {
+            (state, _) = self.wait(state, deadline.until, |state| {
                 state.sealing.as_ref().is_none_or(|sealing| sealing.next.is_some())
             });
             state.seal_if_due(self, time);
@@ -231,17 +244,22 @@ impl Core {
     }
 
     /// At least one sink is good, or becomes so when it is asked to try again.
-    fn awake<'a>(&self, mut state: Held<'a>, until: Instant) -> (Held<'a>, Result<(), AuditError>) {
+    fn awake<'a>(
+        &self,
+        mut state: Held<'a>,
+        deadline: Deadline,
+    ) -> (Held<'a>, Result<(), AuditError>) {
         let good = |state: &State| state.memory.is_some() || state.lanes.iter().any(Lane::is_good);
         if good(&state) {
             return (state, Ok(()));
         }
         state.ask();
         self.wake_writers();
-        (state, _) = self
-            .wait(state, until, |state| good(state) || !state.lanes.iter().any(|lane| lane.asked));
+        (state, _) = self.wait(state, deadline.until, |state| {
+            good(state) || !state.lanes.iter().any(|lane| lane.asked)
+        });
         self.refresh(&state);
-        let awake = if good(&state) { Ok(()) } else { Err(state.failure(self.deadline)) };
+        let awake = if good(&state) { Ok(()) } else { Err(state.failure(deadline.wait)) };
         (state, awake)
     }
 
@@ -249,13 +267,14 @@ impl Core {
         &self,
         state: Held<'a>,
         seq: u64,
-        until: Instant,
+        deadline: Deadline,
     ) -> (Held<'a>, Result<u64, AuditError>) {
         let written = |state: &State| {
             state.memory.is_some() || state.records_lanes().any(|lane| lane.written >= seq)
         };
-        let (mut state, in_time) = self
-            .wait(state, until, |state| written(state) || !state.lanes.iter().any(Lane::is_good));
+        let (mut state, in_time) = self.wait(state, deadline.until, |state| {
+            written(state) || !state.lanes.iter().any(Lane::is_good)
+        });
         if written(&state) {
             return (state, Ok(seq));
         }
@@ -268,7 +287,7 @@ impl Core {
         }
         state.gap.late = state.gap.late.saturating_add(1);
         self.refresh(&state);
-        let error = state.failure(self.deadline);
+        let error = state.failure(deadline.wait);
         (state, Err(error))
     }
 }

@@ -115,7 +115,7 @@ impl Monitor {
             replacing: Mutex::default(),
             modes: Modes::default(),
         };
-        monitor.record_policy(&monitor.policy(), Event::PolicyLoad, None)?;
+        monitor.record_start()?;
         Ok(monitor)
     }
 

@@ -40,10 +40,11 @@ impl Monitor {
         if let Some(serial) = in_force.serial()
             && policy.serial().is_none_or(|new| new < serial)
         {
-            self.record_policy(&policy, Event::PolicyReject, Some("serial"))?;
+            self.audit
+                .append(&about(&policy, Event::PolicyReject, Some("serial")), (self.clock)())?;
             return Err(ReplaceError::Serial { new: policy.serial(), in_force: serial });
         }
-        self.record_policy(&policy, Event::PolicyLoad, None)?;
+        self.audit.append(&about(&policy, Event::PolicyLoad, None), (self.clock)())?;
         self.policy.store(Arc::new(policy));
         Ok(())
     }
@@ -90,20 +91,21 @@ impl Monitor {
         self.audit.append(&record, (self.clock)()).ok()
     }
 
-    pub(super) fn record_policy(
-        &self,
-        policy: &Policy,
-        event: Event,
-        reason: Option<&str>,
-    ) -> Result<(), AuditError> {
-        let record = Record {
-            reason,
-            policy: Some(policy.digest()),
-            serial: policy.serial(),
-            mode: Some(Mode::Enforce.as_str()),
-            detail: Some(policy.name()),
-            ..Record::of(event)
-        };
-        self.audit.append(&record, (self.clock)()).map(|_| ())
+    /// Puts the load of the first policy on record.
+    pub(super) fn record_start(&self) -> Result<(), AuditError> {
+        let policy = self.policy();
+        let record = about(&policy, Event::PolicyLoad, None);
+        self.audit.append_at_start(&record, (self.clock)()).map(|_| ())
+    }
+}
+
+fn about<'a>(policy: &'a Policy, event: Event, reason: Option<&'a str>) -> Record<'a> {
+    Record {
+        reason,
+        policy: Some(policy.digest()),
+        serial: policy.serial(),
+        mode: Some(Mode::Enforce.as_str()),
+        detail: Some(policy.name()),
+        ..Record::of(event)
     }
 }

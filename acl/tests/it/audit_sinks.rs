@@ -5,8 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use bailiwick_acl::Monitor;
 use bailiwick_acl::audit::{
     AuditError, AuditLog, Event, Expected, Health, Record, Sink, SinkError, Space, Syncer,
     Witnessed, verify, verify_files,
@@ -14,6 +16,7 @@ use bailiwick_acl::audit::{
 use bailiwick_acl::policy::{Effect, Reason};
 
 use super::audit_world::{Place, denial, field, lines, random, time, wait_until};
+use super::policy;
 
 /// A sink that blocks while its gate is shut, as a disk that hangs does.
 #[derive(Clone, Default)]
@@ -116,6 +119,21 @@ fn a_sink_that_hangs_holds_no_caller_beyond_the_deadline() {
     assert_eq!(field(&found[4], "object"), "after");
     let text = found.join("\n") + "\n";
     assert_eq!(verify(text.as_bytes()).unwrap().missing, 5);
+}
+
+#[test]
+fn a_server_starts_on_a_disk_that_is_busy_for_longer_than_a_caller_waits() {
+    let (place, gate) = (Place::new(), Gate::default());
+    let deadline = Duration::from_millis(1);
+    let log = place.builder().sink(Box::new(gate.clone())).deadline(deadline).open().unwrap();
+    fs::remove_file(&place.path).unwrap();
+    gate.shut();
+    let disk = thread::spawn(move || {
+        thread::sleep(50 * deadline);
+        gate.open();
+    });
+    Monitor::new(policy("* | a | read | allow"), log, || time(1)).unwrap();
+    disk.join().unwrap();
 }
 
 #[test]

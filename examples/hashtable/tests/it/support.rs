@@ -122,12 +122,16 @@ impl World {
         let mut process =
             self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let mut stderr = BufReader::new(process.stderr.take().unwrap());
         let mut ready = || {
             let mut line = String::new();
             stdout.read_line(&mut line).unwrap();
             let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
             let [ready, connect_option, connect, server_option, server] = &words[..] else {
-                panic!("no ready line: {line:?}");
+                let _ = process.kill();
+                let mut why = String::new();
+                stderr.read_to_string(&mut why).unwrap();
+                panic!("no ready line: {line:?}, and on stderr:\n{why}");
             };
             assert_eq!(
                 [&**ready, &**connect_option, &**server_option],
@@ -138,7 +142,6 @@ impl World {
         let mut ready: Vec<_> = (0..endpoints).map(|_| ready()).collect();
         let key = self.key(name).to_string();
         assert!(ready.iter().all(|(_, server)| *server == key));
-        let stderr = BufReader::new(process.stderr.take().unwrap());
         let (connect, server) = ready.remove(0);
         let others = ready.into_iter().map(|(connect, _)| connect).collect();
         Running { process, stdout, stderr, connect, others, server, recovered: String::new() }
