@@ -3,20 +3,18 @@
 use thiserror::Error;
 
 use crate::audit::{AuditError, AuditId};
-use crate::policy::{Principal, Reason, RowRef};
+use crate::policy::{Reason, RowRef};
 
 /// Proof that the monitor allowed one request; nothing else can build it.
 ///
 /// ```compile_fail,E0451
-/// fn forge(principal: bailiwick_acl::Principal) -> bailiwick_acl::Grant {
-///     let row = None;
-///     bailiwick_acl::Grant { principal, row, revision: 1 }
+/// fn forge() -> bailiwick_acl::Grant {
+///     bailiwick_acl::Grant { row: None, revision: 1 }
 /// }
 /// ```
 #[must_use]
 #[derive(Debug)]
 pub struct Grant {
-    pub(super) principal: Principal,
     pub(super) row: Option<RowRef>,
     pub(super) revision: u64,
 }
@@ -66,12 +64,6 @@ pub enum ReplaceError {
 }
 
 impl Grant {
-    /// Who may.
-    #[must_use]
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-
     /// The row that allowed it (of the first object, if there are several); `None` if no row did and
     /// the principal is permissive.
     #[must_use]

@@ -13,6 +13,7 @@ mod caller;
 mod events;
 mod flood;
 mod modes;
+mod remembered;
 mod revisions;
 
 use std::fmt;
@@ -193,11 +194,7 @@ impl Monitor {
             self.record(Mode::Enforce, &policy, caller, request, object, decision)
                 .ok_or(Denial::Unrecorded)?;
         }
-        Ok(Grant {
-            principal: caller.principal().clone(),
-            row: Some(row),
-            revision: policy.revision(),
-        })
+        Ok(Grant { row: Some(row), revision: policy.revision() })
     }
 
     #[cold]
@@ -209,11 +206,7 @@ impl Monitor {
         refused: (Decision, Option<&'r str>),
     ) -> Result<Grant, Denial> {
         match self.forgive(policy, caller, request, refused) {
-            Forgiven::Yes => Ok(Grant {
-                principal: caller.principal().clone(),
-                row: None,
-                revision: policy.revision(),
-            }),
+            Forgiven::Yes => Ok(Grant { row: None, revision: policy.revision() }),
             Forgiven::No((decision, object)) => {
                 Err(self.deny(policy, caller, request, object, decision))
             }
@@ -350,7 +343,10 @@ fn judge<'r>(
     caller: &Caller,
     request: &Request<'r>,
 ) -> (Decision, Option<&'r str>) {
-    judge_as(caller.subjects(policy).as_deref(), policy, request)
+    match *request.objects {
+        [object] => (caller.decide(policy, request.verb, object), Some(object)),
+        _ => judge_as(caller.subjects(policy).as_deref(), policy, request),
+    }
 }
 
 /// All objects must be allowed; the first that is not decides, and otherwise the first.

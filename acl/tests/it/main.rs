@@ -22,6 +22,7 @@ mod monitor;
 mod oracle;
 mod policy_errors;
 mod reader;
+mod remembered;
 mod world;
 
 use bailiwick_acl::policy::{KeysRequired, LoadOptions, Loaded, Policy, PolicyErrors, Source};

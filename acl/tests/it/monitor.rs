@@ -72,7 +72,7 @@ pub(super) fn request<'a>(verb: &'a str, objects: &'a [&'a str]) -> Request<'a> 
 fn an_allowed_call_gets_a_grant_that_names_its_row_and_leaves_no_record() {
     let world = World::with("a | x/* | read | allow");
     let grant = world.monitor.authorize(&world.caller(), &request("read", &["x/1"])).unwrap();
-    assert_eq!((grant.row().map(|row| row.line), grant.principal().as_str()), (Some(3), "a"));
+    assert_eq!(grant.row().map(|row| row.line), Some(3));
     assert_eq!(world.records().len(), 0);
 }
 
