@@ -71,7 +71,7 @@ fn flood(path: &Path) -> Result<Measured, AnyError> {
         Policy::load(source, &LoadOptions::default()).map_err(|e| format!("{e:?}"))?.policy;
     let log = open(path)?;
     let monitor = Monitor::new(policy, log, SystemTime::now)?;
-    let caller = monitor.caller("mallory", [7; 8], "192.0.2.1:1").ok_or("no such principal")?;
+    let mut caller = monitor.caller("mallory", [7; 8], "192.0.2.1:1").ok_or("no such principal")?;
     let objects: Vec<String> = (0..1_000).map(|number| format!("table/{number}")).collect();
     let (begun, mut denials, mut ticked, mut after_first) = (Instant::now(), 0_u64, 0, 0);
     while begun.elapsed() < FLOOD {
@@ -86,7 +86,7 @@ fn flood(path: &Path) -> Result<Measured, AnyError> {
                 arguments: &[],
                 call: denials,
             };
-            if monitor.authorize(&caller, &request).is_ok() {
+            if monitor.authorize(&mut caller, &request).is_ok() {
                 return Err("a call was allowed".into());
             }
             denials += 1;

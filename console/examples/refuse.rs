@@ -64,7 +64,7 @@ fn judge(monitor: &Monitor) -> Result<(), Box<dyn Error>> {
     for (line, call) in io::stdin().lock().lines().zip(1..) {
         let line: Line = serde_json::from_str(&line?)?;
         let caller = monitor.caller(&line.principal, [7; 8], &line.peer);
-        let caller = caller.ok_or("the policy does not know this principal")?;
+        let mut caller = caller.ok_or("the policy does not know this principal")?;
         let objects = [line.object.as_str()];
         let request = Request {
             service: "Example",
@@ -76,7 +76,7 @@ fn judge(monitor: &Monitor) -> Result<(), Box<dyn Error>> {
             arguments: &[],
             call,
         };
-        match monitor.authorize(&caller, &request) {
+        match monitor.authorize(&mut caller, &request) {
             Ok(_) => println!("allow"),
             Err(denial) => println!("deny {denial}"),
         }

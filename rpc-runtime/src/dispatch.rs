@@ -63,7 +63,7 @@ pub(crate) struct Asked<'a> {
     pub(crate) is_recorded: bool,
     pub(crate) memory: &'a Attached,
     pub(crate) session: &'a Arc<SessionInfo>,
-    pub(crate) caller: &'a Caller,
+    pub(crate) caller: &'a mut Caller,
     pub(crate) monitor: &'a Monitor,
     pub(crate) redaction: &'a RedactionKey,
     pub(crate) names: &'a mut Names,
@@ -198,18 +198,20 @@ impl Asked<'_> {
         }
     }
 
-    fn judge(&self, shown: &[(&str, &str)]) -> Result<Grant, Refusal> {
-        self.names.with(|objects| {
-            let request = acl::Request { arguments: shown, ..self.described(objects) };
-            if self.names.has_bad_segment() {
-                return Err(self.monitor.refuse(self.caller, &request, Reason::BadObject).into());
+    fn judge(&mut self, shown: &[(&str, &str)]) -> Result<Grant, Refusal> {
+        let (method, call) = (self.method, self.frame.call);
+        let (monitor, names, caller) = (self.monitor, &*self.names, &mut *self.caller);
+        names.with(|objects| {
+            let request = acl::Request { arguments: shown, ..described(method, call, objects) };
+            if names.has_bad_segment() {
+                return Err(monitor.refuse(caller, &request, Reason::BadObject).into());
             }
-            self.monitor.authorize(self.caller, &request).map_err(Refusal::from)
+            monitor.authorize(caller, &request).map_err(Refusal::from)
         })
     }
 
     fn malformed(&self, error: MarshalError) -> Refusal {
-        match self.monitor.gate(self.caller, &self.described(&[])) {
+        match self.monitor.gate(self.caller, &described(self.method, self.frame.call, &[])) {
             Ok(()) => {
                 tracing::debug!(method = self.method.name, %error, "arguments do not decode");
                 Refusal::Malformed
@@ -217,18 +219,22 @@ impl Asked<'_> {
             Err(denial) => denial.into(),
         }
     }
+}
 
-    fn described<'r>(&'r self, objects: &'r [&'r str]) -> acl::Request<'r> {
-        acl::Request {
-            service: self.method.service,
-            method: self.method.name,
-            verb: self.method.verb,
-            objects,
-            mutating: self.method.delivery != Delivery::Readonly,
-            recorded: self.method.recorded,
-            arguments: &[],
-            call: self.frame.call,
-        }
+fn described<'r>(
+    method: &'static MethodDescription,
+    call: u64,
+    objects: &'r [&'r str],
+) -> acl::Request<'r> {
+    acl::Request {
+        service: method.service,
+        method: method.name,
+        verb: method.verb,
+        objects,
+        mutating: method.delivery != Delivery::Readonly,
+        recorded: method.recorded,
+        arguments: &[],
+        call,
     }
 }
 

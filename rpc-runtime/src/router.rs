@@ -94,7 +94,7 @@ impl Phase {
 /// What a connection brings to each of its requests.
 pub(crate) struct Connection<'a> {
     pub(crate) session: &'a Arc<SessionInfo>,
-    pub(crate) caller: &'a Caller,
+    pub(crate) caller: &'a mut Caller,
     pub(crate) names: &'a mut Names,
     pub(crate) memory: &'a Attached,
     /// What the client is told of this server beside the memory's id.

@@ -219,7 +219,7 @@ impl Scene {
     fn connection<'a>(&self, peer: &'a mut Peer) -> Connection<'a> {
         Connection {
             session: &peer.session,
-            caller: &peer.caller,
+            caller: &mut peer.caller,
             names: &mut peer.names,
             memory: &peer.memory,
             tcp_port: 0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use super::remembered::Remembered;
-use crate::policy::{Decision, Policy, Principal, Reason, Subjects};
+use crate::policy::{Policy, Principal, Subjects};
 
 /// A principal in one session. Only the [`Monitor`](super::Monitor) makes one, by
 /// [`admit`](super::Monitor::admit).
@@ -20,7 +20,7 @@ pub struct Caller {
     first: Subjects,
     /// Looked up again under each new revision of the policy; none under the first.
     later: ArcSwapOption<Subjects>,
-    remembered: Remembered,
+    pub(super) remembered: Remembered,
 }
 
 impl Caller {
@@ -73,16 +73,6 @@ impl Caller {
             return Some(Cow::Borrowed(&self.first));
         }
         self.later_subjects(policy).map(Cow::Owned)
-    }
-
-    /// What the policy in force says to this caller about one object.
-    pub(super) fn decide(&self, policy: &Policy, verb: &str, object: &str) -> Decision {
-        self.remembered.or_decide((policy.revision(), verb, object), || {
-            match self.subjects(policy) {
-                Some(subjects) => policy.decide(&subjects, verb, object),
-                None => Decision::denied(Reason::UnknownPrincipal),
-            }
-        })
     }
 
     #[inline(never)] // so that `subjects` stays small

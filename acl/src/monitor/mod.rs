@@ -17,6 +17,7 @@ mod remembered;
 mod revisions;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -36,6 +37,8 @@ pub use revisions::Rejected;
 /// Judges requests by the policy in force.
 pub struct Monitor {
     policy: ArcSwap<Policy>,
+    /// That of the policy in force, to be read without holding on to it.
+    revision: AtomicU64,
     audit: AuditLog,
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     allows: Allows,
@@ -105,6 +108,7 @@ impl Monitor {
         clock: impl Fn() -> SystemTime + Send + Sync + 'static,
     ) -> Result<Self, AuditError> {
         let monitor = Self {
+            revision: AtomicU64::new(policy.revision()),
             policy: ArcSwap::from_pointee(policy),
             audit,
             clock: Box::new(clock),
@@ -176,8 +180,16 @@ impl Monitor {
     /// # Errors
     ///
     /// [`Denial`]: no handler may run.
-    pub fn authorize(&self, caller: &Caller, request: &Request<'_>) -> Result<Grant, Denial> {
+    pub fn authorize(&self, caller: &mut Caller, request: &Request<'_>) -> Result<Grant, Denial> {
         self.heal()?;
+        let is_recorded = match (request.recorded, self.allows) {
+            (Recorded::Always, _) | (_, Allows::All) => true,
+            (_, Allows::Mutating) => request.mutating,
+            (_, Allows::None) => false,
+        };
+        if !is_recorded && let Some(grant) = self.as_before(caller, request) {
+            return Ok(grant);
+        }
         let policy = self.policy.load();
         let (decision, object) = judge(&policy, caller, request);
         self.compare(caller, request, decision);
@@ -185,16 +197,24 @@ impl Monitor {
             (Effect::Allow, Some(row)) => row,
             _ => return self.deny_or_forgive(&policy, caller, request, (decision, object)),
         };
-        let recorded = match (request.recorded, self.allows) {
-            (Recorded::Always, _) | (_, Allows::All) => true,
-            (_, Allows::Mutating) => request.mutating,
-            (_, Allows::None) => false,
-        };
-        if recorded {
+        if is_recorded {
             self.record(Mode::Enforce, &policy, caller, request, object, decision)
                 .ok_or(Denial::Unrecorded)?;
         }
-        Ok(Grant { row: Some(row), revision: policy.revision() })
+        let revision = policy.revision();
+        if let [object] = *request.objects {
+            caller.remembered.keep((revision, request.verb, object), row);
+        }
+        Ok(Grant { row: Some(row), revision })
+    }
+
+    /// What was granted last, if this caller asks the same again under the same policy.
+    #[inline]
+    fn as_before(&self, caller: &Caller, request: &Request<'_>) -> Option<Grant> {
+        let [object] = *request.objects else { return None };
+        let revision = self.revision.load(Ordering::Acquire);
+        let row = caller.remembered.row((revision, request.verb, object))?;
+        (!self.is_shadowed()).then_some(Grant { row: Some(row), revision })
     }
 
     #[cold]
@@ -343,10 +363,7 @@ fn judge<'r>(
     caller: &Caller,
     request: &Request<'r>,
 ) -> (Decision, Option<&'r str>) {
-    match *request.objects {
-        [object] => (caller.decide(policy, request.verb, object), Some(object)),
-        _ => judge_as(caller.subjects(policy).as_deref(), policy, request),
-    }
+    judge_as(caller.subjects(policy).as_deref(), policy, request)
 }
 
 /// All objects must be allowed; the first that is not decides, and otherwise the first.

@@ -149,9 +149,14 @@ impl Monitor {
     /// Puts on record where the shadow would have answered otherwise.
     #[inline]
     pub(super) fn compare(&self, caller: &Caller, request: &Request<'_>, decision: Decision) {
-        if self.modes.is_shadowed.load(Ordering::Acquire) {
+        if self.is_shadowed() {
             self.compare_with_shadow(caller, request, decision);
         }
+    }
+
+    #[inline]
+    pub(super) fn is_shadowed(&self) -> bool {
+        self.modes.is_shadowed.load(Ordering::Acquire)
     }
 
     #[inline(never)] // so that `authorize` stays small

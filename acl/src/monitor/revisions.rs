@@ -1,6 +1,7 @@
 //! One policy gives way to another: which is in force, which was refused, and who is no longer
 //! welcome under it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::{Caller, Mode, Monitor, ReplaceError};
@@ -45,6 +46,8 @@ impl Monitor {
             return Err(ReplaceError::Serial { new: policy.serial(), in_force: serial });
         }
         self.audit.append(&about(&policy, Event::PolicyLoad, None), (self.clock)())?;
+        // First: who has once been judged by the new policy remembers nothing of the old one.
+        self.revision.store(policy.revision(), Ordering::Release);
         self.policy.store(Arc::new(policy));
         Ok(())
     }

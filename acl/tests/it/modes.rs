@@ -31,8 +31,8 @@ fn of_world(rules: &str) -> bailiwick_acl::Policy {
 #[test]
 fn a_permissive_principal_may_what_no_row_speaks_of_and_each_time_is_on_record() {
     let world = permissive("a | x | read | allow");
-    let caller = world.caller();
-    let grant = world.monitor.authorize(&caller, &request("read", &["y"])).unwrap();
+    let mut caller = world.caller();
+    let grant = world.monitor.authorize(&mut caller, &request("read", &["y"])).unwrap();
     assert_eq!(grant.row(), None);
     assert!(world.monitor.gate(&caller, &request("never", &[])).is_ok());
     let records = world.records();
@@ -53,7 +53,7 @@ fn a_permissive_principal_may_what_no_row_speaks_of_and_each_time_is_on_record()
 #[test]
 fn what_was_forgiven_is_no_refusal_to_those_who_count_or_search() {
     let world = permissive("");
-    assert!(world.monitor.authorize(&world.caller(), &request("read", &["y"])).is_ok());
+    assert!(world.monitor.authorize(&mut world.caller(), &request("read", &["y"])).is_ok());
     let text: String = world.log.lines().iter().map(|line| format!("{line}\n")).collect();
     assert_eq!(verify_chain(text.as_bytes()).unwrap().denials, 0);
     let refused = Filter { outcome: Outcome::Refused, ..Filter::default() };
@@ -63,9 +63,9 @@ fn what_was_forgiven_is_no_refusal_to_those_who_count_or_search() {
 #[test]
 fn rows_that_deny_and_names_that_are_not_canonical_still_bite() {
     let world = permissive("a | secret/** | * | deny");
-    let caller = world.caller();
-    let refused = |objects: &[&str]| {
-        world.monitor.authorize(&caller, &request("read", objects)).unwrap_err().reason()
+    let mut caller = world.caller();
+    let mut refused = |objects: &[&str]| {
+        world.monitor.authorize(&mut caller, &request("read", objects)).unwrap_err().reason()
     };
     assert_eq!(refused(&["secret/x"]), Reason::Row);
     assert_eq!(refused(&["a/../secret"]), Reason::BadObject);
@@ -78,23 +78,23 @@ fn rows_that_deny_and_names_that_are_not_canonical_still_bite() {
 #[test]
 fn only_the_principal_that_was_named_is_permissive_and_only_with_its_key() {
     let world = permissive("");
-    let other = world.monitor.admit(&key(2).0, "SHA256:b", [8; 8], "10.0.0.8:1").unwrap();
-    let denial = world.monitor.authorize(&other, &request("read", &["y"])).unwrap_err();
+    let mut other = world.monitor.admit(&key(2).0, "SHA256:b", [8; 8], "10.0.0.8:1").unwrap();
+    let denial = world.monitor.authorize(&mut other, &request("read", &["y"])).unwrap_err();
     assert_eq!(denial.reason(), Reason::Default);
-    let caller = world.caller();
+    let mut caller = world.caller();
     world.monitor.replace(policy(&format!("principal a = {}", key(3).1))).unwrap();
-    let denial = world.monitor.authorize(&caller, &request("read", &["y"])).unwrap_err();
+    let denial = world.monitor.authorize(&mut caller, &request("read", &["y"])).unwrap_err();
     assert_eq!(denial.reason(), Reason::UnknownPrincipal);
 }
 
 #[test]
 fn it_ends_by_itself_on_record_and_never_comes_back() {
     let world = permissive("");
-    let caller = world.caller();
+    let mut caller = world.caller();
     world.pass(9_999);
-    assert!(world.monitor.authorize(&caller, &request("read", &["y"])).is_ok());
+    assert!(world.monitor.authorize(&mut caller, &request("read", &["y"])).is_ok());
     world.pass(1);
-    let denial = world.monitor.authorize(&caller, &request("read", &["y"])).unwrap_err();
+    let denial = world.monitor.authorize(&mut caller, &request("read", &["y"])).unwrap_err();
     assert_eq!(denial.reason(), Reason::Default);
     world.monitor.tick();
     world.monitor.tick();
@@ -103,22 +103,22 @@ fn it_ends_by_itself_on_record_and_never_comes_back() {
     assert_eq!(changes.len(), 2);
     assert_eq!((&changes[1]["principal"], &changes[1]["mode"]), (&"a".into(), &"enforce".into()));
     world.turn_back(5_000);
-    assert!(world.monitor.authorize(&caller, &request("read", &["y"])).is_err());
+    assert!(world.monitor.authorize(&mut caller, &request("read", &["y"])).is_err());
 }
 
 #[test]
 fn a_clock_that_is_set_back_does_not_prolong_it() {
     let world = permissive("");
     world.turn_back(1);
-    assert!(world.monitor.authorize(&world.caller(), &request("read", &["y"])).is_err());
+    assert!(world.monitor.authorize(&mut world.caller(), &request("read", &["y"])).is_err());
 }
 
 #[test]
 fn nobody_is_forgiven_while_the_log_cannot_be_written() {
     let world = permissive("");
-    let caller = world.caller();
+    let mut caller = world.caller();
     world.log.set_memory(Memory::Full);
-    let denial = world.monitor.authorize(&caller, &request("read", &["y"])).unwrap_err();
+    let denial = world.monitor.authorize(&mut caller, &request("read", &["y"])).unwrap_err();
     assert_eq!(denial, Denial::Unrecorded);
 }
 
@@ -137,8 +137,8 @@ fn it_lasts_seven_days_at_the_most_and_for_someone_who_is_known() {
 fn a_time_that_has_passed_changes_nothing() {
     let World { monitor, log, .. } = World::with("");
     let monitor = monitor.permissive("a", at(0)).unwrap();
-    let caller = monitor.caller("a", [0; 8], "in process").unwrap();
-    assert!(monitor.authorize(&caller, &request("read", &["y"])).is_err());
+    let mut caller = monitor.caller("a", [0; 8], "in process").unwrap();
+    assert!(monitor.authorize(&mut caller, &request("read", &["y"])).is_err());
     assert_eq!(log.lines().iter().filter(|line| line.contains("mode.change")).count(), 0);
 }
 
@@ -147,10 +147,10 @@ fn a_shadow_records_what_it_would_answer_otherwise_and_changes_no_answer() {
     let world = World::with("serial 1\na | x | read | allow");
     let next = "serial 2\na | x | read | deny\na | y | read | allow\na | z | read | allow";
     world.monitor.shadow(of_world(next)).unwrap();
-    let caller = world.caller();
-    assert!(world.monitor.authorize(&caller, &request("read", &["x"])).is_ok());
-    assert!(world.monitor.authorize(&caller, &request("read", &["y"])).is_err());
-    assert!(world.monitor.authorize(&caller, &request("read", &["nowhere"])).is_err());
+    let mut caller = world.caller();
+    assert!(world.monitor.authorize(&mut caller, &request("read", &["x"])).is_ok());
+    assert!(world.monitor.authorize(&mut caller, &request("read", &["y"])).is_err());
+    assert!(world.monitor.authorize(&mut caller, &request("read", &["nowhere"])).is_err());
     let records = world.records();
     assert_eq!(
         (&records[0]["event"], &records[0]["mode"]),
@@ -174,7 +174,7 @@ fn a_shadow_records_what_it_would_answer_otherwise_and_changes_no_answer() {
 fn a_shadow_that_knows_the_key_no_more_says_so() {
     let world = World::with("a | x | read | allow");
     world.monitor.shadow(policy(&format!("principal a = {}", key(3).1))).unwrap();
-    assert!(world.monitor.authorize(&world.caller(), &request("read", &["x"])).is_ok());
+    assert!(world.monitor.authorize(&mut world.caller(), &request("read", &["x"])).is_ok());
     assert_eq!(world.records()[1]["reason"], "unknown_principal");
 }
 
@@ -182,9 +182,9 @@ fn a_shadow_that_knows_the_key_no_more_says_so() {
 fn a_flood_of_differences_is_summed_up_and_no_count_is_lost() {
     let world = World::with("a | x | read | allow");
     world.monitor.shadow(of_world("")).unwrap();
-    let caller = world.caller();
+    let mut caller = world.caller();
     for _ in 0..1_000 {
-        assert!(world.monitor.authorize(&caller, &request("read", &["x"])).is_ok());
+        assert!(world.monitor.authorize(&mut caller, &request("read", &["x"])).is_ok());
     }
     assert_eq!(world.records().len(), 11);
     world.pass(1_000);

@@ -71,7 +71,7 @@ pub(super) fn request<'a>(verb: &'a str, objects: &'a [&'a str]) -> Request<'a> 
 #[test]
 fn an_allowed_call_gets_a_grant_that_names_its_row_and_leaves_no_record() {
     let world = World::with("a | x/* | read | allow");
-    let grant = world.monitor.authorize(&world.caller(), &request("read", &["x/1"])).unwrap();
+    let grant = world.monitor.authorize(&mut world.caller(), &request("read", &["x/1"])).unwrap();
     assert_eq!(grant.row().map(|row| row.line), Some(3));
     assert_eq!(world.records().len(), 0);
 }
@@ -79,7 +79,8 @@ fn an_allowed_call_gets_a_grant_that_names_its_row_and_leaves_no_record() {
 #[test]
 fn a_denied_call_is_on_record_with_all_that_is_known_before_the_answer() {
     let world = World::with("a | x/* | read | deny\nserial 42");
-    let denial = world.monitor.authorize(&world.caller(), &request("read", &["x/1"])).unwrap_err();
+    let denial =
+        world.monitor.authorize(&mut world.caller(), &request("read", &["x/1"])).unwrap_err();
     assert_eq!(denial, Denial::Recorded { audit: AuditId(2), reason: Reason::Row });
     let line = &world.log.lines()[1];
     let digest = world.monitor.policy().digest().map(|byte| format!("{byte:02x}")).concat();
@@ -98,11 +99,11 @@ fn a_denied_call_is_on_record_with_all_that_is_known_before_the_answer() {
 #[test]
 fn all_objects_of_a_call_must_be_allowed_and_none_at_all_is_denied() {
     let world = World::with("a | x/* | read | allow");
-    let caller = world.caller();
-    let judge = |objects: &[&str]| {
+    let mut caller = world.caller();
+    let mut judge = |objects: &[&str]| {
         world
             .monitor
-            .authorize(&caller, &request("read", objects))
+            .authorize(&mut caller, &request("read", objects))
             .map_err(|denial| denial.reason())
     };
     assert!(judge(&["x/1", "x/2"]).is_ok());
@@ -115,9 +116,9 @@ fn all_objects_of_a_call_must_be_allowed_and_none_at_all_is_denied() {
 #[test]
 fn wildcards_in_a_request_are_literal() {
     let world = World::with("a | x/1 | read | allow\na | home/{self} | read | allow");
-    let caller = world.caller();
+    let mut caller = world.caller();
     for object in ["x/*", "**", "x/**", "home/{self}", "*"] {
-        let denial = world.monitor.authorize(&caller, &request("read", &[object])).unwrap_err();
+        let denial = world.monitor.authorize(&mut caller, &request("read", &[object])).unwrap_err();
         assert_eq!(denial.reason(), Reason::Default, "{object}");
     }
 }
@@ -128,27 +129,27 @@ fn allowed_calls_go_on_record_where_that_is_asked_for() {
     let monitor = Monitor::new(policy("a | x | w | allow"), world.log.clone(), || UNIX_EPOCH)
         .unwrap()
         .recording(Allows::Mutating);
-    let caller = monitor.caller("a", [0; 8], "in process").unwrap();
+    let mut caller = monitor.caller("a", [0; 8], "in process").unwrap();
     let mut write = request("w", &["x"]);
     let before = world.records().len();
-    assert!(monitor.authorize(&caller, &write).is_ok());
+    assert!(monitor.authorize(&mut caller, &write).is_ok());
     assert_eq!(world.records().len(), before);
     write.mutating = true;
-    assert!(monitor.authorize(&caller, &write).is_ok());
+    assert!(monitor.authorize(&mut caller, &write).is_ok());
     assert_eq!(world.records()[before]["decision"], "allow");
 }
 
 #[test]
 fn nothing_runs_while_the_log_cannot_be_written_and_the_gap_is_confessed() {
     let world = World::with("a | x | read | allow");
-    let caller = world.caller();
+    let mut caller = world.caller();
     let (allowed, denied) = (request("read", &["x"]), request("read", &["y"]));
     world.log.set_memory(Memory::Full);
-    assert_eq!(world.monitor.authorize(&caller, &denied).unwrap_err(), Denial::Unrecorded);
-    assert_eq!(world.monitor.authorize(&caller, &allowed).unwrap_err(), Denial::Unrecorded);
+    assert_eq!(world.monitor.authorize(&mut caller, &denied).unwrap_err(), Denial::Unrecorded);
+    assert_eq!(world.monitor.authorize(&mut caller, &allowed).unwrap_err(), Denial::Unrecorded);
     assert_eq!(Denial::Unrecorded.reason(), Reason::AuditUnavailable);
     world.log.set_memory(Memory::Free);
-    assert!(world.monitor.authorize(&caller, &allowed).is_ok());
+    assert!(world.monitor.authorize(&mut caller, &allowed).is_ok());
     let records = world.records();
     assert_eq!((&records[0]["event"], &records[0]["count"]), (&"gap".into(), &2.into()));
     assert_eq!(records.len(), 1);
@@ -158,15 +159,16 @@ fn nothing_runs_while_the_log_cannot_be_written_and_the_gap_is_confessed() {
 #[test]
 fn a_flood_of_refused_calls_is_summed_up_and_each_caller_learns_of_a_record_like_its_own() {
     let world = World::with("");
-    let caller = world.caller();
+    let mut caller = world.caller();
     let mut told = Vec::new();
     for number in 0..1_000 {
         let object = format!("x/{}", number % 40);
-        let denial = world.monitor.authorize(&caller, &request("read", &[&object])).unwrap_err();
+        let denial =
+            world.monitor.authorize(&mut caller, &request("read", &[&object])).unwrap_err();
         told.push(denial.audit().unwrap().0);
     }
     // Another kind has its own ten.
-    let other = world.monitor.authorize(&caller, &request("write", &["x"])).unwrap_err();
+    let other = world.monitor.authorize(&mut caller, &request("write", &["x"])).unwrap_err();
     assert_eq!(told[..10], (2..12).collect::<Vec<u64>>());
     assert!(told[10..].iter().all(|id| *id == 11));
     assert_eq!(other.audit(), Some(AuditId(12)));
@@ -191,14 +193,14 @@ fn a_flood_of_refused_calls_is_summed_up_and_each_caller_learns_of_a_record_like
     }
     assert_eq!(summary.get("detail"), None);
     // The next second begins anew.
-    let denial = world.monitor.authorize(&caller, &request("read", &["x"])).unwrap_err();
+    let denial = world.monitor.authorize(&mut caller, &request("read", &["x"])).unwrap_err();
     assert_eq!(denial.audit(), Some(AuditId(14)));
 }
 
 #[test]
 fn the_memory_of_a_flood_is_bounded_and_its_count_exact() {
     let world = World::with("");
-    let caller = world.caller();
+    let mut caller = world.caller();
     let kinds = MAX_KINDS + 500;
     for number in 0..kinds {
         let verb = format!("v{number}");
@@ -206,13 +208,13 @@ fn the_memory_of_a_flood_is_bounded_and_its_count_exact() {
             let object = format!("{number}/{nth}");
             let request = Request { verb: &verb, ..request("", &[]) };
             let denial =
-                world.monitor.authorize(&caller, &Request { objects: &[&object], ..request });
+                world.monitor.authorize(&mut caller, &Request { objects: &[&object], ..request });
             assert!(denial.unwrap_err().audit().is_some());
         }
     }
     for number in 0..1_000 {
         let object = format!("many/{number}");
-        let _denied = world.monitor.authorize(&caller, &request("v0", &[&object])).unwrap_err();
+        let _denied = world.monitor.authorize(&mut caller, &request("v0", &[&object])).unwrap_err();
     }
     world.pass(1_000);
     world.monitor.tick();
@@ -231,14 +233,14 @@ fn the_memory_of_a_flood_is_bounded_and_its_count_exact() {
 #[test]
 fn whoever_tries_many_unknown_methods_cannot_hide_the_refusals_of_others() {
     let world = World::with("");
-    let caller = world.caller();
+    let mut caller = world.caller();
     let ids: Vec<_> = (0..MAX_KINDS + 1).map(|id| format!("{id:016x}")).collect();
     for method in &ids {
         let request = Request { service: "", method, verb: "", ..request("", &[]) };
         let _denied = world.monitor.refuse(&caller, &request, Reason::UnknownMethod);
     }
     for _ in 0..11 {
-        let _denied = world.monitor.authorize(&caller, &request("read", &["x"])).unwrap_err();
+        let _denied = world.monitor.authorize(&mut caller, &request("read", &["x"])).unwrap_err();
     }
     world.pass(1_000);
     world.monitor.tick();
@@ -262,9 +264,9 @@ fn whoever_tries_many_unknown_methods_cannot_hide_the_refusals_of_others() {
 #[test]
 fn what_was_only_counted_is_on_record_when_the_monitor_goes() {
     let World { monitor, log, .. } = World::with("");
-    let caller = monitor.admit(&key(1).0, "SHA256:a", [7; 8], "10.0.0.7:5123").unwrap();
+    let mut caller = monitor.admit(&key(1).0, "SHA256:a", [7; 8], "10.0.0.7:5123").unwrap();
     for _ in 0..15 {
-        let _denied = monitor.authorize(&caller, &request("read", &["x"])).unwrap_err();
+        let _denied = monitor.authorize(&mut caller, &request("read", &["x"])).unwrap_err();
     }
     drop(monitor);
     let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
@@ -349,13 +351,13 @@ fn a_summary_that_cannot_be_written_is_owed() {
 #[test]
 fn a_new_policy_takes_the_right_away_in_the_middle_of_a_session() {
     let world = World::with("serial 5\na | x | read | allow");
-    let caller = world.caller();
-    assert!(world.monitor.authorize(&caller, &request("read", &["x"])).is_ok());
+    let mut caller = world.caller();
+    assert!(world.monitor.authorize(&mut caller, &request("read", &["x"])).is_ok());
     let text = format!("serial 6\nprincipal a = {}\na | y | read | allow", key(1).1);
     world.monitor.replace(policy(&text)).unwrap();
-    let denial = world.monitor.authorize(&caller, &request("read", &["x"])).unwrap_err();
+    let denial = world.monitor.authorize(&mut caller, &request("read", &["x"])).unwrap_err();
     assert_eq!(denial.reason(), Reason::Default);
-    assert!(world.monitor.authorize(&caller, &request("read", &["y"])).is_ok());
+    assert!(world.monitor.authorize(&mut caller, &request("read", &["y"])).is_ok());
 }
 
 #[test]
@@ -365,9 +367,9 @@ fn a_key_that_was_taken_away_or_given_to_another_carries_no_right() {
         format!("principal a = {}\nprincipal b = {}", key(3).1, key(1).1),
     ] {
         let world = World::with("* | x | read | allow");
-        let caller = world.caller();
+        let mut caller = world.caller();
         world.monitor.replace(policy(&format!("{keys}\n* | x | read | allow"))).unwrap();
-        let denial = world.monitor.authorize(&caller, &request("read", &["x"])).unwrap_err();
+        let denial = world.monitor.authorize(&mut caller, &request("read", &["x"])).unwrap_err();
         assert_eq!(denial.reason(), Reason::UnknownPrincipal);
         assert!(!world.monitor.may_ever(&caller, "read"));
     }
@@ -381,7 +383,7 @@ fn an_older_policy_does_not_come_into_force() {
         assert!(matches!(error, ReplaceError::Serial { new: found, in_force: 5 } if found == new));
     }
     assert_eq!(world.records()[0]["event"], "policy.reject");
-    assert!(world.monitor.authorize(&world.caller(), &request("read", &["x"])).is_ok());
+    assert!(world.monitor.authorize(&mut world.caller(), &request("read", &["x"])).is_ok());
 }
 
 #[test]

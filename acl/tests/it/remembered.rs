@@ -21,12 +21,12 @@ proptest! {
         let random = |dice: &mut Dice| policy(&world::policy(dice, 12).1);
         let monitor =
             Monitor::new(random(&mut dice), AuditLog::memory(), || UNIX_EPOCH).unwrap();
-        let callers = [0, 1].map(|n| monitor.admit(&[n; 32], "SHA256:x", [n; 8], "peer").unwrap());
+        let mut callers = [0, 1].map(|n| monitor.admit(&[n; 32], "SHA256:x", [n; 8], "peer").unwrap());
         for _ in 0..200 {
             if dice.one_in(20) {
                 monitor.replace(random(&mut dice)).unwrap();
             }
-            let caller = &callers[dice.below(callers.len())];
+            let caller = &mut callers[dice.below(callers.len())];
             let (verb, object) = QUESTIONS[dice.below(QUESTIONS.len())];
             let in_force = monitor.policy();
             let expected = in_force.explain(caller.principal().as_str(), verb, object);
@@ -48,21 +48,22 @@ proptest! {
 #[test]
 fn a_question_is_told_from_another_of_the_same_letters() {
     let world = World::with("a | x | read | allow\na | dx | rea | deny");
-    let caller = world.caller();
-    let _allowed = world.monitor.authorize(&caller, &request("read", &["x"])).unwrap();
-    let denial = world.monitor.authorize(&caller, &request("rea", &["dx"])).unwrap_err();
+    let mut caller = world.caller();
+    let _allowed = world.monitor.authorize(&mut caller, &request("read", &["x"])).unwrap();
+    let denial = world.monitor.authorize(&mut caller, &request("rea", &["dx"])).unwrap_err();
     assert_eq!(denial.reason(), Reason::Row);
-    let _allowed = world.monitor.authorize(&caller, &request("read", &["x"])).unwrap();
+    let _allowed = world.monitor.authorize(&mut caller, &request("read", &["x"])).unwrap();
 }
 
 #[test]
 fn a_question_too_long_to_remember_is_no_other_one() {
     let (long, longer) = ("x".repeat(250), "x".repeat(251));
     let world = World::with(&format!("a | {long} | read | allow\na | {longer} | read | deny"));
-    let caller = world.caller();
+    let mut caller = world.caller();
     for _ in 0..2 {
-        let _allowed = world.monitor.authorize(&caller, &request("read", &[&long])).unwrap();
-        let denial = world.monitor.authorize(&caller, &request("read", &[&longer])).unwrap_err();
+        let _allowed = world.monitor.authorize(&mut caller, &request("read", &[&long])).unwrap();
+        let denial =
+            world.monitor.authorize(&mut caller, &request("read", &[&longer])).unwrap_err();
         assert_eq!(denial.reason(), Reason::Row);
     }
 }

@@ -120,7 +120,7 @@ struct Connected {
 impl Connected {
     /// What the client's requests come with, which came at the first of the times.
     fn connection<'a>(
-        &'a self,
+        &'a mut self,
         common: &'a Common,
         (names, parked): (&'a mut Names, &'a mut Parked),
         max_frame: u32,
@@ -129,7 +129,7 @@ impl Connected {
     ) -> Connection<'a> {
         Connection {
             session: &self.info,
-            caller: &self.caller,
+            caller: &mut self.caller,
             names,
             memory: &self.memory,
             tcp_port: common.tcp_port,
@@ -239,7 +239,7 @@ impl<S: Socket> ServerDriver<S> {
     /// Begins the calls whose turn it is, and answers those that wait in vain.
     fn resume(&mut self, cx: &mut Context<'_>, now: Instant) {
         let Poll::Ready(summoned) = self.parked.poll(cx) else { return };
-        let Some(session) = &self.session else { return };
+        let Some(session) = &mut self.session else { return };
         let (router, max_frame) = (&self.common.router, self.core.peer_max_frame());
         let mut lateness = Lateness::since(now);
         for summons in summoned {
@@ -459,7 +459,7 @@ impl<S: Socket> ServerDriver<S> {
     }
 
     fn handle_requests(&mut self, now: Instant) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = &mut self.session else { return };
         let (router, max_frame) = (&self.common.router, self.core.peer_max_frame());
         let own = (&mut self.names, &mut self.parked);
         let times = (self.arrived, now);

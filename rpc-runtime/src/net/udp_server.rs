@@ -387,7 +387,7 @@ impl UdpServer {
 impl Session {
     /// What the client's requests come with, which came at the first of the times.
     fn connection<'a>(
-        &'a self,
+        &'a mut self,
         id: SessionId,
         common: &'a Common,
         (names, parked): (&'a mut Names, &'a mut Parked),
@@ -396,7 +396,7 @@ impl Session {
     ) -> Connection<'a> {
         Connection {
             session: &self.info,
-            caller: &self.caller,
+            caller: &mut self.caller,
             names,
             memory: &self.memory,
             tcp_port: common.tcp_port,

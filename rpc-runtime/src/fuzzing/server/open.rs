@@ -94,7 +94,7 @@ impl Open {
     fn handle_requests(&mut self, router: &Router, draining: bool, now: Instant) {
         let mut connection = Connection {
             session: &self.info,
-            caller: &self.caller,
+            caller: &mut self.caller,
             names: &mut self.names,
             memory: &self.memory,
             tcp_port: 0,
