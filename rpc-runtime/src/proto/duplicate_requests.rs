@@ -174,15 +174,16 @@ impl Memory {
         now: Instant,
     ) -> Result<Arrival, ProtocolError> {
         let digest = keep.digest();
-        let at = match self.entry(call)? {
-            None | Some(Entry::Stale | Entry::Fenced) => return Ok(Arrival::Stale),
-            Some(Entry::New) => return Ok(self.begin(call, keep, via, now)),
-            Some(Entry::RunAgain) if digest.is_some() => return Ok(Arrival::FalseRetry),
-            Some(Entry::RunAgain) => {
-                self.put_to_work(call, None, 0, via, now);
+        let Some(place) = self.place(call)? else { return Ok(Arrival::Stale) };
+        let at = match self.window[place] {
+            Entry::Stale | Entry::Fenced => return Ok(Arrival::Stale),
+            Entry::New => return Ok(self.begin(place, keep, via, now)),
+            Entry::RunAgain if digest.is_some() => return Ok(Arrival::FalseRetry),
+            Entry::RunAgain => {
+                self.window[place] = self.put_to_work(None, 0, via, now);
                 return Ok(Arrival::Again);
             }
-            Some(Entry::Record(at)) => usize::from(*at),
+            Entry::Record(at) => usize::from(at),
         };
         let record = &mut self.records[at];
         Ok(match &mut record.state {
@@ -198,28 +199,27 @@ impl Memory {
         })
     }
 
-    fn begin(&mut self, call: u64, keep: Keep, via: Via, now: Instant) -> Arrival {
+    fn begin(&mut self, place: usize, keep: Keep, via: Via, now: Instant) -> Arrival {
         let reserve = match keep {
             _ if self.running >= MAX_RUNNING => None,
             Keep::Nothing => Some(0),
             Keep::Answer { method, .. } => self.answers.set_aside(method),
         };
-        self.put_to_work(call, keep.digest(), reserve.unwrap_or(0), via, now);
+        self.window[place] = self.put_to_work(keep.digest(), reserve.unwrap_or(0), via, now);
         if reserve.is_some() { Arrival::Begun } else { Arrival::Full }
     }
 
     fn put_to_work(
         &mut self,
-        call: u64,
         digest: Option<Digest>,
         reserve: usize,
         via: Via,
         now: Instant,
-    ) {
+    ) -> Entry {
         let state = State::AtWork { since: now, via, reserve, watcher: None };
         let at = self.records.insert(Record { digest, state });
         self.running += 1;
-        self.replace(call, u16::try_from(at).map_or(Entry::Stale, Entry::Record));
+        u16::try_from(at).map_or(Entry::Stale, Entry::Record)
     }
 
     /// The handler is done: its answer, `status ‖ body`, is kept if it must be and can be.
@@ -381,6 +381,11 @@ impl Memory {
 
     /// What is known of a call; `None` if it is below the floor.
     fn entry(&mut self, call: u64) -> Result<Option<&mut Entry>, ProtocolError> {
+        Ok(self.place(call)?.map(|place| &mut self.window[place]))
+    }
+
+    /// Where in the window that is, which reaches there afterwards.
+    fn place(&mut self, call: u64) -> Result<Option<usize>, ProtocolError> {
         self.touched = true;
         let Some(ahead) = call.checked_sub(self.floor) else { return Ok(None) };
         let index = usize::try_from(ahead).ok().filter(|_| ahead < SPAN);
@@ -388,7 +393,7 @@ impl Memory {
         if self.window.len() <= index {
             self.window.resize(index + 1, Entry::New);
         }
-        Ok(self.window.get_mut(index))
+        Ok(Some(index))
     }
 
     fn replace(&mut self, call: u64, entry: Entry) {

@@ -25,8 +25,32 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
             *bytes = behind;
             Some(only.into())
         }
-        _ => take_long(bytes),
+        _ => take_word(bytes).unwrap_or_else(|| take_long(bytes)),
     }
+}
+
+/// One of two bytes or more, where eight lie there and it ends among them; `None` elsewhere.
+#[inline]
+fn take_word(bytes: &mut &[u8]) -> Option<Option<u64>> {
+    let word = u64::from_le_bytes(*bytes.first_chunk()?);
+    // The lowest bit that says that a byte is the last one.
+    let end = !word & 0x8080_8080_8080_8080;
+    if end == 0 {
+        return None;
+    }
+    let length = end.trailing_zeros() / 8 + 1;
+    // The bits up to there.
+    let kept = word & (end ^ (end - 1));
+    let shortest = kept >> (8 * (length - 1)) != 0;
+    *bytes = bytes.get(length as usize..)?;
+    Some(shortest.then(|| without_every_eighth_bit(kept)))
+}
+
+/// The eight groups of seven bits, side by side.
+fn without_every_eighth_bit(word: u64) -> u64 {
+    let pairs = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
+    let fours = (pairs & 0x0000_3fff_0000_3fff) | ((pairs & 0x3fff_0000_3fff_0000) >> 2);
+    (fours & 0x0fff_ffff) | ((fours & 0x0fff_ffff_0000_0000) >> 4)
 }
 
 fn take_long(bytes: &mut &[u8]) -> Option<u64> {
@@ -67,9 +91,29 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_behind_a_value_is_not_looked_at() {
+        for shift in 0..64 {
+            for value in [1_u64 << shift, (1 << shift) - 1, u64::MAX >> shift] {
+                for behind in [[0x00; 9], [0x80; 9], [0xff; 9]] {
+                    let mut bytes = Vec::new();
+                    put(value, &mut bytes);
+                    bytes.extend(behind);
+                    assert_eq!(taken(&bytes), Some((value, 9)), "{value} {behind:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_form_longer_than_need_be_is_refused() {
-        assert_eq!(taken(&[0x80, 0x00]), None);
-        assert_eq!(taken(&[0xff, 0x80, 0x00]), None);
+        for length in 1..9 {
+            let mut bytes = vec![0x80; length];
+            bytes.push(0);
+            assert_eq!(taken(&bytes), None, "{bytes:?}");
+            bytes[0] = 0xff;
+            bytes.extend([1; 9]);
+            assert_eq!(taken(&bytes), None, "{bytes:?}");
+        }
         assert_eq!(taken(&[0x00]), Some((0, 0)));
     }
 
