@@ -1,7 +1,7 @@
 //! Bailiwick as its users get it: a trait, keys, a policy, an audit file, and all defaults.
 //!
-//! Both sides prove their keys, every record is encrypted, every call is judged by the policy, and
-//! the method is at most once. Limits are the defaults but where a row goes beyond them.
+//! Both sides prove their keys, every record is encrypted, every call is held against the policy
+//! (which is asked the same each time, and whose answer is remembered), and the method is at most once. Limits are the defaults but where a row goes beyond them.
 
 use std::{
     fs,

@@ -221,23 +221,6 @@ impl Asked<'_> {
     }
 }
 
-fn described<'r>(
-    method: &'static MethodDescription,
-    call: u64,
-    objects: &'r [&'r str],
-) -> acl::Request<'r> {
-    acl::Request {
-        service: method.service,
-        method: method.name,
-        verb: method.verb,
-        objects,
-        mutating: method.delivery != Delivery::Readonly,
-        recorded: method.recorded,
-        arguments: &[],
-        call,
-    }
-}
-
 impl<A> Authorized<'_, A> {
     /// Runs the handler if the monitor granted the call. A handler that is ready at its first
     /// poll is answered in place; another goes on beside the connection.
@@ -353,6 +336,24 @@ impl Asked<'_> {
         let named = (self.frame.call, self.frame.attempt);
         let metadata = &mut self.frame.metadata;
         spans::of_handler(self.method, self.session, named, metadata, self.max_metadata)
+    }
+}
+
+/// What the monitor is asked about a call.
+fn described<'r>(
+    method: &'static MethodDescription,
+    call: u64,
+    objects: &'r [&'r str],
+) -> acl::Request<'r> {
+    acl::Request {
+        service: method.service,
+        method: method.name,
+        verb: method.verb,
+        objects,
+        mutating: method.delivery != Delivery::Readonly,
+        recorded: method.recorded,
+        arguments: &[],
+        call,
     }
 }
 

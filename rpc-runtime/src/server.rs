@@ -313,7 +313,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Checks everything and binds the ports.
+    /// Checks everything and binds the ports. While the disk of the audit log is busy this blocks its thread, for
+    /// 10 s at most.
     ///
     /// # Errors
     ///

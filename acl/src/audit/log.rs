@@ -120,8 +120,8 @@ impl AuditLog {
         self.append_within(self.core().deadline, record, time)
     }
 
-    /// The same within [`START_DEADLINE`](super::START_DEADLINE): a server that starts holds up no
-    /// caller, and a disk that is busy for a moment is no reason not to start.
+    /// The same within [`START_DEADLINE`](super::START_DEADLINE), or the log's own if that is longer:
+    /// no call has been taken yet, and a disk that is busy for a moment is no reason not to start.
     pub(crate) fn append_at_start(
         &self,
         record: &Record<'_>,

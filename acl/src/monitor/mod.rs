@@ -37,8 +37,9 @@ pub use revisions::Rejected;
 /// Judges requests by the policy in force.
 pub struct Monitor {
     policy: ArcSwap<Policy>,
-    /// That of the policy in force, to be read without holding on to it.
-    revision: AtomicU64,
+    /// Under which revision what callers remember holds: that of the policy in force, or of one that is
+    /// about to be. It is never behind.
+    remembered_under: AtomicU64,
     audit: AuditLog,
     clock: Box<dyn Fn() -> SystemTime + Send + Sync>,
     allows: Allows,
@@ -54,7 +55,7 @@ pub struct Monitor {
 /// Which allowed requests go on record; refused ones always do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Allows {
-    /// None: an allowed call costs no lock and no allocation.
+    /// None: an allowed call costs no lock.
     #[default]
     None,
     /// Those that change something.
@@ -97,7 +98,8 @@ pub enum Recorded {
 }
 
 impl Monitor {
-    /// Puts `policy` in force and its load on record. `clock` gives the time of each record.
+    /// Puts `policy` in force and its load on record. `clock` gives the time of each record. Where the
+    /// log's disk is busy this blocks for up to [`START_DEADLINE`](crate::audit::START_DEADLINE).
     ///
     /// # Errors
     ///
@@ -108,7 +110,7 @@ impl Monitor {
         clock: impl Fn() -> SystemTime + Send + Sync + 'static,
     ) -> Result<Self, AuditError> {
         let monitor = Self {
-            revision: AtomicU64::new(policy.revision()),
+            remembered_under: AtomicU64::new(policy.revision()),
             policy: ArcSwap::from_pointee(policy),
             audit,
             clock: Box::new(clock),
@@ -212,7 +214,7 @@ impl Monitor {
     #[inline]
     fn as_before(&self, caller: &Caller, request: &Request<'_>) -> Option<Grant> {
         let [object] = *request.objects else { return None };
-        let revision = self.revision.load(Ordering::Acquire);
+        let revision = self.remembered_under.load(Ordering::Acquire);
         let row = caller.remembered.row((revision, request.verb, object))?;
         (!self.is_shadowed()).then_some(Grant { row: Some(row), revision })
     }

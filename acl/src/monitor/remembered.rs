@@ -12,7 +12,7 @@ const LONGEST: usize = 256;
 /// The policy's revision, the verb and the object.
 pub(super) type Question<'q> = (u64, &'q str, &'q str);
 
-/// The last question that was answered with yes, and by which row.
+/// The last question about one object that a row allowed, and which row. Long ones are not kept.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     revision: u64,
@@ -23,13 +23,13 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    /// The row that allowed this, if it was the last question.
+    /// The row that allowed this, if it is the question that is kept.
     #[inline]
     pub(super) fn row(&self, (revision, verb, object): Question<'_>) -> Option<RowRef> {
-        let is_last = self.revision == revision
+        let is_kept = self.revision == revision
             && self.verb == verb.len()
             && self.asked.strip_prefix(verb) == Some(object);
-        self.row.filter(|_| is_last)
+        self.row.filter(|_| is_kept)
     }
 
     #[inline(never)] // so that `Monitor::authorize` stays small
@@ -38,6 +38,7 @@ impl Remembered {
             return;
         }
         self.asked.clear();
+        self.asked.reserve_exact(verb.len() + object.len());
         self.asked.push_str(verb);
         self.asked.push_str(object);
         (self.revision, self.verb, self.row) = (revision, verb.len(), Some(row));

@@ -27,6 +27,7 @@ impl Monitor {
     /// The number of the policy in force; see [`Policy::revision`].
     #[must_use]
     pub fn revision(&self) -> u64 {
+        // Not `remembered_under`: who has seen this number may rely on the policy being there.
         self.policy.load().revision()
     }
 
@@ -47,7 +48,7 @@ impl Monitor {
         }
         self.audit.append(&about(&policy, Event::PolicyLoad, None), (self.clock)())?;
         // First: who has once been judged by the new policy remembers nothing of the old one.
-        self.revision.store(policy.revision(), Ordering::Release);
+        self.remembered_under.store(policy.revision(), Ordering::Release);
         self.policy.store(Arc::new(policy));
         Ok(())
     }

@@ -107,6 +107,8 @@ fn all_objects_of_a_call_must_be_allowed_and_none_at_all_is_denied() {
             .map_err(|denial| denial.reason())
     };
     assert!(judge(&["x/1", "x/2"]).is_ok());
+    // Allowed by itself, and remembered.
+    assert!(judge(&["x/1"]).is_ok());
     assert_eq!(judge(&["x/1", "y"]).unwrap_err(), Reason::Default);
     assert_eq!(judge(&["x/1", "x/../y"]).unwrap_err(), Reason::BadObject);
     assert_eq!(judge(&[]).unwrap_err(), Reason::BadObject);
@@ -144,6 +146,7 @@ fn nothing_runs_while_the_log_cannot_be_written_and_the_gap_is_confessed() {
     let world = World::with("a | x | read | allow");
     let mut caller = world.caller();
     let (allowed, denied) = (request("read", &["x"]), request("read", &["y"]));
+    assert!(world.monitor.authorize(&mut caller, &allowed).is_ok());
     world.log.set_memory(Memory::Full);
     assert_eq!(world.monitor.authorize(&mut caller, &denied).unwrap_err(), Denial::Unrecorded);
     assert_eq!(world.monitor.authorize(&mut caller, &allowed).unwrap_err(), Denial::Unrecorded);
@@ -368,6 +371,7 @@ fn a_key_that_was_taken_away_or_given_to_another_carries_no_right() {
     ] {
         let world = World::with("* | x | read | allow");
         let mut caller = world.caller();
+        assert!(world.monitor.authorize(&mut caller, &request("read", &["x"])).is_ok());
         world.monitor.replace(policy(&format!("{keys}\n* | x | read | allow"))).unwrap();
         let denial = world.monitor.authorize(&mut caller, &request("read", &["x"])).unwrap_err();
         assert_eq!(denial.reason(), Reason::UnknownPrincipal);

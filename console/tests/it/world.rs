@@ -96,7 +96,7 @@ impl World {
 
 /// Asks the monitor for something that it refuses or allows.
 pub(crate) fn ask(monitor: &Monitor, principal: &str, verb: &str, object: &str) {
-    let caller = monitor.caller(principal, [7; 8], "10.0.0.7:5123").unwrap();
+    let mut caller = monitor.caller(principal, [7; 8], "10.0.0.7:5123").unwrap();
     let request = Request {
         service: "Course",
         method: "ask",
@@ -107,7 +107,7 @@ pub(crate) fn ask(monitor: &Monitor, principal: &str, verb: &str, object: &str) 
         arguments: &[],
         call: 1,
     };
-    let _ = monitor.authorize(&caller, &request);
+    let _ = monitor.authorize(&mut caller, &request);
 }
 
 /// A refusal with these texts, whatever they are.

@@ -25,13 +25,20 @@ pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
             *bytes = behind;
             Some(only.into())
         }
-        _ => take_word(bytes).unwrap_or_else(|| take_long(bytes)),
+        _ => match in_one_word(bytes) {
+            Some((value, length)) => {
+                *bytes = bytes.get(length..)?;
+                let shortest = value >> (7 * (length - 1)) != 0;
+                shortest.then_some(value)
+            }
+            None => take_long(bytes),
+        },
     }
 }
 
-/// One of two bytes or more, where eight lie there and it ends among them; `None` elsewhere.
+/// The value and its length, where eight bytes lie there and it ends among them.
 #[inline]
-fn take_word(bytes: &mut &[u8]) -> Option<Option<u64>> {
+fn in_one_word(bytes: &[u8]) -> Option<(u64, usize)> {
     let word = u64::from_le_bytes(*bytes.first_chunk()?);
     // The lowest bit that says that a byte is the last one.
     let end = !word & 0x8080_8080_8080_8080;
@@ -39,11 +46,8 @@ fn take_word(bytes: &mut &[u8]) -> Option<Option<u64>> {
         return None;
     }
     let length = end.trailing_zeros() / 8 + 1;
-    // The bits up to there.
-    let kept = word & (end ^ (end - 1));
-    let shortest = kept >> (8 * (length - 1)) != 0;
-    *bytes = bytes.get(length as usize..)?;
-    Some(shortest.then(|| without_every_eighth_bit(kept)))
+    let up_to_there = end ^ (end - 1);
+    Some((without_every_eighth_bit(word & up_to_there), length as usize))
 }
 
 /// The eight groups of seven bits, side by side.
@@ -102,6 +106,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_word_at_once_reads_what_byte_by_byte_reads() {
+        let mut read = 0;
+        for number in 0..4_u32.pow(10) {
+            let byte = |at: u32| [0x00, 0x80, 0x01, 0xff][(number >> (2 * at)) as usize % 4];
+            let bytes: [u8; 10] = std::array::from_fn(|at| byte(at as u32));
+            let mut rest = &bytes[..];
+            let by_byte = take_long(&mut rest).map(|value| (value, rest.len()));
+            assert_eq!(taken(&bytes), by_byte, "{bytes:?}");
+            read += u32::from(by_byte.is_some());
+        }
+        assert!(read > 100_000, "{read}");
     }
 
     #[test]
