@@ -51,7 +51,7 @@ proptest! {
 
 /// What revision `number` of the next test says.
 fn every_other(number: u64) -> Policy {
-    let effect = if number % 2 == 0 { "allow" } else { "deny" };
+    let effect = if number.is_multiple_of(2) { "allow" } else { "deny" };
     policy(&format!("principal a = {}\na | x | read | {effect}", key(1).1))
 }
 
@@ -69,7 +69,8 @@ fn while_policies_give_way_to_others_each_answer_is_of_one_that_was_in_force() {
             let last = begun.load(Ordering::SeqCst);
             // Nor by an older one than before.
             let mut in_force = first.max(answered_by)..=last;
-            answered_by = in_force.find(|number| (number % 2 == 0) == answer.is_ok()).unwrap();
+            answered_by =
+                in_force.find(|number| (number.is_multiple_of(2)) == answer.is_ok()).unwrap();
             certain += u64::from(first == last);
         }
         certain

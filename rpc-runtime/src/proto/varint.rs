@@ -112,8 +112,9 @@ mod tests {
     fn a_word_at_once_reads_what_byte_by_byte_reads() {
         let mut read = 0;
         for number in 0..4_u32.pow(10) {
-            let byte = |at: u32| [0x00, 0x80, 0x01, 0xff][(number >> (2 * at)) as usize % 4];
-            let bytes: [u8; 10] = std::array::from_fn(|at| byte(at as u32));
+            let bytes: [u8; 10] = std::array::from_fn(|at| {
+                [0x00, 0x80, 0x01, 0xff][(number >> (2 * at)) as usize % 4]
+            });
             let mut rest = &bytes[..];
             let by_byte = take_long(&mut rest).map(|value| (value, rest.len()));
             assert_eq!(taken(&bytes), by_byte, "{bytes:?}");
