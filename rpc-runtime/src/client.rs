@@ -4,9 +4,7 @@ use std::{
     fmt,
     future::poll_fn,
     mem,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{self, Poll},
     time::{Duration, SystemTime},
 };
 
@@ -16,25 +14,27 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{sync::Notify, task::JoinHandle, time};
 
 use crate::{
-    clock,
     config::{LimitError, Limits},
-    context::{Context, Metadata},
+    context::Context,
     endpoint::Endpoint,
-    error::{CallError, ConnectError, Executed, Outcome},
+    error::{CallError, ConnectError, Outcome},
     id::{CallKey, CallNumber, Incarnation},
     net::{
         dialer::{Connection, Dialer},
         redial,
         socket::Socket,
     },
-    observe::{calls::ObservedCall, meters::ClientMeters},
+    observe::meters::ClientMeters,
     proto::{
-        calls::{Answer, BeginError, Header, LaneId, Reconnect, Rerun, Ticket},
+        calls::{LaneId, Reconnect, Rerun},
         client::{SharedCalls, lock},
     },
-    reply,
     service::{Delivery, MethodDescription},
 };
+
+mod call; // one call, from its first poll to its answer
+
+use call::Call;
 
 /// How long closing may take.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -257,30 +257,18 @@ impl Channel {
     /// # Errors
     ///
     /// [`CallError`]; [`CallError::executed`] says whether the call ran.
-    pub async fn call<A, T, E>(
-        &self,
+    pub fn call<'a, A, T, E>(
+        &'a self,
         method: &'static MethodDescription,
-        cx: &Context,
-        arguments: &A,
-    ) -> Result<T, CallError<E>>
+        cx: &'a Context,
+        arguments: &'a A,
+    ) -> impl Future<Output = Result<T, CallError<E>>> + use<'a, A, T, E>
     where
         A: Serialize,
         T: DeserializeOwned,
         E: DeserializeOwned,
     {
-        let link = &self.link;
-        let observed = ObservedCall::begin(&link.meters, method, cx, link.max_metadata);
-        let result = match link.begin(method, cx, observed.metadata(cx), arguments).await {
-            Ok(ticket) => {
-                let call = link.key(ticket.number());
-                observed.numbered(call.number);
-                let answer = Waiting { link, ticket: Some(ticket), begun_now: true }.await;
-                reply::read(answer, method, call)
-            }
-            Err(error) => Err(error),
-        };
-        observed.end(&result);
-        result
+        Call::new(&self.link, method, cx, arguments)
     }
 }
 
@@ -294,44 +282,6 @@ impl fmt::Debug for Channel {
 }
 
 impl Link {
-    /// Marshals a request, once there is room for it.
-    async fn begin<A: Serialize, E>(
-        &self,
-        method: &MethodDescription,
-        cx: &Context,
-        metadata: &Metadata,
-        arguments: &A,
-    ) -> Result<Ticket, CallError<E>> {
-        // The clock is not read for each call: what is too late is found when it would be sent.
-        let own = method.timeout.and_then(|timeout| clock::now().checked_add(timeout));
-        let deadline = own.map_or(cx.deadline(), |own| own.min(cx.deadline()));
-        let rerun = rerun(method.delivery);
-        let header = Header { method: method.id, rerun, deadline, metadata };
-        let mut waited = false;
-        loop {
-            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            let begun = {
-                let mut calls = lock(&self.calls);
-                let begun = calls.begin(&header, waker, |draft| draft.encode(arguments));
-                if waited && !calls.is_full() {
-                    // Whoever waits behind gets the room that is left.
-                    self.room.notify_one();
-                }
-                begun
-            };
-            match begun {
-                Ok(ticket) => return Ok(ticket),
-                Err(BeginError::NotSent(why)) => return Err(CallError::NotSent(why)),
-                Err(BeginError::Full) => waited = true,
-            }
-            // In a box: each call is as large as the future that waits here, and few do.
-            let room = Box::pin(time::timeout_at(deadline.into(), self.room.notified()));
-            if room.await.is_err() {
-                return Err(CallError::DeadlineExceeded { executed: Executed::No, call: None });
-            }
-        }
-    }
-
     fn key(&self, number: CallNumber) -> CallKey {
         CallKey { client: self.client, incarnation: self.incarnation, number }
     }
@@ -349,43 +299,5 @@ pub(crate) fn rerun(delivery: Delivery) -> Rerun {
 impl Drop for Link {
     fn drop(&mut self) {
         lock(&self.calls).abandon_all();
-    }
-}
-
-/// A call that has begun and waits for its answer.
-struct Waiting<'a> {
-    link: &'a Link,
-    ticket: Option<Ticket>,
-    /// Not polled yet: the call has begun in this same poll of the task, with its waker.
-    begun_now: bool,
-}
-
-impl Future for Waiting<'_> {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Answer> {
-        if std::mem::take(&mut self.begun_now) {
-            return Poll::Pending;
-        }
-        let Some(ticket) = &self.ticket else { return Poll::Pending };
-        let mut calls = lock(&self.link.calls);
-        let (polled, crowded) = (calls.poll(ticket, cx), calls.is_crowded());
-        drop(calls);
-        if polled.is_ready() {
-            self.ticket = None;
-            if crowded {
-                self.link.room.notify_one();
-            }
-        }
-        polled
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if let Some(ticket) = &self.ticket {
-            lock(&self.link.calls).abandon(ticket);
-            self.link.room.notify_one();
-        }
     }
 }

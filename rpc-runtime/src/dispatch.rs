@@ -16,7 +16,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tracing::{Instrument, Span};
 
 use crate::{
-    context::{Arrival, Context, Recorded, SessionInfo},
+    context::{Arrival, Context, Metadata, Recorded, SessionInfo},
     error::{CallError, Unavailable},
     id::CallNumber,
     marshal::{self, MarshalError},
@@ -51,7 +51,9 @@ pub struct Request<'a>(pub(crate) &'a mut Asked<'a>);
 /// What is known of a request, and what it needs on its way.
 pub(crate) struct Asked<'a> {
     pub(crate) header: ReplyHeader,
-    pub(crate) frame: frame::Request<'a>,
+    pub(crate) frame: &'a frame::Request<'a>,
+    /// Taken out of the frame.
+    pub(crate) metadata: Metadata,
     /// The frame's own allocation, if it has one.
     pub(crate) message: Option<&'a Bytes>,
     pub(crate) method: &'static MethodDescription,
@@ -273,7 +275,7 @@ impl Asked<'_> {
         let digest = claim.digest().filter(|_| self.is_recorded);
         let recorded = digest.map(|digest| Recorded { floor, digest, max_frame });
         let arrival = Arrival { session, number: CallNumber::new(self.frame.call), recorded };
-        let metadata = mem::take(&mut self.frame.metadata);
+        let metadata = mem::take(&mut self.metadata);
         let context = Context::arrived(deadline, metadata, arrival);
         let header = self.header;
 
@@ -294,7 +296,7 @@ impl Asked<'_> {
                 }
                 let readonly = claim.is_readonly();
                 let awaits = if readonly { Awaits::Readonly } else { Awaits::Handler };
-                let memory = Arc::clone(claim.memory());
+                let memory = Arc::clone(self.memory.memory());
                 let at_work = AtWork::count(self.meter, self.arrived, deadline, span.clone());
                 let slot = Some(self.slot.take().unwrap_or_else(|| self.gate.enter()));
                 let frame = Box::pin(frame_of(header, claim, at_work, running).instrument(span));
@@ -305,7 +307,7 @@ impl Asked<'_> {
         let is_kept = !claim.is_readonly();
         reply::write_result(header, &result, self.out, is_kept, |answer| {
             let ended = Ended::of_answer(answer.bytes());
-            claim.finish(answer);
+            self.memory.finish(claim, answer);
             self.meter.ran(self.arrived, ended);
             spans::end(&span, ended);
         });
@@ -334,7 +336,7 @@ impl Asked<'_> {
     /// The handler's span; what it passes on stands below it.
     fn open_span(&mut self) -> Span {
         let named = (self.frame.call, self.frame.attempt);
-        let metadata = &mut self.frame.metadata;
+        let metadata = &mut self.metadata;
         spans::of_handler(self.method, self.session, named, metadata, self.max_metadata)
     }
 }

@@ -178,22 +178,22 @@ pub(crate) fn write_short(header: ReplyHeader, answer: ShortAnswer, out: &mut Ve
 
 /// What an answer means to the caller.
 pub(crate) fn read<T: DeserializeOwned, E: DeserializeOwned>(
-    answer: Answer,
+    answer: &Answer,
     method: &MethodDescription,
     call: CallKey,
 ) -> Result<T, CallError<E>> {
     match answer {
         Answer::Reply { status: OK, body } => {
-            decode(&body).ok_or(CallError::Protocol(ProtocolError::ReplyBody))
+            decode(body).ok_or(CallError::Protocol(ProtocolError::ReplyBody))
         }
         Answer::Reply { status: APP, body } => {
-            Err(decode(&body).map_or(CallError::Protocol(ProtocolError::ReplyBody), CallError::App))
+            Err(decode(body).map_or(CallError::Protocol(ProtocolError::ReplyBody), CallError::App))
         }
-        Answer::Reply { status, body } => Err(read_refusal(status, &body, method, call)),
+        Answer::Reply { status, body } => Err(read_refusal(*status, body, method, call)),
         Answer::DeadlineExceeded(executed) => {
-            Err(CallError::DeadlineExceeded { executed, call: Some(call) })
+            Err(CallError::DeadlineExceeded { executed: *executed, call: Some(call) })
         }
-        Answer::NotSent(why) => Err(CallError::NotSent(why)),
+        Answer::NotSent(why) => Err(CallError::NotSent(why.clone())),
         Answer::Lost => Err(CallError::OutcomeUnknown { call }),
     }
 }
@@ -211,10 +211,7 @@ fn read_refusal<E>(
     method: &MethodDescription,
     call: CallKey,
 ) -> CallError<E> {
-    let mut rest = match body {
-        Body::Copied(bytes) => &bytes[..],
-        Body::Owned(message) => &message[..],
-    };
+    let mut rest = body.bytes();
     let detail = varint::take(&mut rest).filter(|_| rest.is_empty());
     match (status, detail) {
         (DENIED, Some(audit)) => CallError::Denied(AuditId(audit)),

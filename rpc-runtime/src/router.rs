@@ -2,6 +2,7 @@
 //! that has it, past what was asked before; what no service has is refused and recorded.
 
 use std::{
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use crate::{
     clock,
     config::Limits,
-    context::SessionInfo,
+    context::{Metadata, SessionInfo},
     dispatch::{Asked, News, Part, Pending, Request, Work},
     error::{Executed, ProtocolError, Unavailable},
     id::MethodId,
@@ -215,10 +216,10 @@ impl Router {
         connection: &mut Connection<'_>,
         out: &mut Frames,
     ) -> Result<Received, ProtocolError> {
+        if let Some(request) = frame::Request::of_frame(frame.bytes(), self.limits.max_metadata) {
+            return self.handle(&mut request?, frame, connection, out);
+        }
         match Frame::parse(frame.bytes(), self.limits.max_metadata)? {
-            Frame::Request(request) => {
-                return self.handle(request, frame, connection, out);
-            }
             Frame::Cancel { call } => {
                 connection.memory.lock().cancel(call);
                 return Ok(Received::Cancelled(call));
@@ -243,7 +244,9 @@ impl Router {
             }
             Frame::Ping { token } => frame::put_pong(token, out.tail()),
             Frame::Pong { .. } | Frame::Stream { .. } => {}
-            Frame::Reply(_)
+            // The first was taken above.
+            Frame::Request(_)
+            | Frame::Reply(_)
             | Frame::Working { .. }
             | Frame::GoAway
             | Frame::Memory(_)
@@ -256,14 +259,16 @@ impl Router {
     /// server would take anew.
     fn handle(
         &self,
-        frame: frame::Request<'_>,
+        frame: &mut frame::Request<'_>,
         whole: &Joined<'_>,
         connection: &mut Connection<'_>,
         out: &mut Frames,
     ) -> Result<Received, ProtocolError> {
-        let header = connection.reply_to(&frame);
+        let metadata = mem::take(&mut frame.metadata);
+        let frame = &*frame;
+        let header = connection.reply_to(frame);
         let found = self.find(frame.method).filter(|_| frame.flags == frame::NO_FLAGS);
-        let keep = self.keep(found.as_ref(), &frame);
+        let keep = self.keep(found.as_ref(), frame);
         let (now, past) = (connection.now, self.past(connection));
         let phase = Phase::of(found.as_ref());
         if phase == Phase::Recovering
@@ -275,11 +280,11 @@ impl Router {
         }
         let meter = self.meters.get(found.as_ref().map(|found| found.index));
         let part = match connection.memory.arrive(frame.call, frame.floor, keep, past, now)? {
-            Turn::Mine(claim) => match self.limit(found.as_ref(), &frame, phase, connection) {
+            Turn::Mine(claim) => match self.limit(found.as_ref(), frame, phase, connection) {
                 None => match found.as_ref().filter(|found| !found.is_open()) {
                     None => Part::Run(claim),
                     Some(found) => {
-                        return Ok(self.wait(found, claim, &frame, whole, connection, out));
+                        return Ok(self.wait(found, claim, frame, whole, connection, out));
                     }
                 },
                 Some(refusal) => return Ok(refuse(claim, &refusal, meter, header, out.tail())),
@@ -304,7 +309,7 @@ impl Router {
             }
             Turn::FalseRetry => {
                 let reason = Reason::FalseRetry;
-                let denial = self.record(found.as_ref(), &frame, connection, reason);
+                let denial = self.record(found.as_ref(), frame, connection, reason);
                 let refusal = denial.into();
                 meter.refused(&refusal);
                 reply::write(header, &refusal, out.tail());
@@ -314,7 +319,7 @@ impl Router {
         let Some(found) = found else {
             match part {
                 Part::Run(claim) => {
-                    let refusal = self.unknown_method(&frame, connection);
+                    let refusal = self.unknown_method(frame, connection);
                     return Ok(refuse(claim, &refusal, meter, header, out.tail()));
                 }
                 // The same request without the flags was a call.
@@ -324,7 +329,7 @@ impl Router {
         };
         let arrived = connection.arrived;
         let (message, turn) = (whole.shared(), (part, None, arrived));
-        Ok(self.run(&found, frame, message, turn, connection, out))
+        Ok(self.run(&found, (frame, metadata), message, turn, connection, out))
     }
 
     /// Asks the policy, and runs the handler or says what it has done before.
@@ -335,7 +340,7 @@ impl Router {
     fn run(
         &self,
         found: &Found<'_>,
-        frame: frame::Request<'_>,
+        (frame, metadata): (&frame::Request<'_>, Metadata),
         message: Option<&Bytes>,
         (part, slot, arrived): (Part, Option<Slot>, Instant),
         connection: &mut Connection<'_>,
@@ -344,8 +349,9 @@ impl Router {
         let is_recorded =
             found.described.delivery == Delivery::Durable && found.service.durable().is_some();
         let mut asked = Asked {
-            header: connection.reply_to(&frame),
+            header: connection.reply_to(frame),
             frame,
+            metadata,
             message,
             method: found.described,
             part,

@@ -24,6 +24,10 @@ pub(crate) struct BusyPoll {
 /// Windows shorter than this find nothing that one turn does not find.
 const LEAST: Duration = Duration::from_micros(1);
 
+/// How often a connection asks its own socket in one turn. Asking takes a tenth of a turn of the runtime, which
+/// asks for all others too.
+const LOOKS: u32 = 4;
+
 #[derive(Clone, Copy)]
 enum State {
     Busy,
@@ -46,6 +50,15 @@ impl BusyPoll {
         // The runtime asks its reactor before it runs a task that has yielded.
         let _ = pin!(task::yield_now()).poll(cx);
         true
+    }
+
+    /// How often the socket itself is to be asked in this turn: not in the first that finds nothing, which is
+    /// that of others who are ready.
+    pub(crate) fn looks(&self) -> u32 {
+        match self.state {
+            State::LookingSince(_) => LOOKS,
+            State::Busy | State::SleepingSince(_) => 0,
+        }
     }
 
     /// Something was sent, and its answer may be looked for.
@@ -153,6 +166,18 @@ mod tests {
         now += Duration::from_secs(1);
         poll.sent();
         assert_eq!(looks(&mut poll, &mut now), 25);
+    }
+
+    #[test]
+    fn the_socket_is_asked_once_a_turn_has_found_nothing_and_until_sleep() {
+        let (mut poll, mut now) = (BusyPoll::new(MOST), clock::now());
+        assert_eq!(poll.looks(), 0, "others have the first turn");
+        assert!(poll.looks_at(now));
+        assert_eq!(poll.looks(), LOOKS);
+        poll.found_at(|| now);
+        assert_eq!(poll.looks(), 0);
+        looks(&mut poll, &mut now);
+        assert_eq!(poll.looks(), 0, "it sleeps");
     }
 
     #[test]

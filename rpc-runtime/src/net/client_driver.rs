@@ -205,7 +205,12 @@ impl<S: Socket> ClientDriver<S> {
 
     /// Reads once; `false` if nothing is there.
     fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        match socket::poll_read(&mut self.socket, &mut self.core.input, cx) {
+        let mut read = socket::poll_read(&mut self.socket, &mut self.core.input, cx);
+        if read.is_pending() {
+            let looks = self.busy_poll.looks();
+            read = socket::look(&self.socket, &mut self.core.input, looks);
+        }
+        match read {
             Poll::Ready(Ok(0)) => self.core.handle_end_of_stream(),
             Poll::Ready(Ok(_)) => self.core.handle_input(now),
             Poll::Ready(Err(error)) => self.core.handle_io_error(error.kind()),

@@ -16,7 +16,7 @@ use crate::{
     config::Limits,
     context::Context as CallContext,
     endpoint::Endpoint,
-    error::CallError,
+    error::{CallError, Never},
     id::MethodId,
     marshal::ByteVec,
     proto::{
@@ -200,4 +200,23 @@ async fn a_socket_is_read_for_the_answers_and_once_more_before_the_client_sleeps
     let (read, written) = counted(1).await;
     assert!(written < CALLS + CALLS / 4, "{written} writes for {CALLS} calls of each of four");
     assert!(read < 2 * CALLS + CALLS / 4, "{read} reads");
+}
+
+#[tokio::test]
+async fn a_call_that_has_ended_does_not_begin_again_when_it_is_polled_once_more() {
+    let (near, far) = duplex(64 * 1_024);
+    let server = tokio::spawn(serve(far, 1));
+    let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
+    let config = ChannelConfig::default();
+    let channel = Channel::over(near, endpoint, key, identity(1), config).await.unwrap();
+    let cx = CallContext::within(Duration::from_secs(10)).with_metadata("k", "v".repeat(1 << 20));
+    let cx = CallContext::within(Duration::from_secs(10)).with_metadata("k", "v".repeat(1 << 20));
+    let mut refused = Box::pin(channel.call::<_, (), Never>(&TOUCH, &cx, &()));
+    let ended = poll_fn(|cx| Poll::Ready([refused.as_mut().poll(cx), refused.as_mut().poll(cx)]));
+    let [first, again] = ended.await;
+    assert!(matches!(first, Poll::Ready(Err(CallError::NotSent(_)))), "{first:?}");
+    assert!(again.is_pending(), "{again:?}");
+    drop(refused);
+    channel.close().await;
+    server.await.unwrap();
 }

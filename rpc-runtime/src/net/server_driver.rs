@@ -9,7 +9,7 @@ use std::{
 };
 
 use bailiwick_acl::Caller;
-use bailiwick_crypto::{PublicKey, record::Alert, responder};
+use bailiwick_crypto::{record::Alert, responder};
 use futures_util::FutureExt;
 
 use super::{
@@ -30,19 +30,20 @@ use crate::{
     error::{Executed, ProtocolError, Unavailable},
     metrics,
     object::Names,
-    observe::meters::{Carrier, OpenSession},
+    observe::meters::OpenSession,
     overload::{Lateness, Parked, Waiting},
     policy_file::reload::Reloader,
     proto::{
         input::Input,
         memories::{Attached, Memories},
-        server::{Handshake, Server},
+        server::Server,
         session::Flow,
-        udp::refusals::reason,
     },
     reply::Refusal,
     router::{Connection, Received, Router},
 };
+
+mod handshake; // until the client is let in
 
 /// Reads in a row before other tasks get their turn.
 const TURNS: usize = 16;
@@ -367,7 +368,12 @@ impl<S: Socket> ServerDriver<S> {
             self.handle_requests(clock::now());
             return true;
         }
-        match socket::poll_read(&mut self.socket, &mut self.core.input, cx) {
+        let mut read = socket::poll_read(&mut self.socket, &mut self.core.input, cx);
+        if read.is_pending() {
+            let looks = self.busy_poll.looks();
+            read = socket::look(&self.socket, &mut self.core.input, looks);
+        }
+        match read {
             // The client has closed in good order; what it asked for before is still answered.
             Poll::Ready(Ok(0)) if self.core.is_closing() => self.input_ended = true,
             Poll::Ready(Ok(0)) => self.end_of_stream("closed_in_handshake"),
@@ -394,68 +400,6 @@ impl<S: Socket> ServerDriver<S> {
             self.handle_handshake(cx, now);
         }
         self.handle_requests(now);
-    }
-
-    fn handle_handshake(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let common = Arc::clone(&self.common);
-        match self.core.handle_handshake(&common.handshake, &mut rand::rng(), now) {
-            Handshake::Answering => self.answer(cx, now),
-            Handshake::Authenticated(key) => self.look_up(key, now),
-            Handshake::Failed(error) => self.refuse_handshake(reason(&error)),
-            Handshake::Waiting | Handshake::Done => {}
-        }
-    }
-
-    /// Sends RESP: where nobody else shakes hands, in two parts, so that the client works with the first while
-    /// the other is made; and what can be done for the next handshake is done while the client is at work.
-    /// Among many there is always other work, and writes count.
-    fn answer(&mut self, cx: &mut Context<'_>, now: Instant) {
-        let alone = self.entered.as_ref().is_none_or(Entered::is_alone);
-        if alone {
-            // What cannot be written now is written with the rest; an error comes again then.
-            let _ = self.write(cx, now);
-        }
-        self.handle_handshake(cx, now);
-        if alone && self.core.ended().is_none() {
-            let _ = self.write(cx, now);
-            self.common.handshake.prepare(&mut rand::rng());
-        }
-    }
-
-    /// The one place where a key becomes a principal.
-    fn look_up(&mut self, client: PublicKey, now: Instant) {
-        let monitor = &self.common.router.monitor;
-        // Before the look-up: a revision that comes meanwhile is looked at later.
-        let revision = monitor.revision();
-        let fingerprint = client.fingerprint().to_string();
-        let Ok(caller) =
-            monitor.admit(client.as_bytes(), &fingerprint, self.core.session_id(), &self.peer)
-        else {
-            metrics::handshakes_refused(UNKNOWN_PRINCIPAL, 1);
-            return self.core.refuse(Alert::AccessDenied, now);
-        };
-        let Some(incarnation) = self.core.admit(now) else {
-            return self.refuse_handshake("bad_parameters");
-        };
-        let common = &self.common;
-        let Ok(memory) = common.memories.attach(client, incarnation, rand::random()) else {
-            self.core.abort(Alert::LimitExceeded, now);
-            return self.refuse_handshake("too_many_clients");
-        };
-        self.core.confirm(common.router.memory_id(&memory, common.tcp_port), now);
-        if let Some(entered) = &mut self.entered {
-            entered.established();
-        }
-        let principal = caller.principal().clone();
-        let peer = self.peer.clone();
-        let info = Arc::new(SessionInfo { principal, client, incarnation, peer });
-        let listening = Listening::new(&common.revisions);
-        let open = OpenSession::count(Carrier::Tcp);
-        self.session = Some(Connected { info, caller, memory, revision, listening, _open: open });
-    }
-
-    fn refuse_handshake(&self, reason: &'static str) {
-        self.common.refused(&self.peer, reason, 1);
     }
 
     fn handle_requests(&mut self, now: Instant) {

@@ -1,11 +1,18 @@
 //! What a connection runs over: TCP, or a pipe in memory.
 
 use std::{
-    io,
+    io::{
+        self,
+        ErrorKind::{Interrupted, WouldBlock},
+    },
     pin::pin,
     task::{Context, Poll, ready},
 };
 
+use rustix::{
+    buffer::spare_capacity,
+    net::{RecvFlags, recv},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, DuplexStream},
     net::TcpStream,
@@ -17,11 +24,26 @@ use crate::proto::{input::Input, output::Output};
 /// buffer for it.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Appends to `into`, which has room, what has come that the reactor has not seen yet; how many bytes, 0 at
+    /// the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing has come, or if the stream cannot say.
+    fn read_at_once(&self, _into: &mut Vec<u8>) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
 }
 
 impl Socket for TcpStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
+    }
+
+    /// If the reactor is told of the same bytes later, one more read finds nothing.
+    fn read_at_once(&self, into: &mut Vec<u8>) -> io::Result<usize> {
+        Ok(recv(self, spare_capacity(into), RecvFlags::DONTWAIT)?.1)
     }
 }
 
@@ -46,6 +68,22 @@ pub(crate) fn poll_read(
     Poll::Ready(read)
 }
 
+/// Looks `times` for something to read, without the reactor.
+pub(crate) fn look(socket: &impl Socket, input: &mut Input, times: u32) -> Poll<io::Result<usize>> {
+    for _ in 0..times {
+        match socket.read_at_once(input.room().get_mut()) {
+            Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
+            read => {
+                if let Ok(count) = read {
+                    input.arrived(count);
+                }
+                return Poll::Ready(read);
+            }
+        }
+    }
+    Poll::Pending
+}
+
 /// Writes until `output` is empty.
 pub(crate) fn poll_write(
     socket: &mut impl Socket,
@@ -59,4 +97,28 @@ pub(crate) fn poll_write(
         }
     }
     Poll::Ready(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+    use super::*;
+
+    /// Nothing here waits for the reactor once the connection is made.
+    #[tokio::test]
+    async fn what_the_reactor_has_not_seen_is_found_by_who_looks() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut there, _) = listener.accept().await.unwrap();
+        let mut input = Input::default();
+        assert!(look(&here, &mut input, 3).is_pending());
+        assert!(there.write_all(b"abc").now_or_never().is_some());
+        assert!(look(&here, &mut input, 0).is_pending(), "who does not look");
+        assert!(matches!(look(&here, &mut input, 1), Poll::Ready(Ok(3))));
+        assert_eq!(input.unread(), b"abc");
+        drop(there);
+        assert!(matches!(look(&here, &mut input, 1), Poll::Ready(Ok(0))));
+    }
 }

@@ -26,22 +26,25 @@ pub(crate) struct ObservedCall {
 }
 
 impl ObservedCall {
+    /// `None` if nobody looks. In a box, since each call is as large as what it may hold.
     pub(crate) fn begin(
         meters: &ClientMeters,
         method: &'static MethodDescription,
         cx: &Context,
         max_metadata: usize,
-    ) -> Self {
+    ) -> Option<Box<Self>> {
         let meter = meters.get(method).map(|meter| (meter, clock::now()));
-        match spans::of_call(method, cx.metadata(), max_metadata) {
-            Some((span, metadata)) => Self { meter, span, metadata: Some(metadata) },
-            None => Self { meter, span: Span::none(), metadata: None },
-        }
+        let (span, metadata) = match spans::of_call(method, cx.metadata(), max_metadata) {
+            Some((span, metadata)) => (span, Some(metadata)),
+            None if meter.is_none() => return None,
+            None => (Span::none(), None),
+        };
+        Some(Box::new(Self { meter, span, metadata }))
     }
 
-    /// What travels with the call: what its context says, with its own span in it.
-    pub(crate) fn metadata<'a>(&'a self, cx: &'a Context) -> &'a Metadata {
-        self.metadata.as_ref().unwrap_or_else(|| cx.metadata())
+    /// What travels with the call instead of what its context says, if that is to be more.
+    pub(crate) fn metadata(&self) -> Option<&Metadata> {
+        self.metadata.as_ref()
     }
 
     /// The call has a number.

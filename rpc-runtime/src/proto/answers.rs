@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    calls::{Body, Calls, LaneId, Sent},
-    frame::Frame,
+    calls::{Calls, LaneId, Sent},
+    frame::{Frame, Reply},
     joined::Joined,
 };
 use crate::error::ProtocolError;
@@ -29,29 +29,17 @@ impl Answers<'_> {
     /// and in which attempt the server saw it.
     pub(crate) fn handle(
         &mut self,
-        frame: Joined<'_>,
+        frame: &Joined<'_>,
     ) -> Result<Option<(Sent, u64)>, ProtocolError> {
-        match frame {
-            Joined::Lent(bytes) => self.frame(bytes, |body| Body::Copied(body.into())),
-            Joined::Owned(message) => {
-                self.frame(&message, |body| Body::Owned(message.slice_ref(body)))
-            }
+        if let Some(reply) = Reply::of_frame(frame.bytes()) {
+            let reply = reply?;
+            let sent = self.calls.complete(&reply, frame.shared())?;
+            let sent = sent.map(|sent| (sent, reply.attempt));
+            self.hear(sent);
+            return Ok(sent);
         }
-    }
-
-    fn frame(
-        &mut self,
-        bytes: &[u8],
-        own: impl FnOnce(&[u8]) -> Body,
-    ) -> Result<Option<(Sent, u64)>, ProtocolError> {
         // No frame of a server has metadata.
-        match Frame::parse(bytes, 0)? {
-            Frame::Reply(reply) => {
-                let sent = self.calls.sent(reply.call).map(|sent| (sent, reply.attempt));
-                self.hear(sent);
-                self.calls.complete(&reply, own(reply.body))?;
-                return Ok(sent);
-            }
+        match Frame::parse(frame.bytes(), 0)? {
             Frame::Working { call, attempt, estimate } => {
                 let pause = estimate.clamp(MIN_ESTIMATE, MAX_ESTIMATE);
                 self.calls.working(call, self.now + pause);
@@ -67,7 +55,9 @@ impl Answers<'_> {
             Frame::GoAway => self.calls.drain(self.lane),
             Frame::Pong { token } => self.calls.ponged(self.lane, token),
             Frame::Stream { .. } => {}
-            Frame::Request(_)
+            // The first was taken above.
+            Frame::Reply(_)
+            | Frame::Request(_)
             | Frame::Cancel { .. }
             | Frame::Acknowledge { .. }
             | Frame::WhichMemory

@@ -4,27 +4,22 @@
 //! take the requests out and complete the calls. It outlives connections: what was not answered on
 //! one is sent on the next, under the same number.
 
-use std::{
-    mem,
-    task::{Context, Poll, Waker},
-    time::Instant,
-};
+use std::{task::Waker, time::Instant};
 
-use bytes::Bytes;
 use slab::Slab;
-use smallvec::SmallVec;
 
-use super::frame::{self, MemoryId, Reply};
+use super::frame::{self, MemoryId};
 use super::status;
 use crate::{
     config::Limits,
     context::Metadata,
-    error::{Disconnected, Executed, NotSent, Outcome, ProtocolError},
+    error::{Disconnected, NotSent},
     id::{CallNumber, MethodId},
     marshal::{Draft, MarshalError, Message},
 };
 
 mod acknowledgements;
+mod answer;
 mod endings;
 mod held;
 mod lane;
@@ -33,6 +28,7 @@ mod lost;
 mod sending;
 mod window;
 
+pub(crate) use answer::{Answer, Body};
 pub(crate) use lane::LaneId;
 pub(crate) use lease::Calendar;
 pub(crate) use lost::Read;
@@ -55,37 +51,6 @@ const KEPT: usize = 4;
 
 /// A request's buffer is used again for the next one, unless it has grown beyond this.
 const SPARE: usize = 4 * 1024;
-
-/// How a call ended, before its body is decoded.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Answer {
-    Reply {
-        status: u8,
-        body: Body,
-    },
-    DeadlineExceeded(Executed),
-    NotSent(NotSent),
-    /// The request may have been read by a server that cannot be asked any more.
-    Lost,
-}
-
-/// What a reply brought, in the caller's own memory.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Body {
-    /// Copied out of the receive buffer; most replies fit without an allocation.
-    Copied(SmallVec<[u8; 96]>),
-    /// A large one, in the allocation that it was joined in.
-    Owned(Bytes),
-}
-
-impl Body {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Copied(bytes) => bytes,
-            Self::Owned(message) => message,
-        }
-    }
-}
 
 /// Why a call could not begin.
 #[derive(Clone, Debug, PartialEq)]
@@ -175,7 +140,7 @@ pub(crate) struct Calls {
     memory: Option<MemoryId>,
     /// Bytes of requests that are kept until they are answered.
     kept: usize,
-    /// Buffers of requests that were answered.
+    /// Buffers of requests that were answered, and of their answers.
     spare: Vec<Vec<u8>>,
     reconnect: Reconnect,
     max_in_flight: usize,
@@ -219,6 +184,18 @@ enum State {
     Queued,
     /// Taken by the connection. `mark` is its place in the stream of frames, or its packet.
     Out { mark: u64, at: Instant },
+}
+
+impl Waiting {
+    /// How it went out last, if it waits for an answer.
+    fn sent(&self) -> Option<Sent> {
+        match self.state {
+            State::Out { mark, at } => {
+                Some(Sent { mark, at, taken: self.last?, attempt: self.attempts - 1 })
+            }
+            State::Queued => None,
+        }
+    }
 }
 
 impl Calls {
@@ -359,20 +336,6 @@ impl Calls {
         limit.is_some_and(|limit| size <= limit as usize)
     }
 
-    /// The call's answer, once it is there; until then `cx` is woken for it.
-    pub(crate) fn poll(&mut self, ticket: &Ticket, cx: &mut Context<'_>) -> Poll<Answer> {
-        let waiting = &mut self.waiting[ticket.slot];
-        if let Some(answer) = waiting.answer.take() {
-            self.waiting.remove(ticket.slot);
-            return Poll::Ready(answer);
-        }
-        match &mut waiting.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
     /// The caller no longer waits: the server is told, unless it has answered or never heard of
     /// the call.
     pub(crate) fn abandon(&mut self, ticket: &Ticket) {
@@ -382,7 +345,8 @@ impl Calls {
         }
         let (number, lane) = (waiting.number, waiting.lane);
         let out = waiting.seen || waiting.state != State::Queued;
-        self.drop_request(waiting.request, lane, waiting.state);
+        self.uncount(&waiting.request, lane, waiting.state);
+        self.discard(waiting.request);
         self.window.settle(number);
         let in_flight = self.waiting.len();
         let lane = self.lane_mut(lane);
@@ -390,37 +354,6 @@ impl Calls {
             frame::put_cancel(number, &mut lane.control);
         }
         lane.wake(in_flight);
-    }
-
-    /// A reply came. One to a call that nobody waits for is dropped.
-    pub(crate) fn complete(&mut self, reply: &Reply<'_>, body: Body) -> Result<(), ProtocolError> {
-        if reply.call >= self.window.next() {
-            return Err(ProtocolError::CallNumber);
-        }
-        let Some(slot) = self.window.slot(reply.call) else {
-            // A copy that met its own fence, say, is answered as stale: that tells less than the
-            // answer to the question, which may be under way.
-            let outcome = status::outcome(reply.status, body.bytes());
-            if outcome != Outcome::Unknown {
-                self.held.learn(reply.call, outcome, &mut self.window);
-            }
-            return Ok(());
-        };
-        if reply.status == status::TOO_LARGE_HERE && self.bulk.max_frame.is_some() {
-            self.requeue(slot, LaneId::Bulk);
-            return Ok(());
-        }
-        let size = body.bytes().len();
-        self.window.settle(reply.call);
-        self.acknowledgements.answered(reply.call, size, self.window.floor());
-        let did_not_run = status::outcome(reply.status, body.bytes()) == Outcome::DidNotRun;
-        let answer = if did_not_run && !self.waiting[slot].before.is_known(reply.status) {
-            Answer::Lost
-        } else {
-            Answer::Reply { status: reply.status, body }
-        };
-        self.finish(slot, answer);
-        Ok(())
     }
 
     /// The server is at work on a call: asking again is of no use for a while. Over a stream it is
@@ -486,25 +419,13 @@ impl Calls {
         }
     }
 
-    fn finish(&mut self, slot: usize, answer: Answer) {
-        let waiting = &mut self.waiting[slot];
-        (waiting.answer, waiting.resend) = (Some(answer), None);
-        let request = mem::take(&mut waiting.request);
-        let (lane, state) = (waiting.lane, waiting.state);
-        if let Some(waker) = waiting.waker.take() {
-            waker.wake();
-        }
-        self.drop_request(request, lane, state);
-    }
-
-    fn drop_request(&mut self, request: Message, lane: LaneId, state: State) {
-        let size = footprint(&request);
+    fn uncount(&mut self, request: &Message, lane: LaneId, state: State) {
+        let size = footprint(request);
         self.kept = self.kept.saturating_sub(size);
         if state == State::Queued {
             let lane = self.lane_mut(lane);
             lane.queued = lane.queued.saturating_sub(size);
         }
-        self.discard(request);
     }
 
     fn discard(&mut self, request: Message) {
@@ -513,10 +434,10 @@ impl Calls {
         }
     }
 
-    fn reuse(&mut self, mut request: Vec<u8>) {
-        if request.capacity() <= SPARE && self.spare.len() < self.waiting.len() {
-            request.clear();
-            self.spare.push(request);
+    fn reuse(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() <= SPARE && self.spare.len() <= self.waiting.len() {
+            buffer.clear();
+            self.spare.push(buffer);
         }
     }
 }

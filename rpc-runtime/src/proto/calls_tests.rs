@@ -1,10 +1,16 @@
 use std::{
-    task::Waker,
+    task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
 
 use super::*;
-use crate::proto::{frame::Frame, frames::Frames};
+use crate::{
+    error::{Executed, ProtocolError},
+    proto::{
+        frame::{Frame, Reply},
+        frames::Frames,
+    },
+};
 
 pub(super) fn calls(limits: &Limits) -> Calls {
     let mut calls = made(limits, Reconnect::Always);
@@ -82,7 +88,7 @@ pub(super) fn reply(call: u64) -> Reply<'static> {
 }
 
 pub(super) fn empty() -> Body {
-    Body::Copied(SmallVec::new())
+    Body::Copied(Vec::new())
 }
 
 pub(super) fn answered() -> Poll<Answer> {
@@ -117,10 +123,10 @@ fn answers_find_their_calls_in_any_order() {
     let mut calls = calls(&Limits::default());
     let first = begin(&mut calls, now, 100).unwrap();
     let second = begin(&mut calls, now, 100).unwrap();
-    calls.complete(&reply(1), empty()).unwrap();
+    calls.complete(&reply(1), None).unwrap();
     assert_eq!(poll(&mut calls, &first), Poll::Pending);
     assert_eq!(poll(&mut calls, &second), answered());
-    calls.complete(&reply(0), empty()).unwrap();
+    calls.complete(&reply(0), None).unwrap();
     assert_eq!(poll(&mut calls, &first), answered());
 }
 
@@ -132,11 +138,11 @@ fn the_floor_is_the_oldest_call_without_an_answer() {
         begin(&mut calls, now, 100).unwrap();
     }
     assert_eq!(requests(&mut calls, now), [(0, 0, 0), (1, 0, 0), (2, 0, 0)]);
-    calls.complete(&reply(2), empty()).unwrap();
-    calls.complete(&reply(0), empty()).unwrap();
+    calls.complete(&reply(2), None).unwrap();
+    calls.complete(&reply(0), None).unwrap();
     begin(&mut calls, now, 100).unwrap();
     assert_eq!(requests(&mut calls, now), [(3, 1, 0)]);
-    calls.complete(&reply(1), empty()).unwrap();
+    calls.complete(&reply(1), None).unwrap();
     begin(&mut calls, now, 100).unwrap();
     assert_eq!(requests(&mut calls, now), [(4, 3, 0)]);
 }
@@ -144,7 +150,7 @@ fn the_floor_is_the_oldest_call_without_an_answer() {
 #[test]
 fn an_answer_to_a_call_never_made_breaks_the_protocol() {
     let mut calls = calls(&Limits::default());
-    let unasked = calls.complete(&reply(0), empty());
+    let unasked = calls.complete(&reply(0), None);
     assert_eq!(unasked, Err(ProtocolError::CallNumber));
 }
 
@@ -154,7 +160,7 @@ fn an_answer_that_nobody_waits_for_is_dropped() {
     let mut calls = calls(&Limits::default());
     let ticket = begin(&mut calls, now, 100).unwrap();
     calls.abandon(&ticket);
-    assert_eq!(calls.complete(&reply(0), empty()), Ok(()));
+    assert_eq!(calls.complete(&reply(0), None), Ok(None));
     assert!(calls.waiting.is_empty());
 }
 
@@ -201,7 +207,7 @@ fn calls_beyond_the_limit_wait_until_one_is_over() {
     let mut calls = calls(&Limits { max_calls_in_flight: 1, ..Limits::default() });
     let ticket = begin(&mut calls, now, 100).unwrap();
     assert_eq!(begin(&mut calls, now, 100).unwrap_err(), BeginError::Full);
-    calls.complete(&reply(0), empty()).unwrap();
+    calls.complete(&reply(0), None).unwrap();
     assert_eq!(poll(&mut calls, &ticket), answered());
     assert!(begin(&mut calls, now, 100).is_ok());
 }

@@ -10,10 +10,14 @@ use super::{
 };
 use crate::error::ProtocolError;
 
-pub(crate) struct Claim {
-    memory: Arc<ClientMemory>,
+pub(crate) struct Claim(
     /// Until it is answered.
-    begun: Option<Begun>,
+    Option<Held>,
+);
+
+struct Held {
+    memory: Arc<ClientMemory>,
+    begun: Begun,
     before: Before,
 }
 
@@ -50,6 +54,14 @@ pub(crate) enum Refused {
 }
 
 impl Attached {
+    /// As [`Claim::finish`], for a call that this connection brought.
+    pub(crate) fn finish(&self, mut claim: Claim, answer: Given<'_>) {
+        if let Some(Held { memory, begun, .. }) = claim.0.take() {
+            memory.lock().finish(begun, answer);
+            self.take_back(memory);
+        }
+    }
+
     /// Whether nothing is known of a request's call.
     ///
     /// # Errors
@@ -95,8 +107,7 @@ impl Attached {
             memory.arrive(call, keep, self.via(), now)?
         };
         let claim = |before| {
-            let begun = Some(Begun { call, keep });
-            Claim { memory: Arc::clone(self.memory()), begun, before }
+            Claim(Some(Held { memory: self.share(), begun: Begun { call, keep }, before }))
         };
         Ok(match arrival {
             Arrival::Begun => Turn::Mine(claim(Before::Nothing)),
@@ -111,6 +122,7 @@ impl Attached {
 }
 
 /// The client has the answers to all calls below `floor`.
+#[inline]
 pub(crate) fn acknowledge(memory: &mut Memory, floor: u64, past: Past<'_>) {
     if memory.floor() < floor {
         memory.acknowledge(floor);
@@ -121,48 +133,42 @@ pub(crate) fn acknowledge(memory: &mut Memory, floor: u64, past: Past<'_>) {
 impl Claim {
     /// Of the request's method and arguments, unless it is readonly.
     pub(crate) fn digest(&self) -> Option<Digest> {
-        self.begun.and_then(|begun| begun.keep.digest())
+        self.0.as_ref().and_then(|held| held.begun.keep.digest())
     }
 
     /// The handler is done: its answer, `status ‖ body`, is kept if it must be and can be.
     pub(crate) fn finish(mut self, answer: Given<'_>) {
-        if let Some(begun) = self.begun.take() {
-            self.memory.lock().finish(begun, answer);
+        if let Some(Held { memory, begun, .. }) = self.0.take() {
+            memory.lock().finish(begun, answer);
         }
     }
 
     /// Nothing has run, and now never will.
     pub(crate) fn refuse(mut self, answer: ShortAnswer) -> Refused {
-        let begun = self.begun.take();
-        let mut memory = self.memory.lock();
-        match (begun, self.before) {
-            (Some(begun), Before::Nothing) => {
-                memory.refuse(begun, answer);
+        let Some(Held { memory, begun, before }) = self.0.take() else { return Refused::Stale };
+        match before {
+            Before::Nothing => {
+                memory.lock().refuse(begun, answer);
                 Refused::DidNotRun
             }
-            (Some(begun), Before::Ran) => {
-                memory.give_up(begun);
+            Before::Ran => {
+                memory.lock().give_up(begun);
                 Refused::Stale
             }
-            (None, _) => Refused::Stale,
         }
-    }
-
-    pub(crate) fn memory(&self) -> &Arc<ClientMemory> {
-        &self.memory
     }
 
     /// Whether the answer matters to nobody once the connection is gone.
     pub(crate) fn is_readonly(&self) -> bool {
-        self.begun.is_some_and(|begun| begun.keep == Keep::Nothing)
+        self.0.as_ref().is_some_and(|held| held.begun.keep == Keep::Nothing)
     }
 }
 
 impl Drop for Claim {
     /// The handler was dropped, or panicked where nobody answers for it.
     fn drop(&mut self) {
-        let Some(begun) = self.begun.take() else { return };
-        let mut memory = self.memory.lock();
+        let Some(Held { memory, begun, .. }) = self.0.take() else { return };
+        let mut memory = memory.lock();
         match begun.keep {
             Keep::Nothing => memory.finish(begun, Given::Lent(&[])),
             Keep::Answer { .. } => memory.give_up(begun),

@@ -26,8 +26,8 @@ use crate::{config::Limits, error::Disconnected};
 pub(crate) type SharedCalls = Arc<Mutex<Calls>>;
 
 /// Locks the calls. No code panics while it holds the lock but a user's `Serialize`, whose half
-/// frame is taken back, and what a user's `Bytes` do when they are dropped; so a poisoned lock still guards
-/// whole calls.
+/// frame is taken back, a user's `Deserialize`, whose call has ended by then, and what a user's `Bytes` do when
+/// they are dropped; so a poisoned lock still guards whole calls.
 pub(crate) fn lock(calls: &Mutex<Calls>) -> MutexGuard<'_, Calls> {
     calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -124,7 +124,7 @@ impl Client {
         let received = session.receive(&mut self.input, now, |event| {
             *confirmed = true;
             if let Event::Frame(frame) = event
-                && answers.handle(frame)?.is_some()
+                && answers.handle(&frame)?.is_some()
             {
                 *answered += 1;
             }

@@ -19,11 +19,13 @@ use super::frame::{SPAN, WireOutcome};
 use crate::{config::Limits, error::ProtocolError};
 
 mod arrival; // what is asked, and what is said
+mod digest; // what arguments are known by
 mod kept; // answers, and their quota
 
 pub(crate) use arrival::{
-    Answered, Arrival, Begun, Digest, DigestKey, Given, Keep, ShortAnswer, Standing, Via, Watch,
+    Answered, Arrival, Begun, Given, Keep, ShortAnswer, Standing, Via, Watch,
 };
+pub(crate) use digest::{Digest, DigestKey};
 use kept::{Kept, KeptAnswers};
 
 /// Handlers that one client may have at once, also those that it does not wait for any more.

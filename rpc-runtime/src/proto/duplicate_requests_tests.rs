@@ -218,7 +218,7 @@ fn a_digest_of_one_server_tells_nothing_of_anothers() {
 fn every_bit_and_the_length_are_a_part_of_the_digest_however_long_the_arguments() {
     let key = DigestKey::draw();
     let of = |method, arguments: &[u8]| key.digest(MethodId::new(method), arguments);
-    for length in [1, 1_023, 1_024, 5_000] {
+    for length in [1, 16, 1_023, 1_024, 1_025, 1_100, 5_000] {
         let mut arguments = vec![7; length];
         let digest = of(1, &arguments);
         assert_eq!(of(1, &arguments.clone()), digest);

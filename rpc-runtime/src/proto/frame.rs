@@ -195,6 +195,18 @@ impl<'a> Frame<'a> {
 }
 
 impl<'a> Request<'a> {
+    /// As [`Frame::parse`], if the frame is one, as nearly all are that a server gets.
+    #[inline]
+    pub(crate) fn of_frame(
+        bytes: &'a [u8],
+        max_metadata: usize,
+    ) -> Option<Result<Self, ProtocolError>> {
+        let (&kind, mut rest) = bytes.split_first()?;
+        (kind == REQUEST).then(|| Self::parse(&mut rest, max_metadata))
+    }
+
+    /// Inlined, so that the fields are written where they stay.
+    #[inline(always)]
     fn parse(rest: &mut &'a [u8], max_metadata: usize) -> Result<Self, ProtocolError> {
         Ok(Self {
             call: number(rest)?,
@@ -210,6 +222,14 @@ impl<'a> Request<'a> {
 }
 
 impl<'a> Reply<'a> {
+    /// As [`Frame::parse`], if the frame is one, as nearly all are that a client gets.
+    #[inline]
+    pub(crate) fn of_frame(bytes: &'a [u8]) -> Option<Result<Self, ProtocolError>> {
+        let (&kind, mut rest) = bytes.split_first()?;
+        (kind == REPLY).then(|| Self::parse(&mut rest))
+    }
+
+    #[inline(always)]
     fn parse(rest: &mut &'a [u8]) -> Result<Self, ProtocolError> {
         Ok(Self {
             call: number(rest)?,
@@ -268,8 +288,19 @@ fn ranges<'a>(rest: &mut &'a [u8], floor: u64) -> Result<Ranges<'a>, ProtocolErr
     Ok(ranges)
 }
 
+#[inline]
 fn metadata(rest: &mut &[u8], max_size: usize) -> Result<Metadata, ProtocolError> {
-    let entries = number(rest)?;
+    match number(rest)? {
+        0 => Ok(Metadata::default()),
+        entries => some_metadata(entries, rest, max_size),
+    }
+}
+
+fn some_metadata(
+    entries: u64,
+    rest: &mut &[u8],
+    max_size: usize,
+) -> Result<Metadata, ProtocolError> {
     if entries > MAX_METADATA_ENTRIES as u64 {
         return Err(ProtocolError::FrameFields);
     }

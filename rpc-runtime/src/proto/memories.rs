@@ -2,6 +2,7 @@
 //! by its connections, and kept for a lease after the last of them.
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
     fmt,
     sync::{
@@ -149,6 +150,9 @@ impl ClientMemory {
 /// A connection's share in its client's memory.
 pub(crate) struct Attached {
     memory: Arc<ClientMemory>,
+    /// Was shared with a call that has ended, and goes to the next one: counting what is shared anew for each
+    /// call takes longer than looking a call up.
+    spare: Cell<Option<Arc<ClientMemory>>>,
     via: Via,
 }
 
@@ -156,7 +160,7 @@ impl Attached {
     fn new(memory: &Arc<ClientMemory>) -> Self {
         memory.connections.fetch_add(1, Ordering::AcqRel);
         let via = Via(memory.numbered.fetch_add(1, Ordering::Relaxed));
-        Self { memory: Arc::clone(memory), via }
+        Self { memory: Arc::clone(memory), spare: Cell::default(), via }
     }
 
     pub(crate) fn id(&self) -> [u8; 8] {
@@ -169,6 +173,18 @@ impl Attached {
 
     pub(crate) fn memory(&self) -> &Arc<ClientMemory> {
         &self.memory
+    }
+
+    /// The memory for a call that may outlive the connection.
+    pub(super) fn share(&self) -> Arc<ClientMemory> {
+        self.spare.take().unwrap_or_else(|| Arc::clone(&self.memory))
+    }
+
+    /// A call has ended here that had this.
+    pub(super) fn take_back(&self, memory: Arc<ClientMemory>) {
+        if Arc::ptr_eq(&memory, &self.memory) {
+            self.spare.set(Some(memory));
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Memory> {

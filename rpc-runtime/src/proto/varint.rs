@@ -12,6 +12,19 @@ pub(crate) fn put(mut value: u64, out: &mut Vec<u8>) {
     out.push(lowest_seven_bits(value));
 }
 
+/// Writes what [`put`] appends to the front of `room`; its length.
+#[inline]
+pub(crate) fn write(mut value: u64, room: &mut [u8; MAX]) -> usize {
+    let mut length = 0;
+    while value >= 0x80 && length < MAX - 1 {
+        room[length] = lowest_seven_bits(value) | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    room[length] = lowest_seven_bits(value);
+    length + 1
+}
+
 fn lowest_seven_bits(value: u64) -> u8 {
     value.to_le_bytes()[0] & 0x7f
 }
@@ -90,6 +103,23 @@ mod tests {
                 let mut bytes = Vec::new();
                 put(value, &mut bytes);
                 assert_eq!(taken(&bytes), Some((value, 0)), "{value}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_place_is_what_is_appended() {
+        for shift in 0..64 {
+            for value in [
+                1_u64 << shift,
+                (1 << shift) - 1,
+                u64::MAX >> shift,
+                0x5555_5555_5555_5555 >> shift,
+            ] {
+                let (mut appended, mut room) = (Vec::new(), [0xaa; MAX]);
+                put(value, &mut appended);
+                let length = write(value, &mut room);
+                assert_eq!(room[..length], appended, "{value}");
             }
         }
     }

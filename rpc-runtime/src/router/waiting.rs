@@ -1,6 +1,8 @@
 //! Requests that find all places at work taken: how they begin to wait, and what becomes of them then.
 //! Nothing of their bodies is looked at before it is their turn.
 
+use std::mem;
+
 use bytes::Bytes;
 
 use super::{Connection, Found, Received, Router, overloaded};
@@ -91,13 +93,14 @@ impl Router {
         let arrived = waiting.arrived;
         let (message, claim) = waiting.into_parts();
         // It was parsed before, by the same bounds.
-        if let (Ok(Frame::Request(frame)), Some(claim)) =
+        if let (Ok(Frame::Request(mut frame)), Some(claim)) =
             (Frame::parse(&message, self.limits.max_metadata), claim)
             && let Some(found) = self.find(frame.method)
         {
             let (message, slot) = (Some(&message), Some(slot));
             let turn = (Part::Run(claim), slot, arrived);
-            return self.run(&found, frame, message, turn, connection, out);
+            let metadata = mem::take(&mut frame.metadata);
+            return self.run(&found, (&frame, metadata), message, turn, connection, out);
         }
         Received::Done
     }

@@ -144,7 +144,7 @@ impl SimClient {
     {
         let cx = &mut Context::from_waker(Waker::noop());
         match lock(&self.dialer.calls).poll(&call.ticket, cx) {
-            Poll::Ready(answer) => Some(reply::read(answer, call.method, call.key)),
+            Poll::Ready(answer) => Some(reply::read(&answer, call.method, call.key)),
             Poll::Pending => None,
         }
     }

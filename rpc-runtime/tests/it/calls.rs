@@ -72,6 +72,37 @@ async fn many_calls_are_in_flight_on_one_connection() {
 }
 
 #[tokio::test]
+async fn connections_that_look_instead_of_sleeping_carry_all_that_others_do() {
+    let limits = Limits { busy_poll: Duration::from_millis(1), ..Limits::default() };
+    let world = World::with_limits(limits.clone()).await;
+    let alice = ProbeClient::new(world.channel("alice", limits).await.unwrap());
+    for size in [0, 1, 5_000, 70_000, 500_000] {
+        let sent = Bytes::from(vec![7; size]);
+        assert_eq!(alice.echo(&cx(), sent.clone()).await, Ok(sent));
+        time::sleep(Duration::from_millis(2)).await;
+    }
+    let many = join_all((0..200).map(|_| {
+        let alice = alice.clone();
+        async move { alice.increment(&cx(), "k".into()).await.unwrap() }
+    }));
+    let mut many = many.await;
+    many.sort_unstable();
+    assert_eq!(many, (1..=200).collect::<Vec<u64>>());
+    alice.channel().clone().close().await;
+    drop(alice);
+    world.end().await;
+}
+
+/// Callers move their futures from task to task, and a spawned one is copied to its place.
+#[tokio::test]
+async fn a_call_takes_few_bytes_beside_its_arguments() {
+    let world = World::start().await;
+    let (alice, cx) = (world.client("alice").await, cx());
+    let (arguments, size) = (size_of::<Bytes>(), size_of_val(&alice.echo(&cx, Bytes::new())));
+    assert!(size <= 2 * arguments + 128, "{size}");
+}
+
+#[tokio::test]
 async fn several_services_share_a_port_and_a_channel() {
     let world = World::start().await;
     let channel = world.channel("alice", Limits::default()).await.unwrap();

@@ -44,7 +44,7 @@ fn restart(calls: &mut Calls, next: MemoryId, now: Instant) {
 fn refuse(calls: &mut Calls, call: u64, status: u8) {
     let mut refusal = reply(call);
     refusal.status = status;
-    calls.complete(&refusal, empty()).unwrap();
+    calls.complete(&refusal, None).unwrap();
 }
 
 fn outcome(calls: &mut Calls, number: u64) -> Poll<Outcome> {
@@ -88,7 +88,7 @@ fn a_durable_call_is_sent_again_to_a_server_that_has_it_on_record() {
         restart(&mut calls, server(life, 7), now + SECOND);
         assert_eq!(requests(&mut calls, now), [(0, 0, u64::from(life) - 1)]);
     }
-    calls.complete(&reply(0), empty()).unwrap();
+    calls.complete(&reply(0), None).unwrap();
     assert_eq!(poll(&mut calls, &ticket), answered());
 }
 
@@ -146,7 +146,7 @@ fn an_answer_counts_from_when_that_was_sent_which_it_answers() {
         frame::put_working(0, 1, SECOND, &mut working);
         let (lane, now) = (LaneId::Main, at(60));
         let mut answers = Answers { calls: &mut calls, lane, bulk_frame: None, now };
-        answers.handle(Joined::Lent(&working[4..])).unwrap();
+        answers.handle(&Joined::Lent(&working[4..])).unwrap();
         restart(&mut calls, server(2, 7), at(restarted));
         let known = poll(&mut calls, &ticket) == Poll::Pending;
         assert_eq!(known, is_known, "after {restarted} s");
@@ -171,7 +171,7 @@ fn an_answer_that_was_long_under_way_says_nothing_about_now() {
         }
         let (lane, now) = (LaneId::Main, at(59));
         let mut answers = Answers { calls: &mut calls, lane, bulk_frame: None, now };
-        answers.handle(Joined::Lent(&frame[4..])).unwrap();
+        answers.handle(&Joined::Lent(&frame[4..])).unwrap();
     }
     restart(&mut calls, server(2, 7), at(60));
     assert_eq!(poll(&mut calls, &ticket), Poll::Ready(Answer::Lost));
@@ -227,7 +227,7 @@ fn a_server_learns_the_floor_before_it_is_asked_about_a_number_far_from_nothing(
         begin_as(&mut calls, Rerun::Durable, now, 10).unwrap();
         requests(&mut calls, now);
         if call < 2 {
-            calls.complete(&reply(call), empty()).unwrap();
+            calls.complete(&reply(call), None).unwrap();
         }
     }
     calls.expire(now + Duration::from_millis(10));
@@ -245,7 +245,7 @@ fn a_server_is_told_anew_which_answers_it_need_not_keep_on_record() {
     }
     requests(&mut calls, now);
     for answered in [0, 2, 3] {
-        calls.complete(&reply(answered), empty()).unwrap();
+        calls.complete(&reply(answered), None).unwrap();
     }
     restart(&mut calls, server(2, 7), now);
     requests(&mut calls, now);
@@ -265,7 +265,7 @@ fn what_a_server_that_forgot_may_have_run_has_not_not_run_because_the_next_one_r
         restart(&mut calls, server(2, store), now);
         requests(&mut calls, now);
         refuse(&mut calls, 0, status::DENIED);
-        calls.complete(&reply(1), empty()).unwrap();
+        calls.complete(&reply(1), None).unwrap();
         refuse(&mut calls, 2, status::DENIED);
         assert_eq!(poll(&mut calls, &refused), Poll::Ready(Answer::Lost));
         assert_eq!(poll(&mut calls, &ran_again), answered());

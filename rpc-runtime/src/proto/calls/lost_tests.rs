@@ -10,8 +10,7 @@ use std::{
 };
 
 use super::super::tests::{
-    answered, begin, begin_as, begin_long, calls, connect, empty, made, poll, reply, requests,
-    taken,
+    answered, begin, begin_as, begin_long, calls, connect, made, poll, reply, requests, taken,
 };
 use crate::{
     config::Limits,
@@ -45,12 +44,12 @@ fn what_is_not_answered_is_sent_again_under_the_same_number_in_order() {
     let mut calls = calls(&Limits::default());
     let tickets: Vec<_> = (0..3).map(|_| begin(&mut calls, now, 100).unwrap()).collect();
     let sealed = take(&mut calls, now);
-    calls.complete(&reply(1), empty()).unwrap();
+    calls.complete(&reply(1), None).unwrap();
     calls.lost(LaneId::Main, &CUT, Read::Before(sealed));
     assert_eq!(requests(&mut calls, now), [], "nothing goes before the server is known");
     connect(&mut calls, 1);
     assert_eq!(requests(&mut calls, now), [(0, 0, 1), (2, 0, 1)]);
-    calls.complete(&reply(0), empty()).unwrap();
+    calls.complete(&reply(0), None).unwrap();
     assert_eq!(poll(&mut calls, &tickets[0]), answered());
 }
 
@@ -156,7 +155,7 @@ fn an_answer_that_comes_too_late_still_tells_what_became_of_the_call() {
     calls.expire(now + Duration::from_millis(10));
     let mut late = reply(0);
     late.status = status::OVERLOADED;
-    calls.complete(&late, empty()).unwrap();
+    calls.complete(&late, None).unwrap();
     assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::DidNotRun));
 }
 
@@ -170,7 +169,7 @@ fn a_copy_that_meets_its_own_fence_does_not_hide_that_the_call_was_fenced() {
     assert_eq!(outcome(&mut calls, 0), Poll::Pending);
     let mut stale = reply(0);
     stale.status = status::STALE;
-    calls.complete(&stale, empty()).unwrap();
+    calls.complete(&stale, None).unwrap();
     assert_eq!(outcome(&mut calls, 0), Poll::Pending, "the question is still open");
     calls.tell_outcome(0, WireOutcome::Fenced);
     assert_eq!(outcome(&mut calls, 0), Poll::Ready(Outcome::DidNotRun));
@@ -216,12 +215,12 @@ fn an_answer_too_long_for_datagrams_is_asked_for_over_tcp_under_the_same_number(
     take(&mut calls, now);
     let mut too_large = reply(0);
     too_large.status = status::TOO_LARGE_HERE;
-    calls.complete(&too_large, empty()).unwrap();
+    calls.complete(&too_large, None).unwrap();
     assert!(calls.wants_connection(LaneId::Bulk));
     calls.recall(LaneId::Bulk, with_tcp(1), None, now);
     let frames = taken(&mut calls, LaneId::Bulk, now);
     assert_eq!(frames[4..8], [1, 0, 0, 1], "request, call 0, floor 0, attempt 1");
-    calls.complete(&reply(0), empty()).unwrap();
+    calls.complete(&reply(0), None).unwrap();
     assert_eq!(poll(&mut calls, &ticket), answered());
 }
 
@@ -234,7 +233,7 @@ fn a_second_connection_that_leads_to_another_memory_gets_no_calls() {
     take(&mut calls, now);
     let mut too_large = reply(0);
     too_large.status = status::TOO_LARGE_HERE;
-    calls.complete(&too_large, empty()).unwrap();
+    calls.complete(&too_large, None).unwrap();
     calls.recall(LaneId::Bulk, with_tcp(2), None, now);
     let frames = taken(&mut calls, LaneId::Bulk, now);
     assert!(frames.is_empty(), "it may have run for the first, and would run again for the second");
@@ -259,7 +258,7 @@ fn while_a_server_drains_only_what_it_may_have_read_is_sent_to_it_again() {
     connect(&mut calls, 1);
     assert_eq!(requests(&mut calls, now), [], "though the server says again who it is");
 
-    calls.complete(&reply(0), empty()).unwrap();
+    calls.complete(&reply(0), None).unwrap();
     assert_eq!(poll(&mut calls, &late), answered());
     calls.lost(LaneId::Main, &Disconnected::Closed, Read::None);
     assert!(calls.wants_connection(LaneId::Main));
@@ -322,7 +321,7 @@ fn calls_leave_before_the_first_server_has_named_its_memory_and_are_not_sent_twi
     begin(&mut calls, now, 100).unwrap();
     connect(&mut calls, 1);
     assert_eq!(requests(&mut calls, now), [(1, 0, 0)]);
-    calls.complete(&reply(0), empty()).unwrap();
+    calls.complete(&reply(0), None).unwrap();
     assert_eq!(poll(&mut calls, &first), answered());
 }
 
@@ -354,9 +353,9 @@ fn nobody_knows_of_calls_whose_server_never_named_its_memory() {
     connect(&mut calls, 1);
     assert_eq!(requests(&mut calls, now), [(2, 2, 1), (3, 2, 1)]);
     let refused = Reply { status: status::OVERLOADED, ..reply(2) };
-    calls.complete(&refused, empty()).unwrap();
+    calls.complete(&refused, None).unwrap();
     assert_eq!(poll(&mut calls, &readonly), Poll::Ready(Answer::Lost), "the first may have run it");
-    calls.complete(&reply(3), empty()).unwrap();
+    calls.complete(&reply(3), None).unwrap();
     assert_eq!(poll(&mut calls, &unsealed), answered());
 }
 
@@ -387,7 +386,7 @@ fn what_is_too_long_for_the_server_is_known_once_it_is_met() {
         panic!("the long call does not say that it is too long");
     };
     assert!(size > 2_000);
-    calls.complete(&reply(1), empty()).unwrap();
+    calls.complete(&reply(1), None).unwrap();
     assert_eq!(poll(&mut calls, &short), answered());
 }
 
@@ -431,13 +430,13 @@ fn a_call_that_waited_for_the_other_connection_counts_there_no_more_once_it_goes
         take(&mut calls, now);
         // The answer is too long for datagrams, and then the server is another, without TCP.
         let elsewhere = Reply { status: status::TOO_LARGE_HERE, ..reply(number) };
-        calls.complete(&elsewhere, empty()).unwrap();
+        calls.complete(&elsewhere, None).unwrap();
         assert!(calls.wants_connection(LaneId::Bulk));
         calls.lost(LaneId::Main, &CUT, Read::All);
         calls.connected(LaneId::Main, 1 << 16, now);
         connect(&mut calls, 100 + memory);
         take(&mut calls, now);
-        calls.complete(&reply(number), empty()).unwrap();
+        calls.complete(&reply(number), None).unwrap();
         assert!(!calls.wants_connection(LaneId::Bulk));
         assert_eq!(poll(&mut calls, &ticket), answered());
     }

@@ -111,14 +111,7 @@ impl Calls {
 
     /// How a call went out last, if it waits for an answer.
     pub(crate) fn sent(&self, number: u64) -> Option<Sent> {
-        let waiting = &self.waiting[self.window.slot(number)?];
-        match waiting.state {
-            State::Out { mark, at } => {
-                let taken = waiting.last?;
-                Some(Sent { mark, at, taken, attempt: waiting.attempts - 1 })
-            }
-            State::Queued => None,
-        }
+        self.waiting[self.window.slot(number)?].sent()
     }
 
     /// Has `put` write the request; `false` if nobody waits for the call any more, or it waits elsewhere.

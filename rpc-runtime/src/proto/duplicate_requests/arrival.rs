@@ -1,76 +1,10 @@
 //! What a memory is asked about a request, and what it says.
 
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    time::Duration,
-};
+use std::time::Duration;
 
-#[cfg(feature = "aws-lc")]
-use bailiwick_crypto::gmac::Gmac;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::id::MethodId;
-
-/// 128 bits that a request's method and arguments are known by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Digest([u8; 16]);
-
-impl Digest {
-    /// One that a log keeps, and that the next process compares: BLAKE3.
-    pub(crate) fn of(method: MethodId, arguments: &[u8]) -> Self {
-        // The method stands in the key, so that the arguments are hashed where they lie.
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&method.get().to_be_bytes());
-        let hash = blake3::keyed_hash(&key, arguments);
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *hash.as_bytes();
-        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
-    }
-}
-
-/// Arguments of this many bytes are long: GMAC takes less time for them.
-#[cfg(feature = "aws-lc")]
-const LONG: usize = 1_024;
-
-/// Makes digests that no other process compares, in a fraction of the time, under keys that no peer can
-/// learn anything of: SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012), and for long arguments
-/// GMAC, where there is AWS-LC.
-pub(crate) struct DigestKey {
-    short: SipHasher13,
-    #[cfg(feature = "aws-lc")]
-    long: Gmac,
-}
-
-impl DigestKey {
-    /// Keys from the randomness that std's hash maps have theirs from.
-    pub(crate) fn draw() -> Self {
-        let random = RandomState::new();
-        let key = |first: u8| (random.hash_one(first), random.hash_one(first + 1));
-        let (a, b) = key(0);
-        Self {
-            short: SipHasher13::new_with_keys(a, b),
-            #[cfg(feature = "aws-lc")]
-            long: {
-                let (a, b) = key(2);
-                Gmac::new(&((u128::from(a) << 64) | u128::from(b)).to_be_bytes())
-            },
-        }
-    }
-
-    pub(crate) fn digest(&self, method: MethodId, arguments: &[u8]) -> Digest {
-        #[cfg(feature = "aws-lc")]
-        if arguments.len() >= LONG {
-            let mut nonce = [0; 12];
-            nonce[..8].copy_from_slice(&method.get().to_be_bytes());
-            return Digest(self.long.hash(nonce, arguments));
-        }
-        let mut hasher = self.short;
-        hasher.write_u64(method.get());
-        hasher.write(arguments);
-        Digest(hasher.finish128().as_bytes())
-    }
-}
+use super::Digest;
 
 /// What is to be known of a call's answer once it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

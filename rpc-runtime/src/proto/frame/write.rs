@@ -24,6 +24,9 @@ pub(crate) struct RequestHeader {
     pub(crate) remaining: Duration,
 }
 
+/// Bytes of a frame's length field.
+const LENGTH: usize = 4;
+
 /// The longest that a request's frame is beside its metadata and arguments.
 pub(crate) const MAX_REQUEST_HEADER: usize = 1 + 3 * varint::MAX + 8 + 2 * varint::MAX;
 
@@ -42,13 +45,14 @@ pub(crate) fn push_request(header: &RequestHeader, rest: &Message, out: &mut Fra
 
 /// `rest` bytes follow: no more than a peer takes, so that their number has its place in the length field.
 fn put_request_header(header: &RequestHeader, rest: usize, out: &mut Vec<u8>) {
-    let writer = FrameWriter::begin(out, REQUEST);
-    for number in [header.call, header.floor, header.attempt] {
-        varint::put(number, writer.out);
-    }
-    writer.out.extend_from_slice(&header.method.get().to_be_bytes());
-    varint::put(u64::try_from(header.remaining.as_micros()).unwrap_or(u64::MAX), writer.out);
-    varint::put(NO_FLAGS, writer.out);
+    let writer = FrameWriter::begin_with(out, REQUEST, |fields| {
+        fields.number(header.call);
+        fields.number(header.floor);
+        fields.number(header.attempt);
+        fields.bytes(header.method.get().to_be_bytes());
+        fields.number(u64::try_from(header.remaining.as_micros()).unwrap_or(u64::MAX));
+        fields.number(NO_FLAGS);
+    });
     writer.fill_in_length(rest);
 }
 
@@ -73,18 +77,33 @@ pub(crate) struct FrameWriter<'a> {
 impl<'a> FrameWriter<'a> {
     /// Begins a reply. What the status calls for goes into [`body`](Self::body).
     pub(crate) fn reply(out: &'a mut Vec<u8>, call: u64, attempt: u64, status: u8) -> Self {
-        let writer = Self::begin(out, REPLY);
-        varint::put(call, writer.out);
-        varint::put(attempt, writer.out);
-        writer.out.push(status);
-        writer
+        Self::begin_with(out, REPLY, |fields| {
+            fields.number(call);
+            fields.number(attempt);
+            fields.bytes([status]);
+        })
+    }
+
+    /// A frame that begins with what `put` puts into the fields.
+    #[inline]
+    fn begin_with(out: &'a mut Vec<u8>, kind: u8, put: impl FnOnce(&mut Fields<'_>)) -> Self {
+        let start = out.len();
+        out.extend_from_slice(&[0; LENGTH + MAX_REQUEST_HEADER]);
+        if let Some(room) = out[start..].first_chunk_mut() {
+            let mut fields = Fields { room, at: LENGTH };
+            fields.bytes([kind]);
+            put(&mut fields);
+            let end = start + fields.at;
+            out.truncate(end);
+        }
+        Self { out, start }
     }
 
     /// The frame is what was written and `rest` bytes more.
     fn fill_in_length(mut self, rest: usize) {
         // A frame in memory that is 4 GiB long is a bug, and is taken back.
         if let Ok(length) = u32::try_from(self.size() + rest) {
-            self.out[self.start..self.start + 4].copy_from_slice(&length.to_be_bytes());
+            self.out[self.start..self.start + LENGTH].copy_from_slice(&length.to_be_bytes());
             // Nothing is left to take back.
             self.start = self.out.len();
         }
@@ -103,7 +122,7 @@ impl<'a> FrameWriter<'a> {
 
     /// The frame's length so far, without the length field.
     pub(crate) fn size(&self) -> usize {
-        self.out.len() - self.start - 4
+        self.out.len() - self.start - LENGTH
     }
 
     /// Fills in the length, unless it is above `max_frame`: then the frame is taken back.
@@ -120,6 +139,30 @@ impl<'a> FrameWriter<'a> {
 impl Drop for FrameWriter<'_> {
     fn drop(&mut self) {
         self.out.truncate(self.start);
+    }
+}
+
+/// Room for fields that have a greatest length: the buffer need not be asked for each byte whether it must grow.
+struct Fields<'a> {
+    room: &'a mut [u8; LENGTH + MAX_REQUEST_HEADER],
+    /// Where the next one goes.
+    at: usize,
+}
+
+impl Fields<'_> {
+    #[inline]
+    fn bytes<const N: usize>(&mut self, bytes: [u8; N]) {
+        if let Some(room) = self.room[self.at..].first_chunk_mut() {
+            *room = bytes;
+            self.at += N;
+        }
+    }
+
+    #[inline]
+    fn number(&mut self, value: u64) {
+        if let Some(room) = self.room[self.at..].first_chunk_mut() {
+            self.at += varint::write(value, room);
+        }
     }
 }
 

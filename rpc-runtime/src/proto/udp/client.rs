@@ -144,7 +144,7 @@ impl UdpClient {
             let mut answers = Answers { calls: &mut calls, lane: LaneId::Main, bulk_frame, now };
             let answered = &mut self.answered;
             link.handle_datagram(packet, from, rng, now, &mut |frame| {
-                answered.extend(answers.handle(frame)?);
+                answered.extend(answers.handle(&frame)?);
                 Ok(())
             })
         };
@@ -203,7 +203,7 @@ impl UdpClient {
         let bulk_frame = Some(self.bulk_frame);
         let mut answers = Answers { calls: &mut calls, lane: LaneId::Main, bulk_frame, now };
         // A frame that breaks the protocol here will be followed by others.
-        let _ = frames.iter().try_for_each(|frame| answers.handle(Joined::Lent(frame)).map(drop));
+        let _ = frames.iter().try_for_each(|frame| answers.handle(&Joined::Lent(frame)).map(drop));
         drop(calls);
         self.link = Some(link);
         self.standing = Standing::Connected;
