@@ -109,7 +109,8 @@ impl Monitor {
         }
         if !lasts.is_zero() {
             let detail = format!("until {}", calendar(until));
-            self.record_mode(Some(principal), Mode::Permissive, &detail)?;
+            let record = mode_change(Some(principal), Mode::Permissive, &detail);
+            self.audit.append_at_start(&record, from)?;
             let over = AtomicBool::new(false);
             self.modes.permissive.push(Permissive {
                 principal: principal.into(),
@@ -121,7 +122,8 @@ impl Monitor {
         Ok(self)
     }
 
-    /// Judges every request by `policy` too, in place of a shadow before it.
+    /// Judges every request by `policy` too, in place of a shadow before it. The first is put on record as a start
+    /// is: where the log's disk is busy this blocks for up to [`START_DEADLINE`](crate::audit::START_DEADLINE).
     ///
     /// # Errors
     ///
@@ -134,7 +136,12 @@ impl Monitor {
             detail: Some(policy.name()),
             ..Record::of(Event::ModeChange)
         };
-        self.audit.append(&record, (self.clock)())?;
+        let now = (self.clock)();
+        if self.modes.is_shadowed.load(Ordering::Acquire) {
+            self.audit.append(&record, now)?;
+        } else {
+            self.audit.append_at_start(&record, now)?;
+        }
         self.modes.shadow.store(Some(Arc::new(policy)));
         self.modes.is_shadowed.store(true, Ordering::Release);
         Ok(())
@@ -259,11 +266,13 @@ impl Monitor {
         mode: Mode,
         detail: &str,
     ) -> Result<(), AuditError> {
-        let mode = Some(mode.as_str());
-        let record =
-            Record { principal, mode, detail: Some(detail), ..Record::of(Event::ModeChange) };
-        self.audit.append(&record, (self.clock)()).map(|_| ())
+        self.audit.append(&mode_change(principal, mode, detail), (self.clock)()).map(|_| ())
     }
+}
+
+fn mode_change<'r>(principal: Option<&'r str>, mode: Mode, detail: &'r str) -> Record<'r> {
+    let mode = Some(mode.as_str());
+    Record { principal, mode, detail: Some(detail), ..Record::of(Event::ModeChange) }
 }
 
 /// What has become of a refusal.

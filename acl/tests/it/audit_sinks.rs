@@ -127,12 +127,22 @@ fn a_server_starts_on_a_disk_that_is_busy_for_longer_than_a_caller_waits() {
     let deadline = Duration::from_millis(1);
     let log = place.builder().sink(Box::new(gate.clone())).deadline(deadline).open().unwrap();
     fs::remove_file(&place.path).unwrap();
-    gate.shut();
-    let disk = thread::spawn(move || {
-        thread::sleep(50 * deadline);
-        gate.open();
-    });
-    Monitor::new(policy("* | a | read | allow"), log, || time(1)).unwrap();
+    let busy = || {
+        gate.shut();
+        let gate = gate.clone();
+        thread::spawn(move || {
+            thread::sleep(50 * deadline);
+            gate.open();
+        })
+    };
+    let disk = busy();
+    let monitor = Monitor::new(policy("alice | a | read | allow"), log, || time(1)).unwrap();
+    disk.join().unwrap();
+    let disk = busy();
+    let monitor = monitor.permissive("alice", time(2)).unwrap();
+    disk.join().unwrap();
+    let disk = busy();
+    monitor.shadow(policy("alice | b | read | allow")).unwrap();
     disk.join().unwrap();
 }
 
