@@ -254,6 +254,9 @@ impl Channel {
     ///
     /// Dropping the future tells the server that nobody waits; the call may have run.
     ///
+    /// `Serialize` of the arguments, and `Deserialize` of an answer of up to 1 KiB, run while the channel is locked:
+    /// they must neither poll nor drop its calls, nor wait for who does.
+    ///
     /// # Errors
     ///
     /// [`CallError`]; [`CallError::executed`] says whether the call ran.

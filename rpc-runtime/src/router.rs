@@ -264,6 +264,7 @@ impl Router {
         connection: &mut Connection<'_>,
         out: &mut Frames,
     ) -> Result<Received, ProtocolError> {
+        // The handler's, while the rest is only read.
         let metadata = mem::take(&mut frame.metadata);
         let frame = &*frame;
         let header = connection.reply_to(frame);

@@ -97,7 +97,7 @@ impl Builder {
         self
     }
 
-    /// How long a record may take to be written. Default: [`DEADLINE`]. A server's first one may take
+    /// How long a record may take to be written. Default: [`DEADLINE`]. A server's first ones may take
     /// [`START_DEADLINE`](super::START_DEADLINE) at least.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;

@@ -122,7 +122,8 @@ pub const MAX_UNSEALED_FOR: Duration = Duration::from_secs(60);
 /// How long a caller waits for a record to be written.
 pub const DEADLINE: Duration = Duration::from_millis(250);
 
-/// How long a server that starts waits for its first record to be written.
+/// How long a server that starts waits for each of its first records to be written: the policy's, and those of
+/// its modes.
 pub const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Bytes of the disk that each file holds ready for refusals when it is full.

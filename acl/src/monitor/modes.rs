@@ -93,7 +93,8 @@ impl Permissive {
 impl Monitor {
     /// The same monitor, forgiving `principal` until that time what no row speaks of.
     ///
-    /// A time that has passed changes nothing. Of two times for one principal the later counts.
+    /// A time that has passed changes nothing. Of two times for one principal the later counts. Where the log's disk is
+    /// busy this blocks for up to [`START_DEADLINE`](crate::audit::START_DEADLINE).
     ///
     /// # Errors
     ///
@@ -109,7 +110,7 @@ impl Monitor {
         }
         if !lasts.is_zero() {
             let detail = format!("until {}", calendar(until));
-            let record = mode_change(Some(principal), Mode::Permissive, &detail);
+            let record = mode_change(principal, Mode::Permissive, &detail);
             self.audit.append_at_start(&record, from)?;
             let over = AtomicBool::new(false);
             self.modes.permissive.push(Permissive {
@@ -249,7 +250,8 @@ impl Monitor {
             if is_over && !it.over.swap(true, Ordering::AcqRel) {
                 let ended = format!("permissive until {}", calendar(it.until));
                 // It is over, recorded or not: a log that cannot be written confesses the gap.
-                let _ = self.record_mode(Some(&it.principal), Mode::Enforce, &ended);
+                let record = mode_change(&it.principal, Mode::Enforce, &ended);
+                let _ = self.audit.append(&record, now);
             }
         }
     }
@@ -259,20 +261,11 @@ impl Monitor {
         let all = locked(&self.modes.differences).all();
         self.differed(all, now);
     }
-
-    fn record_mode(
-        &self,
-        principal: Option<&str>,
-        mode: Mode,
-        detail: &str,
-    ) -> Result<(), AuditError> {
-        self.audit.append(&mode_change(principal, mode, detail), (self.clock)()).map(|_| ())
-    }
 }
 
-fn mode_change<'r>(principal: Option<&'r str>, mode: Mode, detail: &'r str) -> Record<'r> {
-    let mode = Some(mode.as_str());
-    Record { principal, mode, detail: Some(detail), ..Record::of(Event::ModeChange) }
+fn mode_change<'r>(principal: &'r str, mode: Mode, detail: &'r str) -> Record<'r> {
+    let (principal, mode, detail) = (Some(principal), Some(mode.as_str()), Some(detail));
+    Record { principal, mode, detail, ..Record::of(Event::ModeChange) }
 }
 
 /// What has become of a refusal.

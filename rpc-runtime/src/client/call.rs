@@ -1,10 +1,11 @@
 //! A channel's call as a future: marshalled once there is room for it, and then waited for.
 //!
-//! It is written out, not an `async fn`: callers move their futures about, and one that is written out is a third
-//! as large.
+//! It is written out, not an `async fn`: callers move their futures about, and one that is written out is less than
+//! half as large.
 
 use std::{
     marker::PhantomData,
+    mem,
     pin::Pin,
     task::{Context as Task, Poll, ready},
     time::Instant,
@@ -42,6 +43,9 @@ pub(super) struct Call<'a, A, T, E> {
     result: PhantomData<fn() -> (T, E)>,
 }
 
+/// Room for one more call, or the call's deadline.
+type Room<'a> = Timeout<Notified<'a>>;
+
 enum Stage<'a> {
     /// Not polled yet.
     New,
@@ -52,7 +56,7 @@ enum Stage<'a> {
         room: Pin<Box<Timeout<Notified<'a>>>>,
     },
     Waiting(Waiting<'a>),
-    /// Polled once more than a future may be: it does not begin another call.
+    /// Nothing comes of it any more, and no other call begins.
     Over,
 }
 
@@ -69,37 +73,69 @@ impl<'a, A: Serialize, T: DeserializeOwned, E: DeserializeOwned> Call<'a, A, T, 
 
     fn poll_stages(&mut self, task: &mut Task<'_>) -> Poll<Result<T, CallError<E>>> {
         let (link, method) = (self.link, self.method);
-        loop {
-            let begun = match &mut self.stage {
-                Stage::New => {
-                    let max = link.max_metadata;
-                    self.observed = ObservedCall::begin(&link.meters, method, self.cx, max);
-                    let deadline = self.deadline();
-                    self.begin(task, deadline, false)
+        // Until it is known what comes next: where the user's code panics, the call is over.
+        match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::New => {
+                let max = link.max_metadata;
+                self.observed = ObservedCall::begin(&link.meters, method, self.cx, max);
+                let until = self.deadline();
+                self.begin(task, until, None)
+            }
+            Stage::Crowded { until, room } => self.begin(task, until, Some(room)),
+            Stage::Waiting(mut waiting) => {
+                let polled = waiting
+                    .poll(task, |answer, number| reply::read(answer, method, link.key(number)));
+                if polled.is_pending() {
+                    self.stage = Stage::Waiting(waiting);
                 }
-                Stage::Crowded { until, room } => {
-                    let (until, late) = (*until, ready!(room.as_mut().poll(task)).is_err());
-                    if late {
+                polled
+            }
+            Stage::Over => Poll::Pending,
+        }
+    }
+
+    /// Marshals the request once there is room for it, which is waited for after the first try.
+    fn begin(
+        &mut self,
+        task: &mut Task<'_>,
+        until: Instant,
+        mut room: Option<Pin<Box<Room<'a>>>>,
+    ) -> Poll<Result<T, CallError<E>>> {
+        let link = self.link;
+        loop {
+            let waited = room.is_some();
+            if let Some(mut room) = room.take() {
+                match room.as_mut().poll(task) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => {
                         let executed = Executed::No;
-                        Err(CallError::DeadlineExceeded { executed, call: None })
-                    } else {
-                        self.begin(task, until, true)
+                        let late = CallError::DeadlineExceeded { executed, call: None };
+                        return Poll::Ready(Err(late));
+                    }
+                    Poll::Pending => {
+                        self.stage = Stage::Crowded { until, room };
+                        return Poll::Pending;
                     }
                 }
-                Stage::Waiting(waiting) => {
-                    return waiting.poll(task, |answer, number| {
-                        reply::read(answer, method, link.key(number))
-                    });
-                }
-                Stage::Over => return Poll::Pending,
-            };
-            match begun {
-                Ok(stage) => self.stage = stage,
-                Err(error) => return Poll::Ready(Err(error)),
             }
-            if let Stage::Waiting(_) = self.stage {
-                // The call has begun in this same poll of the task, with its waker.
-                return Poll::Pending;
+            let begun = self.marshal(task, until);
+            if waited && !lock(&link.calls).is_full() {
+                // Whoever waits behind gets the room that is left.
+                link.room.notify_one();
+            }
+            match begun {
+                Ok(ticket) => {
+                    if let Some(observed) = &self.observed {
+                        observed.numbered(ticket.number());
+                    }
+                    // The call has begun in this same poll of the task, with its waker.
+                    self.stage = Stage::Waiting(Waiting { link, ticket: Some(ticket) });
+                    return Poll::Pending;
+                }
+                Err(BeginError::NotSent(why)) => return Poll::Ready(Err(CallError::NotSent(why))),
+                Err(BeginError::Full) => {
+                    room = Some(Box::pin(time::timeout_at(until.into(), link.room.notified())));
+                }
             }
         }
     }
@@ -111,40 +147,14 @@ impl<'a, A: Serialize, T: DeserializeOwned, E: DeserializeOwned> Call<'a, A, T, 
     }
 
     /// Marshals the request, if there is room for it.
-    fn begin(
-        &self,
-        task: &Task<'_>,
-        deadline: Instant,
-        waited: bool,
-    ) -> Result<Stage<'a>, CallError<E>> {
+    fn marshal(&self, task: &Task<'_>, deadline: Instant) -> Result<Ticket, BeginError> {
         let (link, method, cx) = (self.link, self.method, self.cx);
         let metadata = self.observed.as_ref().and_then(|observed| observed.metadata());
         let metadata = metadata.unwrap_or_else(|| cx.metadata());
         let header =
             Header { method: method.id, rerun: rerun(method.delivery), deadline, metadata };
-        let begun = {
-            let waker = task.waker().clone();
-            let mut calls = lock(&link.calls);
-            let begun = calls.begin(&header, waker, |draft| draft.encode(self.arguments));
-            if waited && !calls.is_full() {
-                // Whoever waits behind gets the room that is left.
-                link.room.notify_one();
-            }
-            begun
-        };
-        match begun {
-            Ok(ticket) => {
-                if let Some(observed) = &self.observed {
-                    observed.numbered(ticket.number());
-                }
-                Ok(Stage::Waiting(Waiting { link, ticket: Some(ticket) }))
-            }
-            Err(BeginError::NotSent(why)) => Err(CallError::NotSent(why)),
-            Err(BeginError::Full) => {
-                let room = Box::pin(time::timeout_at(deadline.into(), link.room.notified()));
-                Ok(Stage::Crowded { until: deadline, room })
-            }
-        }
+        let waker = task.waker().clone();
+        lock(&link.calls).begin(&header, waker, |draft| draft.encode(self.arguments))
     }
 }
 
@@ -153,7 +163,6 @@ impl<A: Serialize, T: DeserializeOwned, E: DeserializeOwned> Future for Call<'_,
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Self::Output> {
         let result = ready!(self.poll_stages(task));
-        self.stage = Stage::Over;
         if let Some(observed) = self.observed.take() {
             observed.end(&result);
         }
@@ -180,6 +189,7 @@ impl Waiting<'_> {
         let number = ticket.number();
         self.ticket = None;
         if crowded {
+            // Before `read`, which is the user's code.
             self.link.room.notify_one();
         }
         Poll::Ready(if answer.is_short() {

@@ -24,8 +24,8 @@ pub(crate) struct BusyPoll {
 /// Windows shorter than this find nothing that one turn does not find.
 const LEAST: Duration = Duration::from_micros(1);
 
-/// How often a connection asks its own socket in one turn. Asking takes a tenth of a turn of the runtime, which
-/// asks for all others too.
+/// How often a connection asks its own socket in one turn: a turn of the runtime asks for all others too, and takes
+/// longer.
 const LOOKS: u32 = 4;
 
 #[derive(Clone, Copy)]

@@ -5,6 +5,7 @@ use std::{
 };
 
 use bailiwick_crypto::{Identity, Params, Transport, responder};
+use serde::{Deserialize, Deserializer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     task::JoinSet,
@@ -210,13 +211,42 @@ async fn a_call_that_has_ended_does_not_begin_again_when_it_is_polled_once_more(
     let config = ChannelConfig::default();
     let channel = Channel::over(near, endpoint, key, identity(1), config).await.unwrap();
     let cx = CallContext::within(Duration::from_secs(10)).with_metadata("k", "v".repeat(1 << 20));
-    let cx = CallContext::within(Duration::from_secs(10)).with_metadata("k", "v".repeat(1 << 20));
     let mut refused = Box::pin(channel.call::<_, (), Never>(&TOUCH, &cx, &()));
     let ended = poll_fn(|cx| Poll::Ready([refused.as_mut().poll(cx), refused.as_mut().poll(cx)]));
     let [first, again] = ended.await;
     assert!(matches!(first, Poll::Ready(Err(CallError::NotSent(_)))), "{first:?}");
     assert!(again.is_pending(), "{again:?}");
     drop(refused);
+    channel.close().await;
+    server.await.unwrap();
+}
+
+/// A result that panics when it is decoded.
+#[derive(Debug)]
+struct Fragile;
+
+impl<'de> Deserialize<'de> for Fragile {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        panic!("the user's decoder");
+    }
+}
+
+#[tokio::test]
+async fn a_decoder_that_panics_fails_its_own_call_alone() {
+    let (near, far) = duplex(64 * 1_024);
+    let server = tokio::spawn(serve(far, 1));
+    let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
+    let config = ChannelConfig::default();
+    let channel = Channel::over(near, endpoint, key, identity(1), config).await.unwrap();
+    let called = channel.clone();
+    let fragile = tokio::spawn(async move {
+        let cx = CallContext::within(Duration::from_secs(10));
+        called.call::<_, Fragile, Never>(&TOUCH, &cx, &()).await
+    });
+    assert!(fragile.await.unwrap_err().is_panic());
+    let cx = CallContext::within(Duration::from_secs(10));
+    let after: Result<(), CallError> = channel.call(&TOUCH, &cx, &()).await;
+    after.unwrap();
     channel.close().await;
     server.await.unwrap();
 }

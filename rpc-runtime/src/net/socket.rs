@@ -68,7 +68,8 @@ pub(crate) fn poll_read(
     Poll::Ready(read)
 }
 
-/// Looks `times` for something to read, without the reactor.
+/// Looks `times` for something to read, without the reactor. Who looks has a buffer meanwhile, also one to whom nothing
+/// comes, and takes as much at once as that has room for.
 pub(crate) fn look(socket: &impl Socket, input: &mut Input, times: u32) -> Poll<io::Result<usize>> {
     for _ in 0..times {
         match socket.read_at_once(input.room().get_mut()) {

@@ -26,7 +26,7 @@ pub(crate) struct ObservedCall {
 }
 
 impl ObservedCall {
-    /// `None` if nobody looks. In a box, since each call is as large as what it may hold.
+    /// `None` if nobody looks. In a box, so that a call that nobody looks at is small.
     pub(crate) fn begin(
         meters: &ClientMeters,
         method: &'static MethodDescription,

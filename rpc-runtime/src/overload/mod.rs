@@ -18,6 +18,7 @@
 //! batch of requests.
 
 mod gate;
+#[cfg(feature = "net")]
 mod lateness;
 mod parked;
 mod queue;
@@ -25,5 +26,6 @@ mod rate;
 mod standing;
 
 pub(crate) use gate::{Class, Gate, Now, Slot};
+#[cfg(feature = "net")]
 pub(crate) use lateness::Lateness;
 pub(crate) use parked::{Parked, Summons, Verdict, Waiting};

@@ -435,6 +435,7 @@ impl Calls {
     }
 
     fn reuse(&mut self, mut buffer: Vec<u8>) {
+        // As many as are under way, and one for a caller who is alone, and whose call is over by now.
         if buffer.capacity() <= SPARE && self.spare.len() <= self.waiting.len() {
             buffer.clear();
             self.spare.push(buffer);

@@ -1,11 +1,15 @@
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     task::{Context, Poll, Waker},
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
+
 use super::*;
 use crate::{
     error::{Executed, ProtocolError},
+    marshal::SharedBytes,
     proto::{
         frame::{Frame, Reply},
         frames::Frames,
@@ -304,4 +308,44 @@ fn a_batch_of_large_requests_waits_for_fewer_and_one_of_a_huge_one_for_none() {
     assert!(calls.gather(LaneId::Main, Waker::noop()));
     begin(&mut calls, 33 * 1_024);
     assert!(!calls.gather(LaneId::Main, Waker::noop()), "two of thirty, and more than 64 KiB");
+}
+
+/// Bytes of a user's who does not let go of them in peace.
+struct Reluctant(Vec<u8>);
+
+impl AsRef<[u8]> for Reluctant {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Reluctant {
+    fn drop(&mut self) {
+        panic!("the user's drop");
+    }
+}
+
+#[test]
+fn a_call_is_answered_though_its_arguments_panic_when_they_are_dropped() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    let header = Header {
+        method: MethodId::new(1),
+        rerun: Rerun::Forbidden,
+        deadline: now + Duration::from_secs(1),
+        metadata: &Metadata::default(),
+    };
+    let arguments = Bytes::from_owner(Reluctant(vec![7; 1 << 15]));
+    let ticket = calls.begin(&header, Waker::noop().clone(), |draft| {
+        draft.encode(&SharedBytes(arguments.clone()))
+    });
+    let ticket = ticket.unwrap();
+    // The request has the last of them.
+    drop(arguments);
+    let mut frames = Frames::default();
+    calls.take_frames(LaneId::Main, now, &mut frames);
+    frames.clear();
+    let completed = catch_unwind(AssertUnwindSafe(|| calls.complete(&reply(0), None)));
+    assert!(completed.is_err(), "{completed:?}");
+    assert_eq!(poll(&mut calls, &ticket), answered());
 }

@@ -39,6 +39,24 @@ fn a_request_survives_the_round_trip() {
 }
 
 #[test]
+fn the_longest_numbers_have_room_in_a_header() {
+    let header = RequestHeader {
+        call: u64::MAX,
+        floor: u64::MAX,
+        attempt: u64::MAX,
+        method: MethodId::new(u64::MAX),
+        remaining: Duration::MAX,
+    };
+    let (mut out, mut rest) = (Vec::new(), Vec::new());
+    put_metadata(&Metadata::default(), &mut rest);
+    put_request(&header, &Message::Short(rest), &mut out);
+    let Ok(Frame::Request(request)) = parse(&out) else { panic!("{out:?}") };
+    assert_eq!((request.call, request.floor, request.attempt), (u64::MAX, u64::MAX, u64::MAX));
+    assert_eq!((request.method, request.flags), (header.method, NO_FLAGS));
+    assert_eq!(request.remaining, Duration::from_micros(u64::MAX));
+}
+
+#[test]
 fn a_request_in_parts_has_the_bytes_of_a_whole_one() {
     let (method, remaining) = (MethodId::new(9), Duration::from_millis(5));
     let header = RequestHeader { call: 300, floor: 7, attempt: 2, method, remaining };

@@ -150,8 +150,8 @@ impl ClientMemory {
 /// A connection's share in its client's memory.
 pub(crate) struct Attached {
     memory: Arc<ClientMemory>,
-    /// Was shared with a call that has ended, and goes to the next one: counting what is shared anew for each
-    /// call takes longer than looking a call up.
+    /// Was shared with a call that has ended, and goes to the next one, so that calls that are answered at once count
+    /// nothing up or down.
     spare: Cell<Option<Arc<ClientMemory>>>,
     via: Via,
 }

@@ -43,6 +43,30 @@ fn is_new(attached: &Attached, call: u64) -> bool {
 }
 
 #[test]
+fn a_connection_keeps_one_share_of_its_memory_for_the_next_call_and_none_of_anothers() {
+    let memories = memories(10);
+    let attached = memories.attach(client(1), life(1), [1; 8]).unwrap();
+    let shares = || Arc::strong_count(attached.memory());
+    let before = shares();
+    for call in 0..3 {
+        let claim = begin(&attached, call);
+        assert_eq!(shares(), before + 1, "call {call} is at work");
+        attached.finish(claim, Given::Lent(b"\0"));
+        assert_eq!(shares(), before + 1, "call {call} has ended");
+    }
+    let (first, second) = (begin(&attached, 3), begin(&attached, 4));
+    assert_eq!(shares(), before + 2);
+    attached.finish(first, Given::Lent(b"\0"));
+    attached.finish(second, Given::Lent(b"\0"));
+    assert_eq!(shares(), before + 1);
+
+    let other = memories.attach(client(2), life(1), [2; 8]).unwrap();
+    let shares_of_other = Arc::strong_count(other.memory());
+    attached.finish(begin(&other, 0), Given::Lent(b"\0"));
+    assert_eq!(Arc::strong_count(other.memory()), shares_of_other);
+}
+
+#[test]
 fn connections_of_one_life_share_a_memory_and_others_do_not() {
     let memories = memories(10);
     let first = memories.attach(client(1), life(1), [1; 8]).unwrap();

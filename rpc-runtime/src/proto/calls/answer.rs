@@ -36,7 +36,7 @@ pub(crate) enum Body {
     Owned(Bytes),
 }
 
-/// An answer of so many bytes, or fewer, is read in less time than it takes to make a buffer.
+/// An answer of so many bytes, or fewer, is so short that reading it does not hold the lock for long.
 const SHORT: usize = 1024;
 
 impl Answer {
@@ -87,27 +87,26 @@ impl Calls {
             self.finish(slot, Answer::Lost);
             return Ok(sent);
         }
-        let request = self.withdraw(slot);
-        let body = match (message, request) {
-            (Some(message), request) => {
-                self.discard(request);
-                Body::Owned(message.slice_ref(reply.body))
-            }
-            (None, Message::Short(mut buffer)) => {
+        let mut request = self.withdraw(slot);
+        let body = match (message, &mut request) {
+            (Some(message), _) => Body::Owned(message.slice_ref(reply.body)),
+            (None, Message::Short(buffer)) if reply.body.len() <= SHORT => {
+                let mut buffer = mem::take(buffer);
                 buffer.clear();
                 buffer.extend_from_slice(reply.body);
                 Body::Copied(buffer)
             }
-            (None, Message::Parts(_)) => Body::Copied(reply.body.to_vec()),
+            (None, _) => Body::Copied(reply.body.to_vec()),
         };
         self.tell(slot, Answer::Reply { status: reply.status, body });
+        self.discard(request);
         Ok(sent)
     }
 
     pub(super) fn finish(&mut self, slot: usize, answer: Answer) {
         let request = self.withdraw(slot);
-        self.discard(request);
         self.tell(slot, answer);
+        self.discard(request);
     }
 
     /// Tells a call's caller how it ended.
@@ -119,7 +118,8 @@ impl Calls {
         }
     }
 
-    /// Takes the request of a call that will not be sent any more.
+    /// Takes the request of a call that will not be sent any more. It is dropped behind all else: parts of it are
+    /// the user's, whose `Drop` may panic.
     fn withdraw(&mut self, slot: usize) -> Message {
         let waiting = &mut self.waiting[slot];
         let request = mem::take(&mut waiting.request);

@@ -28,8 +28,8 @@ impl Digest {
     }
 }
 
-/// Makes digests that no other process compares, in a fraction of the time, under keys that no peer can
-/// learn anything of: NH for short arguments; for long ones GMAC, or BLAKE3 where there is no AWS-LC.
+/// Makes digests that no other process compares, in a fraction of the time, under keys that no peer sees a value
+/// of: NH for short arguments; for long ones GMAC, or BLAKE3 where there is no AWS-LC.
 pub(crate) struct DigestKey {
     short: Nh,
     #[cfg(feature = "aws-lc")]
@@ -87,8 +87,8 @@ const SHORT: usize = 1_024;
 /// 1999, section 4), with words of 64 bits: the sum, modulo 2^128, of the products of two words each, to which
 /// two words of the key were added.
 ///
-/// Two texts agree with a probability of 2^-64, whatever they are, for whoever does not know the key; each that
-/// is tried in vain is a false retry, and on record. The proof is of texts of one length: here the length is a
+/// Two texts agree with a probability of at most 2^-64, whatever they are, for whoever does not know the key: so the
+/// 128 bits are as good as 64 of a hash that may be seen. Each that is tried in vain is a false retry, and on record. The proof is of texts of one length: here the length is a
 /// word of the text, beside the method. Where these differ the rest is a constant to whoever picks their two
 /// words of the key, and the proof bounds the probability of any difference, not only of 0.
 struct Nh([[u64; 2]; SHORT / 16 + 1]);

@@ -89,13 +89,12 @@ impl<'a> FrameWriter<'a> {
     fn begin_with(out: &'a mut Vec<u8>, kind: u8, put: impl FnOnce(&mut Fields<'_>)) -> Self {
         let start = out.len();
         out.extend_from_slice(&[0; LENGTH + MAX_REQUEST_HEADER]);
-        if let Some(room) = out[start..].first_chunk_mut() {
-            let mut fields = Fields { room, at: LENGTH };
-            fields.bytes([kind]);
-            put(&mut fields);
-            let end = start + fields.at;
-            out.truncate(end);
-        }
+        let room = out[start..].first_chunk_mut().expect(COUNTED);
+        let mut fields = Fields { room, at: LENGTH };
+        fields.bytes([kind]);
+        put(&mut fields);
+        let end = start + fields.at;
+        out.truncate(end);
         Self { out, start }
     }
 
@@ -149,20 +148,20 @@ struct Fields<'a> {
     at: usize,
 }
 
+/// Why there is room for each field.
+const COUNTED: &str = "`MAX_REQUEST_HEADER` counts all fields";
+
 impl Fields<'_> {
     #[inline]
     fn bytes<const N: usize>(&mut self, bytes: [u8; N]) {
-        if let Some(room) = self.room[self.at..].first_chunk_mut() {
-            *room = bytes;
-            self.at += N;
-        }
+        *self.room[self.at..].first_chunk_mut().expect(COUNTED) = bytes;
+        self.at += N;
     }
 
     #[inline]
     fn number(&mut self, value: u64) {
-        if let Some(room) = self.room[self.at..].first_chunk_mut() {
-            self.at += varint::write(value, room);
-        }
+        let room = self.room[self.at..].first_chunk_mut().expect(COUNTED);
+        self.at += varint::write(value, room);
     }
 }
 
