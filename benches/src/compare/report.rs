@@ -76,6 +76,7 @@ pub(crate) fn text(comparison: &Comparison, goals: &Goals) -> String {
         ("Larger calls, 8 outstanding, and loss", payloads_table(comparison)),
         ("Connections: handshake and first call; memory of an idle one", connections(comparison)),
         ("Ours over TCP as a multiple of each, repetition by repetition", ratios(comparison)),
+        ("What encryption alone leaves of the floor: `floor-sealed`", encryption(comparison)),
         ("Goals that must be met, judged by the median", goals_table(&goals.must)),
         ("Goals to aim at", goals_table(&goals.aim)),
     ] {
@@ -201,4 +202,17 @@ fn ratios(comparison: &Comparison) -> String {
     let head =
         ["", "× floor", "× tonic mTLS", "× tarpc mTLS", "× quinn", "× tarpc", "× tonic", "× capnp"];
     table(&head, rows)
+}
+
+/// What nobody who encrypts could pass.
+fn encryption(comparison: &Comparison) -> String {
+    const SEALED: System = System::FloorSealed;
+    let workloads = Workload::WITHOUT_LOSS.into_iter();
+    let workloads = workloads.filter(|workload| SEALED.has(*workload) && !workload.is_lone());
+    let rows = workloads.map(|workload| {
+        let floor = comparison.faster(System::FLOORS, workload);
+        let left = comparison.rate_ratio(SEALED, floor, workload);
+        vec![format!("{}: calls/s", workload.name()), show(left, 1.0, 2)]
+    });
+    table(&["", "× floor"], rows)
 }
