@@ -435,8 +435,8 @@ impl Calls {
     }
 
     fn reuse(&mut self, mut buffer: Vec<u8>) {
-        // As many as are under way, and one for a caller who is alone, and whose call is over by now.
-        if buffer.capacity() <= SPARE && self.spare.len() <= self.waiting.len() {
+        let is_of_use = (1..=SPARE).contains(&buffer.capacity());
+        if is_of_use && self.spare.len() < self.max_in_flight {
             buffer.clear();
             self.spare.push(buffer);
         }

@@ -310,6 +310,25 @@ fn a_batch_of_large_requests_waits_for_fewer_and_one_of_a_huge_one_for_none() {
     assert!(!calls.gather(LaneId::Main, Waker::noop()), "two of thirty, and more than 64 KiB");
 }
 
+#[test]
+fn calls_that_end_together_leave_their_buffers_to_as_many() {
+    let now = Instant::now();
+    let mut calls = calls(&Limits::default());
+    for round in 0..2 {
+        let tickets: Vec<_> = (0..8).map(|_| begin(&mut calls, now, 1_000).unwrap()).collect();
+        calls.take_frames(LaneId::Main, now, &mut Frames::default());
+        for ticket in &tickets {
+            calls.complete(&reply(ticket.number), None).unwrap();
+        }
+        for ticket in &tickets {
+            let Poll::Ready(answer) = poll(&mut calls, ticket) else { panic!("round {round}") };
+            assert!(answer.is_short());
+            calls.reuse_answer(answer);
+        }
+        assert_eq!(calls.spare.len(), 8, "round {round}");
+    }
+}
+
 /// Bytes of a user's who does not let go of them in peace.
 struct Reluctant(Vec<u8>);
 
