@@ -53,7 +53,7 @@ enum Stage<'a> {
     /// come here.
     Crowded {
         until: Instant,
-        room: Pin<Box<Timeout<Notified<'a>>>>,
+        room: Pin<Box<Room<'a>>>,
     },
     Waiting(Waiting<'a>),
     /// Nothing comes of it any more, and no other call begins.
