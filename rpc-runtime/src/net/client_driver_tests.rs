@@ -142,6 +142,13 @@ async fn serve(mut pipe: DuplexStream, parts: usize) {
     }
 }
 
+/// A channel to whoever [`serve`]s at the other end.
+async fn over(socket: impl Socket) -> Channel {
+    let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
+    let config = ChannelConfig::default();
+    Channel::over(socket, endpoint, key, identity(1), config).await.unwrap()
+}
+
 const CALLS: usize = 200;
 
 /// How often the client reads and writes for [`CALLS`] calls of each of four callers.
@@ -150,9 +157,7 @@ async fn counted(parts: usize) -> (usize, usize) {
     let server = tokio::spawn(serve(far, parts));
     let (reads, writes) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let socket = Counted { pipe: near, reads: Arc::clone(&reads), writes: Arc::clone(&writes) };
-    let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
-    let config = ChannelConfig::default();
-    let channel = Channel::over(socket, endpoint, key, identity(1), config).await.unwrap();
+    let channel = over(socket).await;
     let count = || (reads.load(Ordering::Relaxed), writes.load(Ordering::Relaxed));
     let before = count();
     let mut callers = JoinSet::new();
@@ -184,9 +189,7 @@ async fn a_request_that_is_longer_than_what_is_sealed_ahead_leaves_whole() {
     // It takes all that is written at once.
     let (near, far) = duplex(4 * 1_024 * 1_024);
     let server = tokio::spawn(serve(far, 1));
-    let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
-    let config = ChannelConfig::default();
-    let channel = Channel::over(near, endpoint, key, identity(1), config).await.unwrap();
+    let channel = over(near).await;
     // Less than a second: then quiet would wake the connection, and what was left would go.
     let cx = CallContext::within(Duration::from_millis(800));
     let arguments = ByteVec(vec![7; 1_000_000]);
@@ -207,9 +210,7 @@ async fn a_socket_is_read_for_the_answers_and_once_more_before_the_client_sleeps
 async fn a_call_that_has_ended_does_not_begin_again_when_it_is_polled_once_more() {
     let (near, far) = duplex(64 * 1_024);
     let server = tokio::spawn(serve(far, 1));
-    let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
-    let config = ChannelConfig::default();
-    let channel = Channel::over(near, endpoint, key, identity(1), config).await.unwrap();
+    let channel = over(near).await;
     let cx = CallContext::within(Duration::from_secs(10)).with_metadata("k", "v".repeat(1 << 20));
     let mut refused = Box::pin(channel.call::<_, (), Never>(&TOUCH, &cx, &()));
     let ended = poll_fn(|cx| Poll::Ready([refused.as_mut().poll(cx), refused.as_mut().poll(cx)]));
@@ -235,9 +236,7 @@ impl<'de> Deserialize<'de> for Fragile {
 async fn a_decoder_that_panics_fails_its_own_call_alone() {
     let (near, far) = duplex(64 * 1_024);
     let server = tokio::spawn(serve(far, 1));
-    let (key, endpoint) = (identity(2).public_key(), Endpoint::tcp("a pipe"));
-    let config = ChannelConfig::default();
-    let channel = Channel::over(near, endpoint, key, identity(1), config).await.unwrap();
+    let channel = over(near).await;
     let called = channel.clone();
     let fragile = tokio::spawn(async move {
         let cx = CallContext::within(Duration::from_secs(10));
